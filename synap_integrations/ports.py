@@ -1,0 +1,111 @@
+"""The Protocols between floors: what each part may ask of the next one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+from enum import Enum
+from typing import Protocol, runtime_checkable
+
+from .model import Context, Envelope, Event, Inbound, Scope
+
+Detach = Callable[[], None]
+
+
+@runtime_checkable
+class Memory(Protocol):
+    """All that an island may ask of us."""
+
+    def record(self, event: Event, *, scope: Scope) -> None:
+        """Hand over an event; returns at once, never raises."""
+
+    def recall(self, query: str | None, *, scope: Scope) -> Context:
+        """Context for the query, at once if it is there, else after a bounded wait. Never raises."""
+        ...
+
+    async def arecall(self, query: str | None, *, scope: Scope) -> Context:
+        """`recall` that waits without blocking the event loop."""
+        ...
+
+
+class OutboxStore(Protocol):
+    """All that delivery may ask of a disk. Thread-safe."""
+
+    def append(self, envelope: Envelope) -> None:
+        """Keep the envelope: when this returns, a killed process does not lose it."""
+
+    def claim(self, limit: int) -> Sequence[Envelope]:
+        """The next waiting envelopes in order of capture; a claimed one is not claimed again until released."""
+        ...
+
+    def acknowledge(self, event_ids: Collection[str]) -> None:
+        """Delivered: forget them. Unknown ids are ignored."""
+
+    def release(self, event_ids: Collection[str], *, retry_after_s: float) -> None:
+        """Not delivered: they may be claimed again after ``retry_after_s`` seconds."""
+
+    def bury(self, event_id: str, reason: str) -> None:
+        """Refused for good: keep it as a dead letter."""
+
+
+class Handover(Enum):
+    """What became of an envelope that was sent."""
+
+    DELIVERED = "delivered"
+    """The platform has it."""
+    WRITTEN = "written"
+    """It is on the stream; an `Ack` with its event id follows."""
+
+
+class Transport(Protocol):
+    """All that delivery may ask of a platform: cloud, local server, embedded. Used on one event loop only."""
+
+    async def open(self, on_inbound: Callable[[Inbound], None]) -> None:
+        """Connect and listen; what the platform says goes to ``on_inbound``. Raises a `SynapError`."""
+
+    async def send(self, envelope: Envelope) -> Handover:
+        """Hand over one envelope. Raises a `SynapError`; its ``retryable`` says whether to try again."""
+        ...
+
+    async def close(self, timeout_s: float) -> None:
+        """Say goodbye within ``timeout_s`` seconds. Never raises."""
+
+
+class Attach(Protocol):
+    """All that we ask of an island."""
+
+    def __call__(self, memory: Memory) -> Detach:
+        """Listen to the framework through its own registry; call the result to let go."""
+        ...
+
+
+# --- a platform inside this process -------------------------------------------------------------------------
+
+
+class LocalStream(Protocol):
+    """The platform's end of one ``Listen`` call, in the bytes of the wire."""
+
+    def receive(self, message: bytes) -> None:
+        """One serialized ``StreamEvent`` from the client."""
+
+    def half_close(self) -> None:
+        """The client has nothing more to say."""
+
+
+class LocalPlatform(Protocol):
+    """A Synap in this process: answers the same bytes as a remote one, without a socket. Thread-safe."""
+
+    name: str
+    """What to call it in a log line: where its file is."""
+
+    def answer(
+        self, method: str, path: str, *, query: str, headers: dict[str, str], body: bytes
+    ) -> tuple[int, dict[str, str], bytes]:
+        """One REST request: status, headers, body. Never raises."""
+        ...
+
+    def listen(self, emit: Callable[[bytes], None], *, metadata: dict[str, str]) -> LocalStream:
+        """One ``Listen`` call; each serialized ``StreamResponse`` goes to ``emit``, on any thread."""
+        ...
+
+    def close(self) -> None:
+        """Let go of the file. Idempotent."""

@@ -1,0 +1,144 @@
+"""Whose conversation is this?
+
+Identity comes from several places, each knowing a part. `merged` takes, field by field, the first that says something;
+the order is always: explicit arguments, ``with context(...)``, what the framework carries, the environment.
+"""
+
+from __future__ import annotations
+
+import uuid
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
+
+from .errors import InvalidInputError
+from .model import Scope
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+MAX_ID_CHARS: Final = 512
+NOWHERE: Final = Scope()
+
+_AMBIENT: Final = ContextVar("synap_scope", default=NOWHERE)
+_FIELDS: Final = ("conversation_id", "user_id", "customer_id", "session_id")
+
+KEYS: Final[Mapping[str, tuple[str, ...]]] = {
+    "conversation_id": (
+        "synap_conversation_id",
+        "conversation_id",
+        "thread_id",
+        "session_id",
+        "langfuse_session_id",
+        "gen_ai.conversation.id",
+        "session.id",
+    ),
+    "user_id": ("synap_user_id", "user_id", "langfuse_user_id", "user.id"),
+    "customer_id": ("synap_customer_id", "customer_id"),
+    "session_id": ("synap_session_id",),
+}
+"""Names under which frameworks and tracers carry each field, in order of preference. Nothing else is read."""
+
+
+@contextmanager
+def context(
+    *,
+    user_id: str | None = None,
+    conversation_id: str | None = None,
+    customer_id: str | None = None,
+    session_id: str | None = None,
+) -> Iterator[Scope]:
+    """Everything recorded or recalled inside this block belongs to this user and conversation.
+
+    Works across ``await`` and in tasks started inside; nested blocks fill in what they name and keep the rest. A
+    thread started inside sees it only if it was given the context (``contextvars.copy_context``). Yields the scope.
+
+    Raises: InvalidInputError, if an id is empty, longer than 512 characters or holds control characters.
+    """
+    inner = checked(
+        Scope(conversation_id, user_id, customer_id=customer_id, session_id=session_id),
+    )
+    scope = merged(inner, _AMBIENT.get())
+    token = _AMBIENT.set(scope)
+    try:
+        yield scope
+    finally:
+        _AMBIENT.reset(token)
+
+
+def ambient() -> Scope:
+    """The scope of the surrounding ``with context(...)``, or an empty one."""
+    return _AMBIENT.get()
+
+
+def merged(*layers: Scope) -> Scope:
+    """Field by field, the first layer that says something."""
+    found = [layer for layer in layers if layer != NOWHERE]
+    if len(found) <= 1:
+        return found[0] if found else NOWHERE
+    values = [next((v for layer in found if (v := getattr(layer, name)) is not None), None) for name in _FIELDS]
+    return Scope(values[0], values[1], customer_id=values[2], session_id=values[3])
+
+
+def from_mapping(carried: Mapping[str, object]) -> Scope:
+    """The scope that a framework's metadata carries under the names of `KEYS`; unusable values are skipped."""
+    if not carried:
+        return NOWHERE
+    values = [next((v for key in KEYS[name] if (v := usable(carried.get(key)))), None) for name in _FIELDS]
+    return Scope(values[0], values[1], customer_id=values[2], session_id=values[3])
+
+
+def usable(value: object) -> str | None:
+    """An id found in somebody else's data: a string or number that `checked` would accept, else None."""
+    if isinstance(value, str):
+        found = value
+    elif isinstance(value, int | uuid.UUID) and not isinstance(value, bool):
+        found = str(value)
+    else:
+        return None
+    return found if _fault(found) is None else None
+
+
+def checked(scope: Scope) -> Scope:
+    """The same scope, or InvalidInputError naming the id that cannot be used and why."""
+    for name in _FIELDS:
+        value = getattr(scope, name)
+        if value is None:
+            continue
+        if not isinstance(value, str):
+            message = f"{name} must be a string, not {type(value).__name__}: pass str(…)"
+            raise InvalidInputError(message, details={"argument": name})
+        if fault := _fault(value):
+            message = f"{name} {fault}"
+            raise InvalidInputError(message, details={"argument": name})
+    return scope
+
+
+def complete(scope: Scope, *, fallback_conversation: str) -> Scope:
+    """A scope that can be stored: with a conversation, and with a user.
+
+    An unknown user becomes a user of this one conversation, so that two people who were not told apart do not end up
+    in one memory.
+    """
+    conversation = scope.conversation_id or fallback_conversation
+    if scope.user_id is not None and scope.conversation_id is not None:
+        return scope
+    return replace(scope, conversation_id=conversation, user_id=scope.user_id or anonymous_user(conversation))
+
+
+def anonymous_user(conversation_id: str) -> str:
+    """The user id of a conversation whose user nobody named."""
+    return f"anonymous:{uuid.uuid5(uuid.NAMESPACE_OID, conversation_id)}"
+
+
+def _fault(value: str) -> str | None:
+    if not value:
+        return "is empty: pass a non-empty string, or None"
+    if len(value) > MAX_ID_CHARS:
+        return f"has {len(value)} characters: at most {MAX_ID_CHARS} are accepted"
+    if not value.isprintable() and any(
+        ord(c) < 0x20 or 0x7F <= ord(c) < 0xA0 or 0xD800 <= ord(c) < 0xE000 for c in value
+    ):
+        return "holds control characters or lone surrogates: remove them"
+    return None
