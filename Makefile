@@ -1,0 +1,63 @@
+# Two commands: `make demo` and `make test`. Each sets up all it needs in a virtual environment of this checkout.
+
+PYTHON ?= python3
+VENV := .venv
+FLOOR := .venv-floor
+BIN := $(VENV)/bin
+.DEFAULT_GOAL := help
+.PHONY: help demo test check floor bench soak protos clean
+
+help: ## Show what can be made
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+$(VENV)/.demo: pyproject.toml
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "setting up $(VENV) (once)…" >&2
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[demo]'
+	@touch $@
+
+$(VENV)/.test: pyproject.toml
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "setting up $(VENV) for the tests (once)…" >&2
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[test]'
+	@touch $(VENV)/.demo $@
+
+$(FLOOR)/.test: pyproject.toml
+	@test -x $(FLOOR)/bin/python || $(PYTHON) -m venv $(FLOOR)
+	@echo "setting up $(FLOOR): the oldest supported frameworks (once)…" >&2
+	@$(FLOOR)/bin/python -m pip install --quiet --disable-pip-version-check -e '.[floor]'
+	@touch $@
+
+$(VENV)/.bench: pyproject.toml
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "setting up $(VENV) for the benchmarks (once)…" >&2
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[bench]'
+	@touch $(VENV)/.demo $@
+
+demo: $(VENV)/.demo ## Run the main job: capture, keep, push context back
+	@$(BIN)/synap demo
+
+test: check floor ## Run every check and every test, on the newest and the oldest supported frameworks
+	@$(BIN)/python -m pytest -m "not soak" -n 2 --dist worksteal
+
+check: $(VENV)/.test ## Run the quick checks: style, types, layers
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check --quiet .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-cache
+
+floor: $(VENV)/.test $(FLOOR)/.test ## Run the framework tests on the oldest supported versions
+	@$(FLOOR)/bin/python -m pytest tests/frameworks -m "not soak"
+
+bench: $(VENV)/.bench ## Measure: added time, memory and throughput, beside the peers
+	@$(BIN)/python benchmarks/run.py
+
+soak: $(VENV)/.test ## Run the slow proofs
+	@$(BIN)/python -m pytest -m soak
+
+protos: ## Regenerate the stream's wire messages after a change in protos/
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
+	@$(BIN)/python protos/generate.py
+
+clean: ## Remove the virtual environments and everything built
+	@rm -rf $(VENV) $(FLOOR) dist .pytest_cache .mypy_cache .ruff_cache
