@@ -1,0 +1,254 @@
+"""Synap: builds the parts, wires them, closes them. The only place that does.
+
+Construction opens nothing and starts nothing. The first `Synap.record` writes to the outbox and starts the one daemon
+thread, which owns the network; the first `Synap.recall` does the same for the stream.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, Self
+
+from . import scoping
+from .context.desk import ContextDesk
+from .guard import contained, incidents, is_quiet
+from .model import Context, ContextBundle, ContextRequest, Envelope, Event, Inbound, Scope, UserMessage, new_id
+from .outbox import DeliveryWorker, EphemeralOutbox, SqliteOutbox
+from .settings import Settings
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from .ports import Transport
+
+_RECORD: Final = contained("record")
+_RECALL: Final = contained("recall")
+_INBOUND: Final = contained("inbound")
+_NOTHING: Final = Context()
+IN_MEMORY: Final = Path(":memory:")
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """What became of what was captured. ``captured + adopted == delivered + waiting + refused + dead_letters``.
+
+    ``adopted`` was captured by earlier processes that ended before it was delivered. ``state`` is what delivery is
+    doing now, ``incidents`` our own faults that were contained, by door and cause.
+    """
+
+    captured: int = 0
+    delivered: int = 0
+    waiting: int = 0
+    refused: int = 0
+    dead_letters: int = 0
+    adopted: int = 0
+    state: str = "not started"
+    platform: str = ""
+    outbox: str = ""
+    bundles: int = 0
+    incidents: dict[str, int] = field(default_factory=dict[str, int])
+
+    def __str__(self) -> str:
+        return "\n".join(f"{name.replace('_', ' '):<14}{value}" for name, value in asdict(self).items())
+
+
+class Synap:
+    """Memory for an application: `record` what happens, `recall` what helps. Thread-safe, usable from any loop.
+
+    ``client`` is anything with the documented surface (``conversation.record_message``, ``instance.listen``,
+    ``instance.send_message``, ``instance.stop_listening``, optionally ``initialize``): our `SynapClient` by default,
+    the platform's own SDK object, or a fake. Its coroutines run on the delivery thread's loop only.
+
+    Raises: InvalidInputError, if a setting cannot be used. Nothing else in this class raises.
+    """
+
+    def __init__(self, client: object | None = None, *, settings: Settings | None = None, **explicit: object) -> None:
+        self.settings = settings or Settings.read(**explicit)
+        self._client = client
+        self._conversation = f"conversation-{new_id()}"
+        self._desk = ContextDesk(budget_tokens=self.settings.context_max_tokens)
+        self._outbox = _outbox(self.settings)
+        self._worker = DeliveryWorker(
+            self._outbox,
+            self._transport,
+            on_inbound=self._on_inbound,
+            shutdown_timeout_s=self.settings.shutdown_timeout_s,
+        )
+
+    # --- the two verbs ---------------------------------------------------------------------------------------
+
+    def record(self, event: Event, *, scope: Scope) -> None:
+        """Keep the event and see to its delivery. When this returns, a killed process does not lose it.
+
+        Returns within `Settings.capture_wait_s`, whatever disk and network do. Never raises.
+        """
+        if is_quiet() or not capturing():
+            return
+        with _RECORD:
+            envelope = Envelope.seal(self._complete(scope), event)
+            if isinstance(event, UserMessage):
+                self._desk.turn_recorded(envelope)
+            self._outbox.append(envelope)
+            self._worker.wake()
+
+    def recall(self, query: str | None, *, scope: Scope) -> Context:
+        """What is known that helps with the query; empty rather than late. Never raises.
+
+        Answers from memory; with nothing fresh there it asks the platform once and waits at most
+        `Settings.recall_timeout_s`.
+        """
+        with _RECALL:
+            scope = self._complete(scope)
+            return self._desk.recall(
+                query, scope=scope, ask=self._asker(scope), timeout_s=self.settings.recall_timeout_s
+            )
+        return _NOTHING
+
+    async def arecall(self, query: str | None, *, scope: Scope) -> Context:
+        """`recall` that waits without blocking the event loop."""
+        with _RECALL:
+            scope = self._complete(scope)
+            return await self._desk.arecall(
+                query, scope=scope, ask=self._asker(scope), timeout_s=self.settings.recall_timeout_s
+            )
+        return _NOTHING
+
+    # --- the end ---------------------------------------------------------------------------------------------
+
+    def flush(self, timeout_s: float = 5.0) -> bool:
+        """Wait until everything recorded so far is delivered. False if ``timeout_s`` seconds were not enough."""
+        return self._worker.flush(timeout_s)
+
+    def close(self, timeout_s: float | None = None) -> bool:
+        """Deliver what is left and let go of thread, network and file. Idempotent.
+
+        False if something was left behind: it stays on disk and goes out at the next start.
+        """
+        timeout_s = self.settings.shutdown_timeout_s if timeout_s is None else timeout_s
+        return self._worker.close(timeout_s)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def status(self) -> Status:
+        """What became of what was captured, and what delivery is doing now."""
+        counts = self._outbox.counts()
+        return Status(
+            captured=counts.captured,
+            delivered=counts.delivered,
+            waiting=counts.waiting,
+            refused=counts.refused,
+            dead_letters=counts.dead_letters,
+            adopted=counts.adopted,
+            state=self._worker.state(),
+            platform="embedded" if self.settings.embedded and self._client is None else self.settings.rest_url,
+            outbox=str(self._outbox.where),
+            bundles=len(self._desk.store),
+            incidents=incidents.counts(),
+        )
+
+    # --- wiring ----------------------------------------------------------------------------------------------
+
+    def _transport(self) -> Transport:
+        """Made on the delivery thread, so that no network library is loaded before it is needed."""
+        from .client import Route, SynapClient  # noqa: PLC0415 - see above
+
+        client = self._client or SynapClient(settings=self.settings, inline=True)
+        return Route(client, turns=self.settings.turns)
+
+    def _on_inbound(self, inbound: Inbound) -> None:
+        with _INBOUND:
+            if isinstance(inbound, ContextBundle):
+                self._desk.apply(inbound)
+
+    def _asker(self, scope: Scope) -> Callable[[ContextRequest], str | None]:
+        def ask(request: ContextRequest) -> str | None:
+            """Ask over the stream, now or never; the event id that the answer will name, None if nobody listens."""
+            envelope = Envelope.seal(scope, request)
+            return envelope.event_id if self._worker.submit(envelope) else None
+
+        return ask
+
+    def _complete(self, scope: Scope) -> Scope:
+        return scoping.complete(scope, fallback_conversation=self._conversation)
+
+
+def _outbox(settings: Settings) -> SqliteOutbox | EphemeralOutbox:
+    limits = {"max_rows": settings.outbox_max_rows, "max_bytes": settings.outbox_max_mb * 1_000_000}
+    if settings.storage_path == IN_MEMORY:
+        return EphemeralOutbox(**limits)
+    owner = "local" if settings.embedded else "cloud"
+    key = settings.api_key.fingerprint() if settings.api_key else "nokey"
+    return SqliteOutbox(
+        settings.root / f"{owner}-{key}",
+        capture_wait_s=settings.capture_wait_s,
+        durability=settings.durability,
+        **limits,
+    )
+
+
+# --- the process-wide one -----------------------------------------------------------------------------------
+
+
+class _Shared:
+    """The Synap of this process: made at first use, from the environment of that moment."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._synap: Synap | None = None
+
+    def get(self) -> Synap:
+        with self._lock:
+            if self._synap is None:
+                self._synap = Synap()
+            return self._synap
+
+    def peek(self) -> Synap | None:
+        return self._synap
+
+    def replace(self, synap: Synap | None) -> None:
+        with self._lock:
+            self._synap = synap
+
+
+_shared: Final = _Shared()
+
+
+def default_synap() -> Synap:
+    """The process-wide Synap, made from the environment when it is first asked for."""
+    return _shared.get()
+
+
+def use_default(synap: Synap | None) -> None:
+    """Make this the process-wide Synap; None makes the next `default_synap` build a new one. The old one stays open."""
+    _shared.replace(synap)
+
+
+def capturing() -> bool:
+    """False while ``SYNAP_CAPTURE=0``."""
+    return Settings.capturing()
+
+
+def environment_scope() -> Scope:
+    """The identity that the environment names (``SYNAP_USER_ID``, …)."""
+    return Settings.identity()
+
+
+def flush(timeout_s: float = 5.0) -> bool:
+    """`Synap.flush` of the process-wide Synap; True if there is none yet."""
+    synap = _shared.peek()
+    return True if synap is None else synap.flush(timeout_s)
+
+
+def status() -> Status:
+    """`Synap.status` of the process-wide Synap; zeros if there is none yet."""
+    synap = _shared.peek()
+    return Status() if synap is None else synap.status()
