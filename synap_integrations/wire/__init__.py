@@ -1,0 +1,1 @@
+"""Bytes ⇄ model: the only code that knows field names."""
