@@ -44,6 +44,14 @@ class Secret:
         """Never the key."""
         return f"Secret({self.fingerprint()})"
 
+    def __copy__(self) -> Secret:
+        """The same secret: it does not change."""
+        return self
+
+    def __deepcopy__(self, memo: dict[int, object]) -> Secret:
+        """The same secret: it does not change."""
+        return self
+
     def __reduce__(self) -> str:
         """Refuse to be pickled."""
         message = "a key is not pickled: read it from the environment where it is needed"

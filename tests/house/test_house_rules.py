@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+import synap_integrations
 from synap_integrations.settings import Settings
 
 ROOT = Path(__file__).parents[2]
@@ -54,10 +55,7 @@ def broad_handlers(path: Path) -> list[int]:
         node.lineno
         for node in ast.walk(tree_of(path))
         if isinstance(node, ast.ExceptHandler)
-        and (
-            node.type is None
-            or any(isinstance(part, ast.Name) and part.id in broad for part in ast.walk(node.type))
-        )
+        and (node.type is None or any(isinstance(part, ast.Name) and part.id in broad for part in ast.walk(node.type)))
     ]
 
 
@@ -126,8 +124,6 @@ def test_recording_needs_no_network_library() -> None:
 
 def test_every_public_name_is_there() -> None:
     """Each name of ``__all__`` resolves, and ``dir`` shows it."""
-    import synap_integrations
-
     for name in synap_integrations.__all__:
         assert getattr(synap_integrations, name) is not None
         assert name in dir(synap_integrations)
@@ -143,7 +139,9 @@ def test_every_setting_is_documented() -> None:
 def test_the_project_speaks_of_itself_alone() -> None:
     """No tracked file names a machine path or a package registry."""
     tracked = subprocess.run(["git", "ls-files"], cwd=ROOT, check=True, capture_output=True, text=True).stdout.split()
-    banned = re.compile("|".join(("/ro" + "ot/", "/ho" + "me/[a-z]", "/wo" + "rk/", "pypi" + r"\.", "regis" + "try" + r"\.npm")))
+    banned = re.compile(
+        "|".join(("/ro" + "ot/", "/ho" + "me/[a-z]", "/wo" + "rk/", "pypi" + r"\.", "regis" + "try" + r"\.npm"))
+    )
     found = {
         name: hit.group()
         for name in tracked

@@ -1,0 +1,115 @@
+"""Every knob once."""
+
+import copy
+import pickle
+import traceback
+from pathlib import Path
+
+import pytest
+
+from synap_integrations import InvalidInputError, Settings
+from synap_integrations.settings import CLOUD_URL, Secret
+
+KEY = "synap_canary_key_1234567890"
+
+
+def test_argument_beats_environment_beats_default() -> None:
+    """The order that everybody expects."""
+    environ = {"SYNAP_RECALL_TIMEOUT_S": "0.5", "SYNAP_USER_ID": "ana"}
+    settings = Settings.read(environ, recall_timeout_s=0.25)
+    assert (settings.recall_timeout_s, settings.user_id, settings.context_max_tokens) == (0.25, "ana", 800)
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "fault"),
+    [
+        ("SYNAP_RECALL_TIMEOUT_S", "soon", "soon"),
+        ("SYNAP_RECALL_TIMEOUT_S", "-1", "from 0 up"),
+        ("SYNAP_RECALL_TIMEOUT_S", "nan", "from 0 up"),
+        ("SYNAP_GRPC_PORT", "99999", "1 to 65535"),
+        ("SYNAP_GRPC_USE_TLS", "perhaps", "1/true/yes/on"),
+        ("SYNAP_TURNS", "pigeon", "rest, stream"),
+        ("SYNAP_DURABILITY", "forever", "process, power"),
+        ("SYNAP_OUTBOX_MAX_ROWS", "-5", "from 0 up"),
+    ],
+)
+def test_a_bad_value_is_refused_with_its_name_and_what_is_accepted(variable: str, value: str, fault: str) -> None:
+    """A typo in a deployment is one clear line, not a surprise at three in the morning."""
+    with pytest.raises(InvalidInputError, match=fault) as refused:
+        Settings.read({variable: value})
+    assert variable in str(refused.value)
+
+
+def test_an_unknown_argument_is_refused() -> None:
+    """A misspelt setting is not ignored."""
+    with pytest.raises(InvalidInputError, match="recall_timeout"):
+        Settings.read({}, recall_timeout=1)
+
+
+@pytest.mark.parametrize(
+    ("environ", "embedded", "url"),
+    [
+        ({}, True, CLOUD_URL),
+        ({"SYNAP_BASE_URL": "local", "SYNAP_API_KEY": KEY}, True, "local"),
+        ({"SYNAP_API_KEY": KEY}, False, CLOUD_URL),
+        ({"SYNAP_BASE_URL": "cloud"}, False, CLOUD_URL),
+        ({"SYNAP_BASE_URL": "http://127.0.0.1:8787/"}, False, "http://127.0.0.1:8787"),
+    ],
+)
+def test_the_platform_follows_from_address_and_key(environ: dict[str, str], embedded: bool, url: str) -> None:
+    """No account means the embedded Synap; a key means the cloud; an address means that address."""
+    settings = Settings.read(environ)
+    assert settings.embedded is embedded
+    assert embedded or settings.rest_url == url
+
+
+@pytest.mark.parametrize(
+    ("environ", "address"),
+    [
+        ({"SYNAP_API_KEY": KEY}, ("synap-cloud-prod.maximem.ai", 443, True)),
+        ({"SYNAP_BASE_URL": "http://127.0.0.1:8787"}, ("127.0.0.1", 8788, False)),
+        ({"SYNAP_BASE_URL": "https://synap.example"}, ("synap.example", 443, True)),
+        (
+            {"SYNAP_BASE_URL": "http://127.0.0.1:1", "SYNAP_GRPC_HOST": "127.0.0.1", "SYNAP_GRPC_PORT": "9",
+             "SYNAP_GRPC_USE_TLS": "0"},
+            ("127.0.0.1", 9, False),
+        ),
+    ],
+)  # fmt: skip
+def test_the_stream_follows_the_rest_address(environ: dict[str, str], address: tuple[str, int, bool]) -> None:
+    """A local REST address never means a remote stream."""
+    assert Settings.read(environ).stream_address == address
+
+
+def test_everything_of_ours_is_below_the_storage_path() -> None:
+    """One folder to look at, to back up, to delete."""
+    assert Settings.read({"SYNAP_STORAGE_PATH": "/data"}).root == Path("/data/integrations/v1")
+
+
+def test_capture_is_off_only_when_somebody_says_so() -> None:
+    """A value nobody understands does not lose turns."""
+    off = [Settings.capturing({"SYNAP_CAPTURE": value}) for value in ("0", "false", "Off", "no")]
+    on = [Settings.capturing({"SYNAP_CAPTURE": value}) for value in ("1", "", "perhaps")] + [Settings.capturing({})]
+    assert not any(off)
+    assert all(on)
+
+
+def test_a_key_cannot_be_shown_by_accident() -> None:
+    """Not by repr, str, format, vars, a traceback or a pickle; only `reveal` gives it."""
+    settings = Settings.read({"SYNAP_API_KEY": KEY})
+    secret = settings.api_key
+    assert secret is not None
+    shown = [repr(settings), str(secret), f"{secret}", repr(copy.copy(secret))]
+    shown += traceback.format_exception(RuntimeError(secret))
+    with pytest.raises(TypeError, match="not pickled"):
+        pickle.dumps(secret)
+    assert not any(KEY in text for text in shown)
+    assert not hasattr(secret, "__dict__")
+    assert secret.reveal() == KEY
+
+
+def test_fingerprints_tell_keys_apart() -> None:
+    """Two keys get two folders, and a folder's name gives no key away."""
+    assert Secret("a").fingerprint() != Secret("b").fingerprint()
+    assert Secret(KEY).fingerprint() == Secret(KEY).fingerprint()
+    assert len(Secret(KEY).fingerprint()) == 8
