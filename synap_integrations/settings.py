@@ -196,6 +196,16 @@ class Settings:
                 values[name] = _parsed(row.metadata["parse"], raw, variable)
         return cls(**values)
 
+    @classmethod
+    def origins(cls, environ: Mapping[str, str] | None = None, **explicit: object) -> dict[str, str]:
+        """Where `read` takes each setting from: ``"argument"``, ``"environment"`` or ``"default"``."""
+        environ = os.environ if environ is None else environ
+        found = {row.name: environ.get(row.metadata["variable"], "").strip() for row in fields(cls)}
+        return {
+            name: "argument" if explicit.get(name) is not None else "environment" if raw else "default"
+            for name, raw in found.items()
+        }
+
     def but(self, **changes: object) -> Self:
         """The same settings with some replaced."""
         return replace(self, **changes)  # type: ignore[arg-type] # dataclasses.replace checks the names
