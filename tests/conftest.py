@@ -1,0 +1,41 @@
+"""What every test gets: storage of its own, no settings from outside, and the equipment on the path."""
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+from synap_integrations.guard import incidents
+
+# At the end, so that nothing there can shadow a module of the standard library.
+sys.path.append(str(Path(__file__).parent / "equipment"))
+
+
+@pytest.fixture(autouse=True)
+def own_storage(tmp_path, monkeypatch):
+    """A folder of its own for outbox and embedded Synap, and no SYNAP_* variable of whoever runs the tests."""
+    for name in [name for name in os.environ if name.startswith("SYNAP_")]:
+        monkeypatch.delenv(name)
+    storage = tmp_path / "synap"
+    monkeypatch.setenv("SYNAP_STORAGE_PATH", str(storage))
+    return storage
+
+
+@pytest.fixture
+def strict_guard():
+    """A fault of ours that is normally contained and counted fails the test instead."""
+    incidents.clear()
+    incidents.strict = True
+    yield incidents
+    incidents.strict = False
+    incidents.clear()
+
+
+@pytest.fixture
+def synap_platform():
+    """A platform on two loopback ports, with a ledger of what it received and a script of misbehaviour."""
+    from socket_platform import SocketPlatform  # noqa: PLC0415 - loads grpc, which most tests do without
+
+    with SocketPlatform() as platform:
+        yield platform
