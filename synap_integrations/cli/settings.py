@@ -1,0 +1,75 @@
+"""`synap settings`: every setting, its value, and where the value comes from."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import sys
+import textwrap
+from typing import Any
+
+from synap_integrations.errors import InvalidInputError
+from synap_integrations.settings import Secret, Settings
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Values to try out, and the form of the answer."""
+    parser.add_argument("tried", nargs="*", metavar="name=value", help="try a value out, as if it were an argument")
+    parser.add_argument("--json", action="store_true", help="one JSON object instead of text")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Print them. Raises InvalidInputError for a setting that does not exist or cannot have its value."""
+    explicit = dict(_pair(text) for text in options.tried)
+    settings, origins = Settings.read(**explicit), Settings.origins(**explicit)
+    rows = [
+        {
+            "name": row.name,
+            "variable": row.metadata["variable"],
+            "value": _shown(getattr(settings, row.name)),
+            "origin": origins[row.name],
+            "help": row.metadata["help"],
+        }
+        for row in dataclasses.fields(settings)
+    ]
+    effect = _effect(settings)
+    if options.json:
+        sys.stdout.write(f"{json.dumps({'in_effect': effect, 'settings': rows}, indent=2)}\n")
+    else:
+        sys.stdout.write(f"{_page(rows, effect)}\n")
+    return 0
+
+
+def _pair(text: str) -> tuple[str, object]:
+    name, sign, value = text.partition("=")
+    if not sign:
+        message = f"{text!r} is not name=value, such as turns=stream"
+        raise InvalidInputError(message)
+    return name, value
+
+
+def _shown(value: object) -> object:
+    """The value as JSON can hold it; of a key only that there is one."""
+    if isinstance(value, Secret):
+        return f"set (fingerprint {value.fingerprint()})"
+    return value if value is None or isinstance(value, bool | int | float | str) else str(value)
+
+
+def _effect(settings: Settings) -> dict[str, object]:
+    """What the values come to, taken together."""
+    if settings.embedded:
+        return {"platform": "embedded", "folder": str(settings.root)}
+    host, port, tls = settings.stream_address
+    stream = f"{host}:{port} ({'TLS' if tls else 'clear text'})"
+    return {"platform": settings.rest_url, "stream": stream, "folder": str(settings.root)}
+
+
+def _page(rows: list[dict[str, Any]], effect: dict[str, object]) -> str:
+    lines = [f"{name:<10}{value}" for name, value in effect.items()]
+    lines += ["", "An argument wins over the environment, the environment over the default.", ""]
+    for row in rows:
+        value = "-" if row["value"] is None else row["value"]
+        lines.append(f"{row['variable']:<28}{value!s:<34}{row['origin']}")
+        lines += textwrap.wrap(row["help"], 76, initial_indent="    ", subsequent_indent="    ")
+    return "\n".join(lines)

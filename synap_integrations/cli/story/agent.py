@@ -1,0 +1,173 @@
+"""The agent of the story: LangChain's own ``create_agent`` with tools, and a chat model that follows a script."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator, Sequence
+from typing import Any, Final, Self
+
+from langchain.agents import create_agent
+from langchain_core.callbacks import BaseCallbackHandler, CallbackManagerForLLMRun
+from langchain_core.language_models import BaseChatModel
+from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, ToolCall
+from langchain_core.outputs import ChatGeneration, ChatResult
+from langchain_core.tools import BaseTool, tool
+from langgraph.checkpoint.memory import InMemorySaver
+from pydantic import PrivateAttr
+
+from synap_integrations.langchain import SynapCallbackHandler, SynapMiddleware
+from synap_integrations.model import AssistantMessage, Context, Event, Scope
+from synap_integrations.ports import Memory
+
+from .dialogue import Dialogue, Exchange, Session
+
+_NOTHING_TO_SAY: Final = "(the scripted model has no answer of its own; run with --model to hear a real one)"
+
+
+class ScriptedModel(BaseChatModel):
+    """Says the next line of its script, whatever it is asked; tools are called when the line says so."""
+
+    _lines: deque[AIMessage] = PrivateAttr(default_factory=deque)
+
+    def learn(self, *lines: AIMessage) -> None:
+        """Say these next."""
+        self._lines.extend(lines)
+
+    @property
+    def _llm_type(self) -> str:
+        return "scripted"
+
+    def bind_tools(self, tools: Sequence[Any], **_: Any) -> Self:  # noqa: ANN401, ARG002 - LangChain's signature
+        """The script knows the tools already."""
+        return self
+
+    def _generate(
+        self,
+        messages: list[BaseMessage],  # noqa: ARG002 - the script does not listen
+        stop: list[str] | None = None,  # noqa: ARG002
+        run_manager: CallbackManagerForLLMRun | None = None,  # noqa: ARG002
+        **_: Any,  # noqa: ANN401 - LangChain's signature
+    ) -> ChatResult:
+        line = self._lines.popleft() if self._lines else AIMessage(_NOTHING_TO_SAY)
+        return ChatResult(generations=[ChatGeneration(message=line)])
+
+
+class Witness(BaseCallbackHandler):
+    """Sees what the model is given and, as a `Memory`, what the agent is told; passes everything on.
+
+    With ``keeping=False`` nothing is recorded, so that a thousand questions change no answer.
+    """
+
+    run_inline = True
+
+    def __init__(self, memory: Memory, *, keeping: bool = True) -> None:
+        self._memory = memory
+        self._keeping = keeping
+        self.prompt: list[BaseMessage] = []
+        self.context = Context()
+
+    def on_chat_model_start(self, serialized: dict[str, Any], messages: list[list[BaseMessage]], **_: Any) -> None:  # noqa: ANN401, ARG002 - LangChain's signature
+        """The exact prompt, as it goes to the model."""
+        self.prompt = messages[0]
+
+    def record(self, event: Event, *, scope: Scope) -> None:
+        """`Memory.record`."""
+        if self._keeping:
+            self._memory.record(event, scope=scope)
+
+    def recall(self, query: str | None, *, scope: Scope) -> Context:
+        """`Memory.recall`."""
+        self.context = self._memory.recall(query, scope=scope)
+        return self.context
+
+    async def arecall(self, query: str | None, *, scope: Scope) -> Context:
+        """`Memory.arecall`."""
+        self.context = await self._memory.arecall(query, scope=scope)
+        return self.context
+
+
+class StoryAgent:
+    """One user's agent. ``model`` None is the script; else any chat model that can call tools."""
+
+    def __init__(self, dialogue: Dialogue, memory: Memory, *, model: BaseChatModel | None = None, keeping: bool = True) -> None:
+        self._dialogue = dialogue
+        self._memory = memory
+        self._script = ScriptedModel()
+        self.witness = Witness(memory, keeping=keeping)
+        self._callbacks: list[BaseCallbackHandler] = [self.witness]
+        if keeping:
+            self._callbacks.append(SynapCallbackHandler(self.witness))
+        self._agent = create_agent(
+            model or self._script,
+            tools=_album(dialogue),
+            system_prompt=f"You are {dialogue.agent_name}, and you talk with {dialogue.user_name}.",
+            middleware=[SynapMiddleware(self.witness)],
+            checkpointer=InMemorySaver(),
+        )
+
+    def hold(self, session: Session) -> Iterator[int]:
+        """Hold this conversation as it was held; yields the number of turns after each exchange."""
+        if session.opening:
+            # The agent speaks first: no run of the framework brings this about, so the application records it.
+            scope = Scope(session.name, self._dialogue.user_id)
+            self._memory.record(AssistantMessage(session.opening.text), scope=scope)
+            yield 1
+        for exchange in session.exchanges:
+            self._script.learn(*_lines(exchange))
+            self._say(exchange.said.text, session.name)
+            yield 1 if exchange.answered is None else 2
+
+    def ask(self, question: str, conversation_id: str) -> str:
+        """Ask in a conversation of its own; the answer's text. `witness` holds what the model was given."""
+        self.witness.context = Context()
+        return self._say(question, conversation_id)
+
+    def _say(self, text: str, conversation_id: str) -> str:
+        state = self._agent.invoke(
+            {"messages": [HumanMessage(text)]},
+            config={
+                "callbacks": list(self._callbacks),
+                "configurable": {"thread_id": conversation_id},
+                "metadata": {"user_id": self._dialogue.user_id},
+            },
+        )
+        return str(state["messages"][-1].text)
+
+
+def _lines(exchange: Exchange) -> Iterator[AIMessage]:
+    """What the model says in this exchange: tool calls for the photos of it, then the answer (empty if there was none)."""
+    said, answered = exchange.said, exchange.answered
+    calls = [("look_at_photo", {"photo": f"{said.turn_ids[0]}/{place}"}) for place, _ in enumerate(said.photos)]
+    if answered:
+        calls += [("find_photo", {"query": photo.query}) for photo in answered.photos if photo.query]
+    if calls:
+        tool_calls = [
+            ToolCall(name=name, args=args, id=f"call-{said.turn_ids[0]}-{place}", type="tool_call")
+            for place, (name, args) in enumerate(calls)
+        ]
+        yield AIMessage("", tool_calls=tool_calls)
+    yield AIMessage(answered.text if answered else "")
+
+
+def _album(dialogue: Dialogue) -> list[BaseTool]:
+    """The agent's tools: what the photos of this dialogue show."""
+    shown: dict[str, str] = {}
+    found: dict[str, str] = {}
+    for session in dialogue.sessions:
+        for _, said in session.utterances():
+            for place, photo in enumerate(said.photos):
+                shown[f"{said.turn_ids[0]}/{place}"] = photo.caption
+                if photo.query:
+                    found[photo.query] = photo.caption
+
+    @tool
+    def look_at_photo(photo: str) -> str:
+        """Describe a photo that the user has shared."""
+        return shown.get(photo, "there is no such photo")
+
+    @tool
+    def find_photo(query: str) -> str:
+        """Find a photo to show to the user, and describe it."""
+        return found.get(query, "no photo found")
+
+    return [look_at_photo, find_photo]
