@@ -1,0 +1,28 @@
+"""Synap for LangChain and LangGraph: the public names, each loaded when it is first used."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .attach import attach
+    from .callbacks import SynapCallbackHandler
+
+_HOME = {
+    "SynapCallbackHandler": ".callbacks",
+    "attach": ".attach",
+}
+
+__all__ = ["SynapCallbackHandler", "attach"]
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOME:
+        message = f"module {__name__!r} has no attribute {name!r}"
+        raise AttributeError(message)
+    return getattr(import_module(_HOME[name], __name__), name)
+
+
+def __dir__() -> list[str]:
+    return list(__all__)

@@ -1,0 +1,80 @@
+"""What LangGraph adds to LangChain, read without requiring LangGraph.
+
+Whoever hands us one of its objects has imported it, so its classes are looked up among the loaded modules.
+
+Source: langgraph 1.2.22 and 0.6.11, types.py, errors.py, runtime.py, callbacks.py
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Iterable, Mapping
+from typing import Final, cast
+
+_INTERRUPT_ID: Final = re.compile(r"[0-9a-f]{32}")
+_NO_CLASS: Final = ()
+_RUNTIME: Final = "__pregel_runtime"
+_FROM_RUNTIME: Final = ("user_id", "customer_id", "conversation_id", "session_id", "thread_id")
+
+
+def _loaded(module: str, name: str) -> type | tuple[()]:
+    """A class of a module, or nothing an object could be an instance of if the module is not loaded."""
+    return cast("type | tuple[()]", getattr(sys.modules.get(module), name, _NO_CLASS))
+
+
+def lifecycle_handler_class() -> type | None:
+    """The class whose instances are told about interrupts, None where LangGraph is absent or too old."""
+    return _loaded("langgraph.callbacks", "GraphCallbackHandler") or None
+
+
+def is_command(value: object) -> bool:
+    """True for the ``Command`` that resumes or steers a graph."""
+    return isinstance(value, _loaded("langgraph.types", "Command"))
+
+
+def resumed_with(command: object) -> str | None:
+    """The words a ``Command`` resumes with: a string, also as the single answer to one interrupt by its id."""
+    resume = getattr(command, "resume", None)
+    if isinstance(resume, Mapping) and len(resume) == 1:
+        ((key, value),) = resume.items()
+        resume = value if isinstance(key, str) and _INTERRUPT_ID.fullmatch(key) else None
+    return resume if isinstance(resume, str) else None
+
+
+def update_of(command: object) -> object:
+    """The state update that a ``Command`` carries."""
+    return getattr(command, "update", None)
+
+
+def is_control_flow(error: BaseException) -> bool:
+    """True for what LangGraph raises to interrupt or to hand over; such a run has not failed."""
+    return isinstance(error, _loaded("langgraph.errors", "GraphBubbleUp"))
+
+
+def is_interrupt(error: BaseException) -> bool:
+    """True if the run stopped to ask a human."""
+    return isinstance(error, _loaded("langgraph.errors", "GraphInterrupt"))
+
+
+def questions_of(error: BaseException) -> Iterable[tuple[str, str]]:
+    """Id and text of each interrupt of a ``GraphInterrupt`` that is plain words."""
+    for interrupts in error.args:
+        for interrupt in interrupts if isinstance(interrupts, list | tuple) else (interrupts,):
+            value = getattr(interrupt, "value", None)
+            if isinstance(value, str):
+                # 0.6 names it ``id`` from 0.6.0 on and ``interrupt_id`` before; the text stands in for both.
+                yield str(getattr(interrupt, "id", None) or value), value
+
+
+def identity_in_runtime(configurable: Mapping[str, object]) -> Mapping[str, object]:
+    """What the runtime context (``invoke(…, context=…)``) says about who is talking; empty if it says nothing.
+
+    The runtime travels in the configurable part of the config of the code that is running.
+    """
+    context = getattr(configurable.get(_RUNTIME), "context", None)
+    if context is None:
+        return {}
+    if isinstance(context, Mapping):
+        return context
+    return {name: value for name in _FROM_RUNTIME if (value := getattr(context, name, None)) is not None}
