@@ -259,12 +259,14 @@ class Dropped:
 class Receipt:
     """Why the context is what it is.
 
-    ``bundle_ids`` are the bundles looked at; ``age_s`` is the age of the newest of them; ``waited_s`` is how long
-    recall waited for the platform; ``tokens`` is the size of what was chosen, by the counter in use.
+    ``bundle_ids`` are the bundles that the chosen items come from, ``looked_at`` all that were considered; ``age_s`` is
+    the age of the newest chosen one; ``waited_s`` is how long recall waited for the platform; ``tokens`` is the size
+    of what was chosen, by the counter in use.
     """
 
     query: str | None
     bundle_ids: tuple[str, ...] = field(default=(), kw_only=True)
+    looked_at: tuple[str, ...] = field(default=(), kw_only=True)
     chosen: tuple[str, ...] = field(default=(), kw_only=True)
     dropped: tuple[Dropped, ...] = field(default=(), kw_only=True)
     tokens: int = field(default=0, kw_only=True)

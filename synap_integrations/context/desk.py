@@ -1,0 +1,293 @@
+"""The desk where context is asked for: looks in the store, asks or waits where that helps, chooses, writes a receipt.
+
+The policy of a recall, in this order:
+
+1. A live bundle answers this turn, or one that is held covers the question: choose from what is held.
+2. The turn was recorded and its bundle is on its way: wait for it.
+3. Nobody has asked this in this conversation: ask once and wait for the answer.
+4. Choose from what is held and relevant, which may be nothing.
+
+No wait is longer than ``timeout_s``. A platform that let one wait pass in vain is not waited for again until it has
+answered something, or until a pause that doubles from 5 s to 5 minutes is over: an application whose platform is silent
+is slowed down once, not on every turn.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Final, TypeVar
+
+from synap_integrations.context.selection import (
+    TokenCounter,
+    choose,
+    covers,
+    estimate_tokens,
+    same_question,
+)
+from synap_integrations.context.store import LIFE_S, ContextStore, Expectation, Owner, owners_for
+from synap_integrations.model import (
+    Context,
+    ContextBundle,
+    ContextRequest,
+    Envelope,
+    Receipt,
+    RecentTurn,
+    Scope,
+    UserMessage,
+)
+
+_K = TypeVar("_K")
+Ask = Callable[[ContextRequest], str | None]
+"""Put a request on the stream; returns the event id that the answer will name, None if nobody is listening."""
+
+_MAX_REMEMBERED: Final = 10_000
+_MAX_QUERY_CHARS: Final = 2_000
+_PATIENCE_S: Final = 1.0
+_FIRST_PAUSE_S: Final = 5.0
+_LONGEST_PAUSE_S: Final = 300.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """Something the platform was told that it may answer: a user's turn, or a request of ours."""
+
+    event_id: str
+    text: str
+    at_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """A recall before its wait: what is asked, what to wait for and how long. Does no I/O."""
+
+    query: str | None
+    scope: Scope
+    started_s: float
+    turn: _Asked | None = None
+    request: _Asked | None = None
+    why: str = ""
+    wait_for: Expectation | None = None
+    wait_s: float = 0.0
+
+
+class ContextDesk:
+    """Answers recalls from a `ContextStore`, by the policy above. Thread-safe, usable from any event loop.
+
+    ``token_counter`` counts the tokens of a text; the default estimates. ``clock`` is monotonic, ``now`` gives aware
+    UTC; both are injected by tests.
+    """
+
+    def __init__(
+        self,
+        *,
+        budget_tokens: int = 800,
+        token_counter: TokenCounter = estimate_tokens,
+        store: ContextStore | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self.store = ContextStore(clock=clock) if store is None else store
+        self._budget_tokens = budget_tokens
+        self._token_counter = token_counter
+        self._clock = clock
+        self._now = now
+        self._lock = threading.Lock()
+        self._turns: OrderedDict[Owner, _Asked] = OrderedDict()
+        self._requests: OrderedDict[tuple[Owner, str], _Asked] = OrderedDict()
+        self._deaf_until_s = float("-inf")
+        self._pause_s = _FIRST_PAUSE_S
+
+    # --- what the desk hears -----------------------------------------------------------------------------------
+
+    def turn_recorded(self, envelope: Envelope) -> None:
+        """A user's turn is on its way to the platform, which will answer it with a bundle that names its event id."""
+        if isinstance(envelope.event, UserMessage) and (whose := _whose(envelope.scope)) is not None:
+            text = envelope.event.content[:_MAX_QUERY_CHARS]
+            with self._lock:
+                _remember(self._turns, whose, _Asked(envelope.event_id, text, self._clock()))
+
+    def apply(self, bundle: ContextBundle) -> bool:
+        """The platform pushed a bundle: file it and wake who waits for it. False if the store refused it."""
+        if bundle.answers:
+            with self._lock:
+                self._deaf_until_s, self._pause_s = float("-inf"), _FIRST_PAUSE_S
+        return self.store.apply(bundle)
+
+    def forget(self, scope: Scope) -> int:
+        """Drop what is held for the ids that the scope names; how many bundles."""
+        with self._lock:
+            for whose in [whose for whose in self._turns if _named(whose, scope)]:
+                del self._turns[whose]
+            for key in [key for key in self._requests if _named(key[0], scope)]:
+                del self._requests[key]
+        return self.store.forget(scope)
+
+    def clear(self) -> None:
+        """Drop everything."""
+        with self._lock:
+            self._turns.clear()
+            self._requests.clear()
+        self.store.clear()
+
+    # --- recall ------------------------------------------------------------------------------------------------
+
+    def recall(
+        self,
+        query: str | None,
+        *,
+        scope: Scope,
+        ask: Ask,
+        timeout_s: float,
+        reachable: Callable[[], bool] | None = None,
+    ) -> Context:
+        """What is known that helps with the query, after at most ``timeout_s`` seconds; 0 never waits.
+
+        Without a query, the last turn recorded for this scope is the query. ``ask`` is called at most once for a
+        question of a conversation. ``reachable`` says whether the platform is connected; False means: do not wait.
+        """
+        plan = self._plan(query, scope, ask, timeout_s, reachable)
+        answer = plan.wait_for.wait(plan.wait_s) if plan.wait_for else None
+        return self._conclude(plan, answer)
+
+    async def arecall(
+        self,
+        query: str | None,
+        *,
+        scope: Scope,
+        ask: Ask,
+        timeout_s: float,
+        reachable: Callable[[], bool] | None = None,
+    ) -> Context:
+        """`recall` that waits without blocking the event loop."""
+        plan = self._plan(query, scope, ask, timeout_s, reachable)
+        answer = await plan.wait_for.await_(plan.wait_s) if plan.wait_for else None
+        return self._conclude(plan, answer)
+
+    def _plan(
+        self, query: str | None, scope: Scope, ask: Ask, timeout_s: float, reachable: Callable[[], bool] | None
+    ) -> _Plan:
+        started = self._clock()
+        query = query[:_MAX_QUERY_CHARS] if query and query.strip() else None
+        turn, request = self._already_asked(scope, query, started)
+        query = query or (turn.text if turn else None)
+        plan = _Plan(query, scope, started, turn=turn, request=request)
+        held = self.store.lookup(scope)
+        answered = {pushed.bundle.answers for pushed in held}
+        if any(one is not None and one.event_id in answered for one in (turn, request)):
+            return replace(plan, why="the platform answered this")
+        if query and covers(held, query):
+            return replace(plan, why="what is held covers the question")
+        if turn is None and request is None:
+            request = self._ask(query, scope, ask, started)
+            if request is None:
+                return replace(plan, why="nobody to ask" if query else "nothing to ask for")
+            plan = replace(plan, request=request)
+        pending = turn or request
+        assert pending is not None
+        # A turn that was recorded longer ago than a wait may last has had its chance to be answered.
+        wait_s = min(timeout_s, pending.at_s + max(timeout_s, _PATIENCE_S) - started)
+        deaf = started < self._deaf_until_s or (reachable is not None and not reachable())
+        if wait_s <= 0 or deaf:
+            return replace(plan, why="no answer yet")
+        expectation = self.store.expect(scope, answers=pending.event_id)
+        return replace(plan, why="no answer in time", wait_for=expectation, wait_s=wait_s)
+
+    def _ask(self, query: str | None, scope: Scope, ask: Ask, now_s: float) -> _Asked | None:
+        whose = _whose(scope)
+        if query is None or whose is None or (event_id := ask(ContextRequest((query,)))) is None:
+            return None
+        asked = _Asked(event_id, query, now_s)
+        with self._lock:
+            _remember(self._requests, (whose, query), asked)
+        return asked
+
+    def _already_asked(self, scope: Scope, query: str | None, now_s: float) -> tuple[_Asked | None, _Asked | None]:
+        """The recorded turn that this question is, and the request that was made for it."""
+        if (whose := _whose(scope)) is None:
+            return None, None
+        with self._lock:
+            turn = self._turns.get(whose)
+            request = self._requests.get((whose, query)) if query else None
+        if turn and query and query != turn.text and not same_question(query, turn.text):
+            turn = None
+        # What was asked longer ago than a bundle lives may be asked anew: its answer has expired.
+        return (
+            turn if turn and now_s - turn.at_s <= LIFE_S else None,
+            request if request and now_s - request.at_s <= LIFE_S else None,
+        )
+
+    def _conclude(self, plan: _Plan, answer: ContextBundle | None) -> Context:
+        ended = self._clock()
+        if plan.wait_for and answer is None:
+            self._turn_deaf(ended)
+        held = self.store.lookup(plan.scope)
+        expected = {one.event_id for one in (plan.turn, plan.request) if one is not None}
+        answering = {pushed.bundle.bundle_id for pushed in held if pushed.bundle.answers in expected}
+        chosen = choose(
+            held,
+            plan.query,
+            budget_tokens=self._budget_tokens,
+            now=self._now(),
+            token_counter=self._token_counter,
+            answering=answering,
+        )
+        turns = _recent_turns([pushed.bundle for pushed in held], plan.scope)
+        used = [pushed for pushed in held if pushed.bundle.bundle_id in chosen.bundle_ids]
+        receipt = Receipt(
+            plan.query,
+            bundle_ids=chosen.bundle_ids,
+            looked_at=tuple([pushed.bundle.bundle_id for pushed in held]),
+            chosen=tuple([item.item_id for item in chosen.items]),
+            dropped=chosen.dropped,
+            tokens=chosen.tokens,
+            token_budget=self._budget_tokens,
+            age_s=min([ended - pushed.arrived_s for pushed in used]) if used else None,
+            waited_s=ended - plan.started_s if plan.wait_for else 0.0,
+            why="the platform answered while we waited" if answer else plan.why,
+        )
+        if not chosen.items and not turns:
+            return Context(receipt=receipt)
+        fetched = plan.request is not None and any(one.bundle.answers == plan.request.event_id for one in used)
+        return Context(chosen.items, turns, "fetched" if fetched else "pushed", receipt)
+
+    def _turn_deaf(self, now_s: float) -> None:
+        with self._lock:
+            if now_s >= self._deaf_until_s:
+                self._deaf_until_s = now_s + self._pause_s
+                self._pause_s = min(self._pause_s * 2, _LONGEST_PAUSE_S)
+
+
+def _whose(scope: Scope) -> Owner | None:
+    """The narrowest owner of what is said in this scope."""
+    owners = owners_for(scope)
+    return owners[0] if owners else None
+
+
+def _named(whose: Owner, scope: Scope) -> bool:
+    wanted = (scope.customer_id or None, scope.user_id or None, scope.conversation_id or None)
+    return wanted != (None, None, None) and all(
+        want is None or want == have for want, have in zip(wanted, whose, strict=False)
+    )
+
+
+def _remember(memory: OrderedDict[_K, _Asked], key: _K, value: _Asked) -> None:
+    memory[key] = value
+    memory.move_to_end(key)
+    if len(memory) > _MAX_REMEMBERED:
+        memory.popitem(last=False)
+
+
+def _recent_turns(bundles: list[ContextBundle], scope: Scope) -> tuple[RecentTurn, ...]:
+    """The turns of this very conversation, from the newest bundle that has them."""
+    for bundle in reversed(bundles):
+        told = bundle.conversation
+        if told is None or not told.recent_turns or scope.conversation_id is None:
+            continue
+        if scope.conversation_id == (told.conversation_id or bundle.scope.conversation_id):
+            return told.recent_turns
+    return ()
