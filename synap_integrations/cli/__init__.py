@@ -16,7 +16,7 @@ COMMANDS: Final = {
     "status": "show what this machine holds: what waits for delivery, what the embedded Synap remembers",
     "settings": "show every setting, its value and where the value comes from",
 }
-"""Each command is the module of that name in this folder, with ``add_arguments(parser)`` and ``run(options) -> int``."""
+"""Each command is the module of that name in this folder; it has ``add_arguments(parser)`` and ``run(options)``."""
 
 _WRONG: Final = 2
 _INTERRUPTED: Final = 130

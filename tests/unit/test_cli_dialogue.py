@@ -43,7 +43,12 @@ def test_turns_of_one_speaker_are_joined_and_stay_attributable(tmp_path: Path) -
 
 def test_no_turn_is_lost_when_the_agent_opens_or_the_user_has_the_last_word(tmp_path: Path) -> None:
     """A session may begin with the agent and end with the user; every turn comes out, in order."""
-    turns = (turn("D1:1", "Bo", "Morning!"), turn("D1:2", "Ana", "Hi."), turn("D1:3", "Bo", "So?"), turn("D1:4", "Ana", "Bye."))
+    turns = (
+        turn("D1:1", "Bo", "Morning!"),
+        turn("D1:2", "Ana", "Hi."),
+        turn("D1:3", "Bo", "So?"),
+        turn("D1:4", "Ana", "Bye."),
+    )
     ana, _ = read_dialogues(written(tmp_path, sample("Ana", *turns), OTHER))
     said = [(role, utterance.text) for role, utterance in ana.sessions[0].utterances()]
     assert said == [("assistant", "Morning!"), ("user", "Hi."), ("assistant", "So?"), ("user", "Bye.")]
@@ -79,7 +84,7 @@ def test_fewer_sessions_mean_the_questions_that_they_can_answer() -> None:
 
 
 def test_the_dialogue_in_the_package_is_worth_a_demo() -> None:
-    """Two people, several short sessions each, ten questions with evidence, photos, and both odd beginnings and ends."""
+    """Two people, several short sessions each, ten questions with evidence, photos, odd beginnings and ends."""
     dialogues = read_dialogues()
     assert len({dialogue.user_id for dialogue in dialogues}) == 2
     assert sum(len(dialogue.questions) for dialogue in dialogues) == 10

@@ -56,7 +56,11 @@ def test_the_key_is_never_shown(capsys: pytest.CaptureFixture[str], monkeypatch,
 
 @pytest.mark.parametrize(
     ("environ", "platform"),
-    [({}, "embedded"), ({"SYNAP_API_KEY": KEY}, "https://"), ({"SYNAP_API_KEY": KEY, "SYNAP_BASE_URL": "local"}, "embedded")],
+    [
+        ({}, "embedded"),
+        ({"SYNAP_API_KEY": KEY}, "https://"),
+        ({"SYNAP_API_KEY": KEY, "SYNAP_BASE_URL": "local"}, "embedded"),
+    ],
 )
 def test_what_the_settings_come_to_is_said_first(capsys, monkeypatch, environ: dict[str, str], platform: str) -> None:
     """The first line names the platform that would be used."""

@@ -89,7 +89,9 @@ class Witness(BaseCallbackHandler):
 class StoryAgent:
     """One user's agent. ``model`` None is the script; else any chat model that can call tools."""
 
-    def __init__(self, dialogue: Dialogue, memory: Memory, *, model: BaseChatModel | None = None, keeping: bool = True) -> None:
+    def __init__(
+        self, dialogue: Dialogue, memory: Memory, *, model: BaseChatModel | None = None, keeping: bool = True
+    ) -> None:
         self._dialogue = dialogue
         self._memory = memory
         self._script = ScriptedModel()
@@ -135,7 +137,7 @@ class StoryAgent:
 
 
 def _lines(exchange: Exchange) -> Iterator[AIMessage]:
-    """What the model says in this exchange: tool calls for the photos of it, then the answer (empty if there was none)."""
+    """What the model says in this exchange: tool calls for its photos, then the answer, which may be empty."""
     said, answered = exchange.said, exchange.answered
     calls = [("look_at_photo", {"photo": f"{said.turn_ids[0]}/{place}"}) for place, _ in enumerate(said.photos)]
     if answered:

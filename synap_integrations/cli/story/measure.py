@@ -1,4 +1,4 @@
-"""How well the memory works, in figures: does it find the evidence, how fast, and does it ever tell the wrong person?"""
+"""How well the memory works: does it find the evidence, how fast, and does it ever tell the wrong person?"""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from statistics import fmean, quantiles
-from typing import Any, Final
+from typing import Final
 
 from synap_integrations.client import SynapClient
 
@@ -80,62 +80,52 @@ def share_held(question: Question, texts: dict[str, str], contents: Iterable[str
     return fmean(any(texts[turn_id] in content for content in held) for turn_id in question.evidence)
 
 
-class Telltale:
-    """Whose turns stand in a prompt? Compares letters and digits only, so that no rendering hides one."""
-
-    def __init__(self, dialogues: Sequence[Dialogue]) -> None:
-        said = {dialogue.user_id: {bare(text) for text in dialogue.turn_texts().values()} for dialogue in dialogues}
-        self._telling = {
-            user_id: {
-                text
-                for text in texts
-                if len(text) >= _TELLING_CHARS and not any(text in other for name, other in said.items() if name != user_id)
-            }
-            for user_id, texts in said.items()
-        }
-
-    def turns_of(self, user_id: str, prompt: str) -> int:
-        """How many of this user's turns stand in the prompt."""
-        return sum(text in prompt for text in self._telling[user_id])
-
-    def turns_of_others(self, user_id: str, prompt: str) -> int:
-        """How many turns of anybody else stand in the prompt."""
-        return sum(self.turns_of(name, prompt) for name in self._telling if name != user_id)
-
-
 def bare(text: str) -> str:
-    """Letters and digits only, in lower case, HTML escapes resolved."""
+    """Letters and digits only, in lower case, HTML escapes resolved: no rendering hides a sentence from this."""
     return _NOT_A_CHARACTER.sub("", html.unescape(text)).lower()
 
 
-@dataclass(slots=True)
 class PromptTally:
-    """Adds up what the prompts held; ``prompts`` gives the sums."""
+    """Whose turns stand in the prompts? Adds them up; `prompts` gives the sums."""
 
-    telltale: Telltale
-    checked: int = 0
-    own_turns: int = 0
-    foreign_turns: int = 0
-    shares: list[float] | None = None
+    def __init__(self, dialogues: Sequence[Dialogue]) -> None:
+        self._said = {
+            dialogue.user_id: {turn_id: bare(text) for turn_id, text in dialogue.turn_texts().items()}
+            for dialogue in dialogues
+        }
+        self._telling = {user_id: self._only_of(user_id) for user_id in self._said}
+        self._shares: list[float] = []
+        self._checked = self._own = self._foreign = 0
 
-    def count(self, asker: Dialogue, prompt: str, evidence: Question | None = None) -> None:
+    def count(self, user_id: str, prompt: str, *, evidence: Question | None = None) -> None:
         """One prompt of this user; ``evidence`` is given if the question is about the user's own conversations."""
         text = bare(prompt)
-        self.checked += 1
-        self.own_turns += self.telltale.turns_of(asker.user_id, text)
-        self.foreign_turns += self.telltale.turns_of_others(asker.user_id, text)
-        if evidence is not None:
-            said = {turn_id: bare(words) for turn_id, words in asker.turn_texts().items()}
-            self.shares = [*(self.shares or ()), share_held(evidence, said, [text])]
+        self._checked += 1
+        for owner, turns in self._telling.items():
+            found = sum(turn in text for turn in turns)
+            if owner == user_id:
+                self._own += found
+            else:
+                self._foreign += found
+        if evidence:
+            self._shares.append(share_held(evidence, self._said[user_id], [text]))
 
     def prompts(self) -> Prompts:
         """The sums."""
-        shares: list[Any] = self.shares or [0.0]
         return Prompts(
-            self.checked,
-            len(shares),
-            fmean(shares),
-            sum(share > 0 for share in shares),
-            self.own_turns,
-            self.foreign_turns,
+            self._checked,
+            len(self._shares),
+            fmean(self._shares),
+            sum(share > 0 for share in self._shares),
+            self._own,
+            self._foreign,
         )
+
+    def _only_of(self, user_id: str) -> set[str]:
+        """The turns that only this user's conversations hold, and that are nobody else's by chance."""
+        others = [text for owner, said in self._said.items() if owner != user_id for text in said.values()]
+        return {
+            text
+            for text in self._said[user_id].values()
+            if len(text) >= _TELLING_CHARS and not any(text in other for other in others)
+        }

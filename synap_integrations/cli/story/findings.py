@@ -1,0 +1,91 @@
+"""What came of the story, as plain data: the same figures for the pages and for ``--json``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from .measure import Prompts, Recall
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """A user, and how much was said and is asked."""
+
+    user_id: str
+    user_name: str
+    conversations: int
+    turns: int
+    questions: int
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One entry of a transcript; ``kind`` is user, assistant, tool call or tool result."""
+
+    kind: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Transcript:
+    """A conversation as the embedded Synap holds it."""
+
+    conversation_id: str
+    lines: list[Line]
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One item of a pushed bundle. ``said_on`` is an ISO date."""
+
+    text: str
+    score: float
+    said_on: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class PromptLine:
+    """One line of a prompt; ``injected`` if it is ours."""
+
+    role: str
+    text: str
+    injected: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A question in a new conversation: what was pushed for it, the prompt that the model received, and its answer."""
+
+    user_name: str
+    conversation_id: str
+    question: str
+    why: str
+    items: list[Item]
+    prompt: list[PromptLine]
+    answer: str
+
+
+@dataclass(frozen=True, slots=True)
+class Accounting:
+    """``captured == delivered + waiting + refused + dead_letters``."""
+
+    captured: int
+    delivered: int
+    waiting: int
+    refused: int
+    dead_letters: int
+
+
+@dataclass(frozen=True, slots=True)
+class Findings:
+    """All that the demo shows."""
+
+    people: list[Person]
+    left_out: int
+    transcript: Transcript
+    asked: Asked
+    recall: Recall
+    prompts: Prompts
+    accounting: Accounting
+    real_file: str
+    seconds: float
