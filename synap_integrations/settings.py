@@ -255,6 +255,11 @@ class Settings:
         return host, port, tls
 
 
+def state_home() -> Path:
+    """The folder for what a user's programs keep between runs. Raises: RuntimeError, if there is no home."""
+    return Path(os.environ.get("XDG_STATE_HOME") or "~/.local/state").expanduser()
+
+
 def _parsed(parse: Callable[[str], Any], raw: str, name: str) -> Any:  # noqa: ANN401 - any setting's type
     try:
         return parse(raw)

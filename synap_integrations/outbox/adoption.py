@@ -1,0 +1,156 @@
+"""Orphans: files whose process ended before everything in them was delivered."""
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final, Protocol
+
+from .ledger import SCHEMA_VERSION, Entry, Ledger
+from .places import Place, outbox_files
+from .storage import in_chunks
+
+_log = logging.getLogger(__name__)
+
+
+class Home(Protocol):
+    """Where the rows of an orphan go."""
+
+    @property
+    def folders(self) -> list[Path]:
+        """Where orphans may be."""
+        ...
+
+    def make_way(self, rows: int) -> int:
+        """The first of ``rows`` places in the order, before everything that is there."""
+        ...
+
+    def take_in(self, entries: list[Entry]) -> bool:
+        """Keep them; False if there is no room."""
+        ...
+
+
+class Adoption:
+    """Takes over one orphan after another. Used on one thread at a time."""
+
+    def __init__(self) -> None:
+        self._left_alone: Final[set[Path]] = set()
+
+    def orphans(self, folders: list[Path]) -> Iterator[Path]:
+        """Files that may be orphans, newest first: the oldest is adopted last, so it is first in the order."""
+        for folder in folders:
+            for path in outbox_files(folder):
+                if path not in self._left_alone:
+                    yield path
+
+    def adopt_one(self, home: Home) -> bool:
+        """Take over the next orphan; False if there is none."""
+        for path in self.orphans(home.folders):
+            try:
+                place = Place.orphan(path)
+            except OSError:
+                self._left_alone.add(path)
+                continue
+            if place is not None and self._adopt(place, home):
+                return True
+        return False
+
+    def _adopt(self, place: Place, home: Home) -> bool:
+        """True if rows were taken over, or the file was put aside."""
+        try:
+            ledger = Ledger(place.path, salvage=True)
+        except sqlite3.DatabaseError as error:
+            if _is_busy(error):  # somebody looks at it; next time
+                place.leave()
+                return False
+            return _put_aside(place, "it is no database")
+        try:
+            version = ledger.version
+            if version is not None and version > SCHEMA_VERSION:
+                _log.warning("synap: %s was written by a newer version and is left alone", place.path)
+                self._left_alone.add(place.path)
+                ledger.close()
+                place.leave()
+                return False
+            if version != SCHEMA_VERSION:
+                ledger.close()
+                return _put_aside(place, "it is not an outbox")
+        except sqlite3.DatabaseError:
+            ledger.close()
+            return _put_aside(place, "it cannot be read")
+        return _move_in(ledger, place, home)
+
+
+class Salvage:
+    """What can be read from a file that may be damaged."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+        self.damaged: set[int] = set()
+        try:
+            self.sound = ledger.sound()
+        except sqlite3.DatabaseError:
+            self.sound = False
+
+    def intact(self) -> list[int]:
+        """The places of all intact rows. A page that cannot be read is approached from both sides."""
+        found = set(self._scan(backwards=False))
+        if not self.sound:
+            found.update(self._scan(backwards=True))
+        return sorted(found)
+
+    def _scan(self, *, backwards: bool) -> Iterator[int]:
+        try:
+            for entry in self._ledger.entries(backwards=backwards):
+                if entry.intact:
+                    yield entry.seq
+                else:
+                    self.damaged.add(entry.seq)
+                    self.sound = False
+        except sqlite3.DatabaseError:
+            self.sound = False
+
+    def entries(self, seqs: list[int]) -> Iterator[Entry]:
+        """The rows at these places, one at a time."""
+        for seq in seqs:
+            try:
+                yield self._ledger.entry(seq)
+            except sqlite3.DatabaseError:
+                self.sound = False
+
+    def missing(self, mark: int | None) -> int:
+        """How many rows were committed, and are not there any more."""
+        if mark is None:
+            return 0
+        try:
+            return max(0, mark - max(0, self._ledger.last_known()))
+        except sqlite3.DatabaseError:
+            return 0
+
+
+def _move_in(ledger: Ledger, place: Place, home: Home) -> bool:
+    salvage = Salvage(ledger)
+    intact = salvage.intact()
+    first = home.make_way(len(intact))
+    rescued = (entry.at(first + offset) for offset, entry in enumerate(salvage.entries(intact)))
+    moved = all(home.take_in(chunk) for chunk in in_chunks(rescued))
+    missing = salvage.missing(place.mark())
+    ledger.close()
+    if not moved:  # no room: what was moved is recognised by its id when the rest follows
+        place.leave()
+        return False
+    if salvage.sound and not missing:
+        place.discard()
+        return bool(intact)
+    return _put_aside(place, f"{len(intact)} turns rescued, {len(salvage.damaged)} damaged, {missing} missing")
+
+
+def _is_busy(error: sqlite3.DatabaseError) -> bool:
+    return getattr(error, "sqlite_errorcode", None) in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+
+
+def _put_aside(place: Place, why: str) -> bool:
+    _log.warning("synap: a file of waiting turns was put aside as %s: %s", place.quarantine(), why)
+    return True

@@ -1,0 +1,12 @@
+"""The outbox in memory, for ``SYNAP_STORAGE_PATH=:memory:``: same order, same caps, same counters, no file."""
+
+from __future__ import annotations
+
+from .sqlite import SqliteOutbox
+
+
+class EphemeralOutbox(SqliteOutbox):
+    """Waiting envelopes that die with the process."""
+
+    def __init__(self, *, max_rows: int = 200_000, max_bytes: int = 256_000_000) -> None:
+        super().__init__(None, max_rows=max_rows, max_bytes=max_bytes)

@@ -1,0 +1,315 @@
+"""One SQLite file of waiting envelopes: all the SQL of the outbox. Not thread-safe: the owner holds a lock.
+
+The file has one owner, so it is locked as a whole (no shared memory file), and its write-ahead log is brought
+to disk by the delivery thread, not by the caller of ``append``.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from .rows import Row, UnreadableRowError
+
+APPLICATION_ID: Final = 0x53594E50  # "SYNP"
+SCHEMA_VERSION: Final = 1
+BEFORE_ALL: Final = -(2**62)
+"""A sequence number below every row's."""
+MEMORY: Final = Path(":memory:")
+
+WAITING: Final = 0
+DEAD: Final = 2
+
+_SCHEMA: Final = """
+CREATE TABLE turn(
+    seq INTEGER PRIMARY KEY, event_id TEXT UNIQUE NOT NULL, conv INTEGER NOT NULL, scope TEXT NOT NULL,
+    kind TEXT NOT NULL, framework TEXT, captured_at INTEGER NOT NULL, body BLOB NOT NULL, crc INTEGER NOT NULL,
+    state INTEGER NOT NULL, first_write_at INTEGER, attempts INTEGER NOT NULL, not_before INTEGER, reason TEXT);
+CREATE INDEX dead ON turn(seq) WHERE state = 2;
+CREATE TABLE seen(event_id TEXT PRIMARY KEY, until INTEGER NOT NULL);
+CREATE TABLE meta(key TEXT PRIMARY KEY, value INTEGER NOT NULL);
+INSERT INTO meta VALUES ('settled_to', 0);
+PRAGMA application_id = 1398361680;
+PRAGMA user_version = 1;
+"""
+_INSERT: Final = """
+INSERT OR IGNORE INTO turn(event_id, conv, scope, kind, framework, captured_at, body,
+                           seq, crc, state, first_write_at, attempts, not_before, reason)
+SELECT ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ? WHERE NOT EXISTS (SELECT 1 FROM seen WHERE event_id = ?1)
+"""
+_TAKE: Final = """
+SELECT * FROM entry
+WHERE state = 0 AND seq > ?
+  AND conv NOT IN (SELECT value FROM json_each(?))
+  AND kind NOT IN (SELECT value FROM json_each(?))
+  AND seq NOT IN (SELECT value FROM json_each(?))
+ORDER BY seq LIMIT ?
+"""
+_VIEWS: Final = """
+CREATE TEMP VIEW entry AS
+SELECT event_id, conv, scope, kind, framework, captured_at, body,
+       seq, crc, state, first_write_at, attempts, not_before, reason FROM turn;
+CREATE TEMP VIEW measure AS
+SELECT seq, event_id, state, length(body) + length(scope) + 200 AS size FROM turn;
+"""
+_MARK_WRITTEN: Final = """
+UPDATE turn SET first_write_at = ? WHERE seq IN (SELECT value FROM json_each(?)) AND first_write_at IS NULL
+"""
+_SUM_UP: Final = """
+SELECT count(*), total(size), max(seq) FROM measure
+WHERE event_id IN (SELECT value FROM json_each(?)) AND state = 0
+"""
+_REMEMBER: Final = """
+INSERT OR REPLACE INTO seen SELECT event_id, ? FROM turn
+WHERE event_id IN (SELECT value FROM json_each(?)) AND state = 0
+"""
+_DELETE: Final = "DELETE FROM turn WHERE event_id IN (SELECT value FROM json_each(?)) AND state = 0"
+_SETTLED_TO: Final = "UPDATE meta SET value = max(value, ?) WHERE key = 'settled_to'"
+_POSTPONE: Final = """
+UPDATE turn SET attempts = attempts + 1, not_before = ?, reason = ?
+WHERE event_id IN (SELECT value FROM json_each(?))
+"""
+_CONVERSATIONS: Final = "SELECT DISTINCT conv FROM turn WHERE event_id IN (SELECT value FROM json_each(?))"
+_FORGET_SEEN: Final = "DELETE FROM seen WHERE until < ? OR rowid <= (SELECT max(rowid) FROM seen) - ?"
+_SYNCHRONOUS: Final = {"process": "NORMAL", "power": "FULL"}
+
+
+class Entry(NamedTuple):
+    """A row, its place in the order, and what has happened to it so far. Times are milliseconds since 1970."""
+
+    row: Row
+    seq: int
+    crc: int
+    state: int = WAITING
+    first_write_at: int | None = None
+    attempts: int = 0
+    not_before: int | None = None
+    reason: str | None = None
+
+    @classmethod
+    def of(cls, row: Row, seq: int) -> Entry:
+        """A row that has just been captured."""
+        return cls(row, seq, row.checksum(seq))
+
+    def at(self, seq: int) -> Entry:
+        """The same row at another place in the order."""
+        return self._replace(seq=seq, crc=self.row.checksum(seq))
+
+    def checked(self) -> Row:
+        """The row, if it is what was written. Raises: UnreadableRowError."""
+        if self.intact:
+            return self.row
+        message = "damaged on disk"
+        raise UnreadableRowError(message)
+
+    @property
+    def intact(self) -> bool:
+        """True if the row is what was written."""
+        return isinstance(self.row.body, bytes) and self.row.checksum(self.seq) == self.crc
+
+
+class Ledger:
+    """The rows of one file. Every method raises `sqlite3.Error` if the file fails.
+
+    With ``salvage`` the file may be damaged, or not ours: it is read, and nothing about it is changed.
+    """
+
+    def __init__(self, path: Path, *, durability: str = "process", salvage: bool = False) -> None:
+        self.path = path
+        self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=0, cached_statements=64)
+        try:
+            self._db.execute("PRAGMA locking_mode = EXCLUSIVE").close()
+            self._db.executescript(_VIEWS)
+            if salvage:
+                self._db.text_factory = _damaged_text
+            else:
+                self._configure(durability)
+        except BaseException:
+            self._db.close()
+            raise
+
+    def _configure(self, durability: str) -> None:
+        for pragma in (
+            "journal_mode = WAL",
+            f"synchronous = {_SYNCHRONOUS[durability]}",
+            "wal_autocheckpoint = 0",
+            "secure_delete = ON",
+        ):
+            self._db.execute(f"PRAGMA {pragma}").close()
+
+    def create(self) -> None:
+        """Make the tables of a new file."""
+        self._db.executescript(_SCHEMA)
+
+    @property
+    def version(self) -> int | None:
+        """The schema's version; None for a file that is not ours."""
+        ours = self._number("PRAGMA application_id") == APPLICATION_ID
+        return self._number("PRAGMA user_version") if ours else None
+
+    # --- writing ---------------------------------------------------------------------------------------------
+
+    def insert(self, entries: Sequence[Entry]) -> int:
+        """Keep all of them, or none if it fails; returns how many were not there already."""
+        if len(entries) == 1:
+            (entry,) = entries
+            return self._db.execute(_INSERT, (*entry.row, *entry[1:])).rowcount
+        with _Transaction(self._db):
+            return self._db.executemany(_INSERT, ((*entry.row, *entry[1:]) for entry in entries)).rowcount
+
+    def take(  # noqa: PLR0913 - a query and its parameters
+        self, after: int, limit: int, octets: int, *, held: Iterable[int], kinds: Iterable[str], taken: Iterable[int]
+    ) -> tuple[list[Entry], bool]:
+        """The next waiting entries, about that many bytes of them, and whether there are no more.
+
+        Left out: conversations in ``held``, kinds in ``kinds``, rows in ``taken``.
+        """
+        lists = (_json(held), _json(kinds), _json(taken))
+        entries: list[Entry] = []
+        cursor = self._db.execute(_TAKE, (after, *lists, limit))
+        try:
+            for columns in cursor:
+                entry = _entry(columns)
+                entries.append(entry)
+                octets -= entry.row.size
+                if octets <= 0:
+                    return entries, False
+        finally:
+            cursor.close()
+        return entries, len(entries) < limit
+
+    def mark_written(self, seqs: Iterable[int], at_ms: int) -> None:
+        """From this moment they may have left the machine."""
+        self._db.execute(_MARK_WRITTEN, (at_ms, _json(seqs)))
+
+    def delete(self, event_ids: Collection[str], seen_until_ms: int) -> tuple[int, int]:
+        """Forget delivered rows, remember their ids; returns how many rows and bytes went."""
+        ids = _json(event_ids)
+        with _Transaction(self._db):
+            rows, octets, last = self._db.execute(_SUM_UP, (ids,)).fetchone()
+            if rows:
+                self._db.execute(_REMEMBER, (seen_until_ms, ids))
+                self._db.execute(_DELETE, (ids,))
+                self._db.execute(_SETTLED_TO, (last,))
+        return rows, int(octets)
+
+    def postpone(self, event_ids: Collection[str], not_before_ms: int, reason: str) -> list[int]:
+        """Note that they were tried in vain; returns their conversations."""
+        ids = _json(event_ids)
+        self._db.execute(_POSTPONE, (not_before_ms, reason, ids))
+        return [conversation for (conversation,) in self._db.execute(_CONVERSATIONS, (ids,))]
+
+    def bury(self, seq: int, reason: str) -> int:
+        """Make a waiting row a dead letter; returns its bytes, 0 if there is no such row."""
+        changed = self._db.execute("UPDATE turn SET state = 2, reason = ? WHERE seq = ? AND state = 0", (reason, seq))
+        return self._number("SELECT size FROM measure WHERE seq = ?", seq) if changed.rowcount else 0
+
+    def evict(self, octets: int) -> tuple[int, int]:
+        """Delete the oldest dead letters until that many bytes are gone; returns how many rows and bytes went."""
+        rows = freed = 0
+        while freed < octets:
+            oldest = self._db.execute("SELECT seq, size FROM measure WHERE state = 2 ORDER BY seq LIMIT 1").fetchone()
+            if oldest is None:
+                break
+            self._db.execute("DELETE FROM turn WHERE seq = ?", oldest[:1])
+            rows, freed = rows + 1, freed + oldest[1]
+        return rows, freed
+
+    def forget_seen(self, now_ms: int, keep: int) -> None:
+        """Let go of delivered ids that are old, or more than ``keep``."""
+        self._db.execute(_FORGET_SEEN, (now_ms, keep))
+
+    # --- reading ---------------------------------------------------------------------------------------------
+
+    def seq_of(self, event_id: str) -> int | None:
+        """Where a row stands."""
+        found = self._db.execute("SELECT seq FROM turn WHERE event_id = ?", (event_id,)).fetchone()
+        return None if found is None else found[0]
+
+    def first_waiting(self) -> int | None:
+        """The first place in the order that waits."""
+        found = self._db.execute("SELECT seq FROM turn WHERE state = 0 ORDER BY seq LIMIT 1").fetchone()
+        return None if found is None else found[0]
+
+    def size(self) -> tuple[int, int]:
+        """Rows and bytes that wait."""
+        rows, octets = self._db.execute("SELECT count(*), total(size) FROM measure WHERE state = 0").fetchone()
+        return rows, int(octets)
+
+    def last_known(self) -> int:
+        """The highest place of a row of this process that is there, or was delivered."""
+        return self._number("SELECT max(value, (SELECT coalesce(max(seq), 0) FROM turn)) FROM meta")
+
+    def entries(self, *, backwards: bool = False) -> Iterator[Entry]:
+        """Every row, damaged or not."""
+        query = "SELECT * FROM entry ORDER BY seq DESC" if backwards else "SELECT * FROM entry ORDER BY seq"
+        for columns in self._db.execute(query):
+            yield _entry(columns)
+
+    def entry(self, seq: int) -> Entry:
+        """The row at a place in the order, which exists."""
+        return _entry(self._db.execute("SELECT * FROM entry WHERE seq = ?", (seq,)).fetchone())
+
+    def sound(self) -> bool:
+        """True if SQLite finds nothing wrong with the file."""
+        return bool(self._db.execute("PRAGMA quick_check(1)").fetchone()[0] == "ok")
+
+    def _number(self, query: str, *values: object) -> int:
+        return int(self._db.execute(query, values).fetchone()[0])
+
+    # --- the file --------------------------------------------------------------------------------------------
+
+    def checkpoint(self, *, truncate: bool = False) -> None:
+        """Move the log into the file."""
+        self._db.execute(f"PRAGMA wal_checkpoint({'TRUNCATE' if truncate else 'PASSIVE'})").fetchall()
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._db.close()
+
+    @property
+    def connection(self) -> sqlite3.Connection:
+        """For a forked child, which must keep it alive and never use it."""
+        return self._db
+
+
+class _Transaction:
+    """All or nothing; also when an interrupt falls between two statements."""
+
+    __slots__ = ("_db",)
+
+    def __init__(self, db: sqlite3.Connection) -> None:
+        self._db = db
+
+    def __enter__(self) -> None:
+        if self._db.in_transaction:
+            self._db.execute("ROLLBACK")
+        self._db.execute("BEGIN IMMEDIATE")
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        try:
+            if kind is None:
+                self._db.execute("COMMIT")
+        finally:
+            if self._db.in_transaction:
+                self._db.execute("ROLLBACK")
+
+
+def is_full(error: Exception) -> bool:
+    """True if the disk has no room; anything else means that the file cannot be relied on."""
+    return getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL
+
+
+def _entry(columns: Sequence[object]) -> Entry:
+    return Entry(Row(*columns[:7]), *columns[7:])  # type: ignore[arg-type] # the checksum says whether the types are right
+
+
+def _json(values: Iterable[object]) -> str:
+    return json.dumps(list(values))
+
+
+def _damaged_text(raw: bytes) -> str:
+    return raw.decode("utf-8", "surrogateescape")

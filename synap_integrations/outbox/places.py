@@ -1,0 +1,228 @@
+"""Where outbox files are, what they are called, who may read them and who owns them.
+
+An outbox file belongs to one process, which holds an OS lock on the ``.lock`` file beside it. The lock dies with the
+process, so a file whose lock is free is an orphan, whatever the clocks, pids and times of files say. The lock file also
+carries the high-water mark: the last place in the order that was committed, so that a lost tail is noticed.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import stat
+import struct
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Final, Self
+
+from synap_integrations.settings import state_home
+
+_MARK: Final = struct.Struct("<qq")
+_OPEN: Final = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW
+_RESERVE_BYTES: Final = 1_000_000
+PRIVATE: Final = 0o700
+OURS_ALONE: Final = 0o600
+
+
+def candidates(folder: Path) -> list[Path]:
+    """Folders to try, in order: the one asked for, the user's state folder, a private one among the temporary files."""
+    found = [folder]
+    with suppress(RuntimeError):  # there is no home
+        found.append(state_home() / "synap" / "outbox" / folder.name)
+    found.append(Path(tempfile.gettempdir()) / f"synap-{os.geteuid()}" / folder.name)
+    return found
+
+
+def make_private(folder: Path) -> None:
+    """Make the folder and what is missing above it, for this user alone.
+
+    Raises: OSError, if that is not possible, or if somebody else made the folder.
+    """
+    missing = [folder]
+    while not (parent := missing[-1].parent).exists() and parent != missing[-1]:
+        missing.append(parent)
+    for path in reversed(missing):
+        with suppress(FileExistsError):
+            path.mkdir(PRIVATE)
+            path.chmod(PRIVATE)  # whatever the umask says
+    if _is_among_temporary_files(folder):
+        _claim_folder(folder.parent)
+    _claim_folder(folder)
+
+
+def _is_among_temporary_files(folder: Path) -> bool:
+    return folder.parent.name == f"synap-{os.geteuid()}" and folder.parent.parent == Path(tempfile.gettempdir())
+
+
+def _claim_folder(folder: Path) -> None:
+    found = folder.lstat()
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid():
+        message = f"{folder} is not a folder of this user"
+        raise PermissionError(message)
+    if stat.S_IMODE(found.st_mode) != PRIVATE:
+        folder.chmod(PRIVATE)
+
+
+def outbox_files(folder: Path) -> Iterator[Path]:
+    """The outbox files in a folder, newest first; the name says when a file was made."""
+    with suppress(OSError):
+        yield from sorted(folder.glob("ob-*.db"), key=lambda path: path.stem.rpartition("-")[2], reverse=True)
+
+
+class Place:
+    """One outbox file and its lock, held by this process."""
+
+    def __init__(self, path: Path, lock: int) -> None:
+        self.path = path
+        self._lock = lock
+        self._inode = _inode(path)
+
+    @classmethod
+    def new(cls, folder: Path) -> Self:
+        """A new, empty, locked file. Raises: OSError."""
+        make_private(folder)
+        while True:
+            path = folder / f"ob-{_boot()}-{os.getpid()}-{time.time_ns() // 1_000_000:012x}{os.urandom(3).hex()}.db"
+            if (lock := _locked(path.with_suffix(".lock"))) is None:
+                continue  # an adopter was faster: it takes an unlocked file for an orphan
+            try:
+                os.close(os.open(path, _OPEN | os.O_CREAT | os.O_EXCL, OURS_ALONE))
+                path.chmod(OURS_ALONE)
+            except OSError:
+                os.close(lock)
+                path.with_suffix(".lock").unlink(missing_ok=True)
+                raise
+            return cls(path, lock)
+
+    @classmethod
+    def orphan(cls, path: Path) -> Self | None:
+        """The file, if its owner is dead and nobody else was faster. Raises: OSError, if it is not ours to open."""
+        found = path.lstat()
+        if not stat.S_ISREG(found.st_mode) or found.st_uid != os.geteuid():
+            return None
+        if (lock := _locked(path.with_suffix(".lock"))) is None:
+            return None
+        if not path.exists():  # adopted and deleted in the meantime
+            os.close(lock)
+            return None
+        return cls(path, lock)
+
+    @property
+    def is_there(self) -> bool:
+        """False if somebody deleted the file while we write to it."""
+        return self._inode is not None and _inode(self.path) == self._inode
+
+    def set_mark(self, seq: int) -> None:
+        """The order is committed up to here. A mark that cannot be written detects less, and harms nothing."""
+        with suppress(OSError):
+            os.pwrite(self._lock, _MARK.pack(seq, ~seq), 0)
+
+    def mark(self) -> int | None:
+        """What `set_mark` said last; None if it cannot be told."""
+        raw = os.pread(self._lock, _MARK.size, 0)
+        if len(raw) != _MARK.size:
+            return None
+        seq, check = _MARK.unpack(raw)
+        return int(seq) if seq == ~check else None
+
+    def sync(self) -> None:
+        """Bring the log to disk. Any thread, without the owner's lock. Raises: OSError."""
+        with suppress(FileNotFoundError):
+            log = os.open(f"{self.path}-wal", os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                os.fsync(log)
+            finally:
+                os.close(log)
+
+    def log_bytes(self) -> int:
+        """Size of the write-ahead log."""
+        with suppress(OSError):
+            return Path(f"{self.path}-wal").stat().st_size
+        return 0
+
+    # --- room for deletions on a full disk -------------------------------------------------------------------
+
+    def reserve(self) -> None:
+        """Set some room aside: deleting needs room too. Raises: OSError, while there is none."""
+        path = self.path.with_suffix(".reserve")
+        if path.exists():
+            return
+        file = os.open(path, _OPEN | os.O_CREAT | os.O_EXCL, OURS_ALONE)
+        try:
+            os.write(file, bytes(_RESERVE_BYTES))
+        except OSError:
+            path.unlink()
+            raise
+        finally:
+            os.close(file)
+
+    def use_reserve(self) -> bool:
+        """Give the room back to the disk; False if there is none."""
+        with suppress(OSError):
+            self.path.with_suffix(".reserve").unlink()
+            return True
+        return False
+
+    # --- letting go ------------------------------------------------------------------------------------------
+
+    def leave(self) -> None:
+        """Unlock the file; whoever adopts it delivers what is in it."""
+        self.use_reserve()
+        os.close(self._lock)
+
+    def discard(self) -> None:
+        """Delete the file: everything in it was delivered or moved."""
+        self.use_reserve()
+        for path in (self.path, Path(f"{self.path}-wal"), Path(f"{self.path}-shm"), self.path.with_suffix(".lock")):
+            with suppress(OSError):
+                path.unlink()
+        os.close(self._lock)
+
+    def quarantine(self) -> Path:
+        """Put a file that cannot be relied on aside, under a name that nobody adopts; never deletes it."""
+        self.use_reserve()
+        aside = self.path.with_suffix(".corrupt")
+        for suffix in ("-wal", ""):
+            with suppress(OSError):
+                Path(f"{self.path}{suffix}").rename(f"{aside}{suffix}")
+        with suppress(OSError):
+            self.path.with_suffix(".lock").unlink()
+        os.close(self._lock)
+        return aside
+
+    def forget(self) -> None:
+        """In a forked child: the lock stays the parent's, and is not kept alive by us."""
+        os.close(self._lock)
+
+
+def _locked(path: Path) -> int | None:
+    """A locked file descriptor, or None if somebody else holds it or has just deleted the file."""
+    lock = os.open(path, _OPEN | os.O_CREAT, OURS_ALONE)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if os.fstat(lock).st_ino == _inode(path):
+            return lock
+    except BlockingIOError:
+        pass
+    except OSError:
+        os.close(lock)
+        raise
+    os.close(lock)
+    return None
+
+
+def _inode(path: Path) -> int | None:
+    try:
+        return path.stat().st_ino
+    except OSError:
+        return None
+
+
+def _boot() -> str:
+    """Tells the boots of a machine apart, for people who look at a folder."""
+    with suppress(OSError):
+        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii")[:8]
+    return "0"

@@ -1,0 +1,215 @@
+"""An Envelope as a row, and back. Pure functions.
+
+A row holds UTF-8 JSON made by our own encoder, so that anything an application captured can be kept: text that no
+encoding carries, bytes and objects take the form that `plain` gives them. Nothing stored is ever executed.
+"""
+
+from __future__ import annotations
+
+import json
+import zlib
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from functools import lru_cache
+from hashlib import blake2b
+from json.encoder import encode_basestring
+from typing import Final, NamedTuple, assert_never
+
+from synap_integrations.model import (
+    AssistantMessage,
+    ContextRequest,
+    ContextUsed,
+    Envelope,
+    Event,
+    Scope,
+    Thinking,
+    ToolCall,
+    ToolResult,
+    UserMessage,
+)
+from synap_integrations.plain import Plain, plain, text
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND: Final = timedelta(microseconds=1)
+_ROW_OVERHEAD: Final = 200
+"""Bytes of a row besides its text: numbers, ids, its share of the index."""
+
+_dumps: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), check_circular=False).encode
+
+
+class UnreadableRowError(ValueError):
+    """A row that is not what was written, or that a newer version wrote."""
+
+
+class Row(NamedTuple):
+    """One envelope at rest. ``captured_at`` is in microseconds since 1970, UTC.
+
+    ``conversation`` is a 64-bit hash that keeps a conversation in order without reading the scope. Two conversations
+    with the same hash would share a place in the queue, nothing else.
+    """
+
+    event_id: str
+    conversation: int
+    scope: str
+    kind: str
+    framework: str | None
+    captured_at: int
+    body: bytes
+
+    @property
+    def size(self) -> int:
+        """Bytes that the row takes on disk, roughly."""
+        return len(self.body) + len(self.scope) + _ROW_OVERHEAD
+
+    def checksum(self, seq: int) -> int:
+        """CRC-32 over the row and its place in the order: a flipped bit in any of them is found."""
+        head = f"{seq}\n{self.event_id}\n{self.conversation}\n{self.scope}\n{self.kind}\n{self.framework}\n"
+        return zlib.crc32(self.body, zlib.crc32(f"{head}{self.captured_at}".encode("utf-8", "surrogatepass")))
+
+
+def encode(envelope: Envelope) -> Row:
+    """The row of an envelope. Never raises for what an application captured."""
+    scope, conversation = _address(envelope.scope)
+    framework = envelope.framework
+    return Row(
+        text(envelope.event_id),
+        conversation,
+        scope,
+        type(envelope.event).__name__,
+        text(framework) if framework is not None else None,
+        (envelope.occurred_at - _EPOCH) // _MICROSECOND,
+        _body(envelope.event).encode(),
+    )
+
+
+def decode(row: Row) -> Envelope:
+    """The envelope of a row.
+
+    Raises: UnreadableRowError, if the row holds something else.
+    """
+    try:
+        return Envelope(
+            row.event_id,
+            Scope(*(ids := json.loads(row.scope))[:2], customer_id=ids[2], session_id=ids[3]),
+            event=_EVENTS[row.kind](json.loads(row.body)),
+            occurred_at=_EPOCH + row.captured_at * _MICROSECOND,
+            framework=row.framework,
+        )
+    except (ValueError, KeyError, IndexError, TypeError, AttributeError, OverflowError, RecursionError) as error:
+        message = f"a {row.kind} row cannot be read: {type(error).__name__}"
+        raise UnreadableRowError(message) from None
+
+
+@lru_cache(maxsize=1024)
+def _address(scope: Scope) -> tuple[str, int]:
+    """The scope as JSON, and the hash that its conversation is ordered by."""
+    ids = [scope.conversation_id, scope.user_id, scope.customer_id, scope.session_id]
+    ids = [None if value is None else text(value) for value in ids]
+    name = _dumps([ids[2], ids[0]]).encode()
+    return _dumps(ids), int.from_bytes(blake2b(name, digest_size=8).digest(), signed=True)
+
+
+def _body(event: Event) -> str:
+    # The two most frequent shapes are written by hand: the general encoder costs three times as much.
+    match event:
+        case UserMessage(content, attachments=(), edited=False) | AssistantMessage(content, incomplete=False):
+            return f'{{"content":{encode_basestring(_text(content))}}}'
+        case _:
+            return _dumps(_fields(event))
+
+
+def _fields(event: Event) -> dict[str, Plain]:
+    match event:
+        case UserMessage(content):
+            fields = {"content": content, "attachments": list(event.attachments), "edited": event.edited}
+        case AssistantMessage(content):
+            fields = {"content": content, "incomplete": event.incomplete}
+        case ToolCall():
+            fields = {
+                "tool_name": event.tool_name,
+                "tool_args": event.tool_args,
+                "tool_call_id": event.tool_call_id,
+                "search_queries": list(event.search_queries),
+                "context_types": list(event.context_types),
+            }
+        case ToolResult():
+            fields = {
+                "tool_name": event.tool_name,
+                "tool_result": event.tool_result,
+                "tool_call_id": event.tool_call_id,
+                "is_error": event.is_error,
+            }
+        case Thinking(content):
+            fields = {"content": content, "step_index": event.step_index, "thought_type": event.thought_type}
+        case ContextRequest(queries):
+            fields = {"search_queries": list(queries), "context_types": list(event.context_types)}
+        case ContextUsed(bundle_ids, item_ids):
+            fields = {"bundle_ids": list(bundle_ids), "item_ids": list(item_ids)}
+        case _:
+            assert_never(event)
+    return {name: plain(value) for name, value in fields.items()}
+
+
+def _text(value: object) -> str:
+    """Text as it can be kept; what is not text, although it should be, as JSON."""
+    if type(value) is str:
+        return text(value)
+    kept = plain(value)
+    return kept if isinstance(kept, str) else _dumps(kept)
+
+
+def _user_message(fields: dict[str, Plain]) -> Event:
+    attachments, edited = _texts(fields.get("attachments")), bool(fields.get("edited"))
+    return UserMessage(_text(fields["content"]), attachments=attachments, edited=edited)
+
+
+def _assistant_message(fields: dict[str, Plain]) -> Event:
+    return AssistantMessage(_text(fields["content"]), incomplete=bool(fields.get("incomplete")))
+
+
+def _tool_call(fields: dict[str, Plain]) -> Event:
+    args = fields["tool_args"]
+    return ToolCall(
+        _text(fields["tool_name"]),
+        args if isinstance(args, dict) else {"value": args},
+        _text(fields["tool_call_id"]),
+        search_queries=_texts(fields["search_queries"]),
+        context_types=_texts(fields["context_types"]),
+    )
+
+
+def _tool_result(fields: dict[str, Plain]) -> Event:
+    name, call = _text(fields["tool_name"]), _text(fields["tool_call_id"])
+    return ToolResult(name, fields["tool_result"], call, is_error=bool(fields["is_error"]))
+
+
+def _thinking(fields: dict[str, Plain]) -> Event:
+    step, kind = fields["step_index"], fields["thought_type"]
+    return Thinking(
+        _text(fields["content"]),
+        step_index=step if isinstance(step, int) else None,
+        thought_type=None if kind is None else _text(kind),
+    )
+
+
+def _context_request(fields: dict[str, Plain]) -> Event:
+    return ContextRequest(_texts(fields["search_queries"]), context_types=_texts(fields["context_types"]))
+
+
+def _context_used(fields: dict[str, Plain]) -> Event:
+    return ContextUsed(_texts(fields["bundle_ids"]), _texts(fields["item_ids"]))
+
+
+def _texts(values: Plain) -> tuple[str, ...]:
+    return tuple(_text(value) for value in values) if isinstance(values, list) else ()
+
+
+_EVENTS: Final[dict[str, Callable[[dict[str, Plain]], Event]]] = {
+    "UserMessage": _user_message,
+    "AssistantMessage": _assistant_message,
+    "ToolCall": _tool_call,
+    "ToolResult": _tool_result,
+    "Thinking": _thinking,
+    "ContextRequest": _context_request,
+    "ContextUsed": _context_used,
+}

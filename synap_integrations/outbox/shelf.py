@@ -1,0 +1,249 @@
+"""The rows of this process and what became of them: the outbox without its threads."""
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+from collections.abc import Callable, Collection, Iterable, Sequence
+from contextlib import suppress
+from typing import Final
+
+from .counts import Tally
+from .ledger import DEAD, MEMORY, Entry, is_full
+from .rows import Row
+from .storage import Storage
+from .turnstile import Turnstile
+
+_log = logging.getLogger(__name__)
+
+_TAKE_BYTES: Final = 1_000_000
+_DELETE: Final = 256
+_DELETE_ON_FULL_DISK: Final = 16
+_SEEN_MS: Final = 24 * 3_600_000
+
+
+class Shelf:
+    """Keeps rows within caps, hands each out once, and counts. Not thread-safe: the owner holds a lock.
+
+    No fault of the disk comes out of here: a file that fails is left for the next place that works.
+    """
+
+    def __init__(  # noqa: PLR0913 - settings by name
+        self,
+        storage: Storage,
+        *,
+        max_rows: int,
+        max_bytes: int,
+        max_dead_bytes: int,
+        clock: Callable[[], float],
+        wall: Callable[[], float],
+    ) -> None:
+        self.storage = storage
+        self.tally = Tally()
+        self.turnstile = Turnstile()
+        self.last_seq = 0
+        self.first_seq = 1
+        self.dirty = False
+        """Something was written since the file was last brought to disk."""
+        self._max_rows, self._max_bytes, self._max_dead_bytes = max_rows, max_bytes, max_dead_bytes
+        self._clock, self._wall = clock, wall
+        self._undeleted: set[str] = set()
+        self._full = False
+
+    # --- in --------------------------------------------------------------------------------------------------
+
+    def keep(self, batch: list[Row]) -> None:
+        """Keep what fits, refuse the rest."""
+        tally = self.tally
+        octets = sum([row.size for row in batch])
+        if tally.rows + len(batch) > self._max_rows or tally.octets + octets > self._max_bytes:
+            batch, octets = self._refuse_beyond_cap(batch)
+            if not batch:
+                return
+        first = self.last_seq + 1
+        kept = self._insert([Entry.of(row, first + offset) for offset, row in enumerate(batch)])
+        if kept is None:
+            self._refuse(len(batch), "the disk is full")
+            return
+        self.last_seq += len(batch)
+        tally.captured += kept
+        tally.repeats += len(batch) - kept
+        if kept == len(batch):
+            tally.rows += kept
+            tally.octets += octets
+        else:
+            self._measure()
+
+    def take_in(self, entries: Sequence[Entry]) -> bool:
+        """Keep rows of an orphan, at their places in the order; False if there is no room."""
+        tally = self.tally
+        waiting = sum(entry.state != DEAD for entry in entries)
+        if waiting and tally.rows + waiting > self._max_rows:
+            return False
+        kept = self._insert(entries)
+        if kept is None:
+            return False
+        before = tally.rows
+        self._measure()
+        tally.adopted += kept
+        self._count_dead(kept - (tally.rows - before), sum(e.row.size for e in entries if e.state == DEAD))
+        self.turnstile.restart()
+        return True
+
+    def _insert(self, entries: Sequence[Entry]) -> int | None:
+        """How many were new; None if there is no room. Moves on to a place that works."""
+        storage = self.storage
+        while True:
+            ledger = storage.ledger or storage.open()
+            try:
+                kept = ledger.insert(entries)
+            except sqlite3.Error as error:
+                if is_full(error) or ledger.path == MEMORY:
+                    return None
+                self.move_out(error)
+            else:
+                if storage.place is not None:
+                    storage.place.set_mark(max(self.last_seq, entries[-1].seq))
+                storage.failures = 0
+                self.dirty = True
+                return kept
+
+    def _refuse_beyond_cap(self, batch: Iterable[Row]) -> tuple[list[Row], int]:
+        """The rows that still fit, and their bytes."""
+        fitting: list[Row] = []
+        rows, octets, refused = self.tally.rows, self.tally.octets, 0
+        for row in batch:
+            if rows >= self._max_rows or octets + row.size > self._max_bytes:
+                refused += 1
+            else:
+                fitting.append(row)
+                rows, octets = rows + 1, octets + row.size
+        if refused:
+            self._refuse(refused, "the outbox has reached its cap")
+        return fitting, octets - self.tally.octets
+
+    def _refuse(self, count: int, why: str) -> None:
+        self.tally.captured += count
+        self.tally.refused += count
+        if not self._full:
+            self._full = True
+            _log.warning("synap: %s: new turns are not kept until there is room", why)
+
+    # --- out -------------------------------------------------------------------------------------------------
+
+    def take(self, limit: int, skip: frozenset[str]) -> list[Entry]:
+        """The next rows, from now on under way; it is on record that they may leave the machine."""
+        turnstile = self.turnstile
+        turnstile.prepare(skip, self._clock())
+        if (ledger := self.storage.ledger) is None or turnstile.after >= self.last_seq:
+            return []
+        try:
+            entries, complete = ledger.take(
+                turnstile.after, limit, _TAKE_BYTES, held=turnstile.held, kinds=skip, taken=turnstile.taken.values()
+            )
+            if entries:
+                ledger.mark_written([entry.seq for entry in entries], self.now_ms())
+        except sqlite3.Error as error:
+            self._failed(error)
+            return []
+        turnstile.took(entries, end=self.last_seq if complete else None)
+        return entries
+
+    def settle(self, event_ids: Collection[str] = ()) -> None:
+        """Delete what was delivered. On a full disk in small steps, from the reserve, or else at the next call."""
+        self._undeleted.update(event_ids)
+        at_once = _DELETE
+        while self._undeleted and (ledger := self.storage.ledger) is not None:
+            chosen = list(self._undeleted)[:at_once]
+            try:
+                count, octets = ledger.delete(chosen, self.now_ms() + _SEEN_MS)
+            except sqlite3.Error as error:
+                at_once = _DELETE_ON_FULL_DISK
+                if is_full(error) and (self.storage.place is None or not self.storage.place.use_reserve()):
+                    return
+                self._failed(error)
+                continue
+            self._undeleted.difference_update(chosen)
+            self.turnstile.settled(chosen)
+            self.tally.delivered += count
+            self.tally.rows -= count
+            self.tally.octets -= octets
+            self._full = False
+            self.dirty = True
+
+    def put_back(self, event_ids: Collection[str], wait_s: float, reason: str) -> None:
+        """They wait again, for at least ``wait_s`` seconds, and their conversations with them."""
+        self.turnstile.put_back(event_ids)
+        if wait_s > 0 and (ledger := self.storage.ledger) is not None:
+            try:
+                conversations = ledger.postpone(event_ids, self.now_ms() + int(wait_s * 1000), reason)
+            except sqlite3.Error as error:
+                self._failed(error)
+            else:
+                self.turnstile.hold(conversations, self._clock() + wait_s)
+
+    def bury(self, event_id: str, reason: str, seq: int | None = None) -> None:
+        """Make it a dead letter; an unknown one is ignored."""
+        if (ledger := self.storage.ledger) is None:
+            return
+        try:
+            seq = ledger.seq_of(event_id) if seq is None else seq
+            octets = 0 if seq is None else ledger.bury(seq, reason)
+        except sqlite3.Error as error:
+            self._failed(error)
+            return
+        self.turnstile.settled([event_id])
+        if octets:
+            self.tally.rows -= 1
+            self.tally.octets -= octets
+            self._count_dead(1, octets)
+
+    def _count_dead(self, count: int, octets: int) -> None:
+        tally = self.tally
+        tally.dead_letters += count
+        tally.dead_octets += octets
+        if (excess := tally.dead_octets - self._max_dead_bytes) > 0 and (ledger := self.storage.ledger) is not None:
+            with suppress(sqlite3.Error):
+                evicted, freed = ledger.evict(excess)
+                tally.evicted += evicted
+                tally.dead_octets -= freed
+
+    # --- the place -------------------------------------------------------------------------------------------
+
+    @property
+    def empty(self) -> bool:
+        """True if the file holds nothing that anybody could still want."""
+        return not self.tally.rows and self.tally.dead_letters == self.tally.evicted
+
+    def first_waiting(self) -> int | None:
+        """The first place in the order that waits."""
+        try:
+            return None if self.storage.ledger is None else self.storage.ledger.first_waiting()
+        except sqlite3.Error as error:
+            self._failed(error)
+            return self.first_seq if self.tally.rows else None
+
+    def move_out(self, error: Exception) -> None:
+        """Leave a file that failed. What cannot be read from it any more stays there, and counts as dead."""
+        _log.warning("synap: the file of waiting turns failed: %s", error)
+        self.storage.failures += 1
+        self.move(quarantine=True)
+
+    def move(self, *, quarantine: bool) -> None:
+        """Take the rows to the next place that works."""
+        before = self.tally.rows
+        self.storage.move(quarantine=quarantine)
+        self._measure()
+        self.tally.dead_letters += before - self.tally.rows
+
+    def _failed(self, error: sqlite3.Error) -> None:
+        if not is_full(error):
+            self.move_out(error)
+
+    def _measure(self) -> None:
+        if self.storage.ledger is not None:
+            self.tally.rows, self.tally.octets = self.storage.ledger.size()
+
+    def now_ms(self) -> int:
+        """Wall time, for notes in the file: no decision rests on it."""
+        return int(self._wall() * 1000)

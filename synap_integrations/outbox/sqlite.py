@@ -1,0 +1,272 @@
+"""The outbox on disk: what `SqliteOutbox.append` returned from, a killed process does not lose.
+
+``append`` runs on the application's thread, because handing a row to another thread costs more than writing it. Threads
+that write at once share a commit: each puts its row into a queue, and whoever gets the lock writes what is queued.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Collection
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+from synap_integrations.model import Envelope
+
+from . import forks, rows
+from .adoption import Adoption
+from .counts import Counts
+from .ledger import Entry, is_full
+from .rows import Row, UnreadableRowError
+from .shelf import Shelf
+from .storage import Storage
+
+_GROUP: Final = 256
+_SLOW_COMMIT_S: Final = 1.0
+_SLOW_FOR_S: Final = 5.0
+_FORK_WAIT_S: Final = 5.0
+
+
+class SqliteOutbox:
+    """Waiting envelopes in one SQLite file of this process. Thread-safe, fork-safe; construction does no I/O.
+
+    ``folder`` holds the files of all processes; None keeps everything in memory. ``capture_wait_s`` is the longest that
+    `append` waits for another thread's commit. ``durability`` ``"process"`` survives the death of the process,
+    ``"power"`` also that of the machine. Beyond ``max_rows`` or ``max_bytes`` new envelopes are refused and counted;
+    beyond ``max_dead_bytes`` the oldest dead letters make room. ``clock`` and ``wall`` give monotonic and wall time.
+    """
+
+    def __init__(  # noqa: PLR0913 - settings by name
+        self,
+        folder: Path | None,
+        *,
+        capture_wait_s: float = 0.025,
+        durability: str = "process",
+        max_rows: int = 200_000,
+        max_bytes: int = 256_000_000,
+        max_dead_bytes: int = 32_000_000,
+        clock: Callable[[], float] = time.monotonic,
+        wall: Callable[[], float] = time.time,
+    ) -> None:
+        self._wait_s = capture_wait_s
+        self._clock = clock
+
+        def afresh() -> Shelf:
+            return Shelf(
+                Storage(folder, durability=durability, clock=clock),
+                max_rows=max_rows,
+                max_bytes=max_bytes,
+                max_dead_bytes=max_dead_bytes,
+                clock=clock,
+                wall=wall,
+            )
+
+        self._new_shelf = afresh
+        self._start_empty()
+        forks.watch(self)
+
+    def _start_empty(self) -> None:
+        self._shelf = self._new_shelf()
+        self._queue: deque[Row] = deque()
+        self._slow_until = 0.0
+        self._lock = threading.RLock()
+        self._owned: Callable[[], bool] = self._lock._is_owned  # type: ignore[attr-defined] # noqa: SLF001 - an RLock tells it nowhere else
+        self._adoption = Adoption()
+        self._adopting = threading.RLock()
+
+    # --- capture ---------------------------------------------------------------------------------------------
+
+    def append(self, envelope: Envelope) -> None:
+        """Keep the envelope: when this returns, a killed process does not lose it.
+
+        Exceptions to that are counted: refused (no room), or pending (the disk, or another thread's commit, takes
+        longer than ``capture_wait_s``; whoever holds the lock commits it). Never raises for a fault of the disk.
+        """
+        self._queue.append(rows.encode(envelope))
+        if self._owned():
+            return  # a signal handler or a finalizer inside our own commit, which will find the row
+        if self._slow_until and self._clock() < self._slow_until:
+            return  # the delivery thread commits it
+        try:
+            if self._lock.acquire(timeout=self._wait_s):
+                self._commit_queue()
+        finally:
+            # Asking who owns the lock is right wherever an interrupt fell; remembering it in a variable is not.
+            if self._owned():
+                self._lock.release()
+
+    def _commit_queue(self) -> None:
+        """Write what is queued. An interrupt at any point leaves each row in the queue or in the file."""
+        queue = self._queue
+        while queue:
+            batch: list[Row] = []
+            try:
+                while queue and len(batch) < _GROUP:
+                    batch.append(queue.popleft())
+                began = self._clock()
+                self._shelf.keep(batch)
+                batch = []
+                ended = self._clock()
+                self._slow_until = ended + _SLOW_FOR_S if ended - began > _SLOW_COMMIT_S else 0.0
+            finally:
+                queue.extendleft(reversed(batch))
+
+    # --- delivery --------------------------------------------------------------------------------------------
+
+    def claim(self, limit: int, *, skip: Collection[str] = ()) -> list[Envelope]:
+        """The next waiting envelopes in order of capture; a claimed one is not claimed again until released.
+
+        At most ``limit``, and about 1 MB. Envelopes of a conversation that was released with a wait, and events whose
+        class is named in ``skip``, stay where they are. It is on record before this returns that the claimed ones may
+        leave the machine.
+        """
+        with self._lock:
+            self._commit_queue()
+            entries = self._shelf.take(limit, frozenset(skip))
+        envelopes: list[Envelope] = []
+        for entry in entries:
+            try:
+                envelopes.append(rows.decode(entry.checked()))
+            except UnreadableRowError as error:
+                with self._lock:
+                    self._shelf.bury(entry.row.event_id, str(error), entry.seq)
+        return envelopes
+
+    def acknowledge(self, event_ids: Collection[str]) -> None:
+        """Delivered: forget them. Unknown ids are ignored."""
+        with self._lock:
+            self._shelf.settle(event_ids)
+
+    def release(self, event_ids: Collection[str], *, retry_after_s: float, reason: str = "") -> None:
+        """Not delivered: they may be claimed again after ``retry_after_s`` seconds.
+
+        A wait keeps the whole conversation back, so that it stays in order, and counts as an attempt.
+        """
+        with self._lock:
+            self._shelf.put_back(event_ids, retry_after_s, reason)
+
+    def bury(self, event_id: str, reason: str) -> None:
+        """Refused for good: keep it as a dead letter."""
+        with self._lock:
+            self._shelf.bury(event_id, reason)
+
+    def next_due_s(self) -> float | None:
+        """Seconds until a conversation that was released with a wait may be claimed again; None if there is none."""
+        with self._lock:
+            held = self._shelf.turnstile.held
+            return max(0.0, min(held.values()) - self._clock()) if held else None
+
+    def expedite(self) -> None:
+        """End all waits: somebody is waiting for delivery."""
+        with self._lock:
+            held = self._shelf.turnstile.held
+            held.update(dict.fromkeys(held, self._clock()))
+
+    def mark(self) -> int:
+        """A place in the order after everything that was appended so far."""
+        with self._lock:
+            self._commit_queue()
+            return self._shelf.last_seq
+
+    def passed(self, mark: int) -> bool:
+        """True if nothing that was appended before the mark, or adopted, waits any more."""
+        with self._lock:
+            self._commit_queue()
+            first = self._shelf.first_waiting()
+            return first is None or first > mark
+
+    # --- what earlier processes left -------------------------------------------------------------------------
+
+    def adopt(self) -> bool:
+        """Take over the file of one process that ended before it had delivered; False if there is none.
+
+        Its envelopes go before our own. On the delivery thread, every now and then.
+        """
+        with self._adopting:
+            return self._adoption.adopt_one(self)
+
+    def has_orphans(self) -> bool:
+        """True if there may be something to adopt; a look at the folders only."""
+        place = self._shelf.storage.place
+        own = None if place is None else place.path
+        return any(path != own for path in self._adoption.orphans(self.folders))
+
+    @property
+    def folders(self) -> list[Path]:
+        """Where files of this outbox may be."""
+        return self._shelf.storage.folders
+
+    def make_way(self, count: int) -> int:
+        """The first of ``count`` places in the order, before everything that is there."""
+        with self._lock:
+            self._shelf.first_seq -= count
+            return self._shelf.first_seq
+
+    def take_in(self, entries: list[Entry]) -> bool:
+        """Keep rows of an orphan; False if there is no room."""
+        with self._lock:
+            return self._shelf.take_in(entries)
+
+    # --- upkeep and the end ----------------------------------------------------------------------------------
+
+    def maintain(self) -> None:
+        """Bring what was written to disk, tidy up, retry what failed. On the delivery thread, about once a second."""
+        with self._lock:
+            shelf = self._shelf
+            self._commit_queue()
+            shelf.settle()
+            if shelf.storage.misplaced:
+                shelf.move(quarantine=False)
+            place, dirty = shelf.storage.place, shelf.dirty
+            shelf.dirty = False
+        if place is None or not dirty:
+            return
+        try:
+            place.sync()  # without the lock: capture goes on
+            with self._lock:
+                shelf.storage.upkeep(shelf.now_ms(), empty=not shelf.tally.rows)
+        except (sqlite3.Error, OSError) as error:
+            with self._lock:
+                if not is_full(error) and shelf.storage.place is place:
+                    shelf.move_out(error)
+
+    def counts(self) -> Counts:
+        """What became of what was captured."""
+        locked = self._lock.acquire(timeout=1.0)
+        try:
+            return self._shelf.tally.counts(len(self._queue))
+        finally:
+            if locked:
+                self._lock.release()
+
+    @property
+    def where(self) -> str:
+        """The file, for people."""
+        return self._shelf.storage.where
+
+    def close(self) -> None:
+        """Let go of the file; what waits stays in it for the next start. A later ``append`` opens a new one."""
+        with self._lock:
+            self._commit_queue()
+            self._shelf.settle()
+            self._shelf.storage.close(empty=self._shelf.empty)
+
+    def before_fork(self) -> None:
+        """Wait until nobody is inside SQLite: its own locks would stay locked in the child."""
+        self._adopting.acquire(timeout=_FORK_WAIT_S)
+        self._lock.acquire(timeout=_FORK_WAIT_S)
+
+    def after_fork_in_parent(self) -> None:
+        """Go on."""
+        for lock in (self._lock, self._adopting):
+            with suppress(RuntimeError):  # it could not be had in time, or this outbox is younger than the fork
+                lock.release()
+
+    def after_fork_in_child(self) -> None:
+        """Start empty: rows and file are the parent's."""
+        self._shelf.storage.forget()
+        self._start_empty()

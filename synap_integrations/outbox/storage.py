@@ -1,0 +1,152 @@
+"""The file in use, and the way to the next one when it fails: another file, another folder, at last memory."""
+
+from __future__ import annotations
+
+import ctypes
+import logging
+import sqlite3
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
+from functools import cached_property
+from itertools import islice
+from pathlib import Path
+from typing import Final
+
+from .ledger import MEMORY, Entry, Ledger
+from .places import Place, candidates
+
+_log = logging.getLogger(__name__)
+
+_LOG_LIMIT_BYTES: Final = 4_000_000
+_DISK_AGAIN_S: Final = 30.0
+_SEEN_ROWS: Final = 200_000
+_CHUNK: Final = 256
+
+
+class Storage:
+    """Where the rows of one process are. Not thread-safe: the owner holds a lock."""
+
+    def __init__(self, folder: Path | None, *, durability: str, clock: Callable[[], float] = time.monotonic) -> None:
+        self._folder = folder
+        self.ledger: Ledger | None = None
+        self.place: Place | None = None
+        self.failures = 0
+        """Files that failed since the last one that worked."""
+        self._durability = durability
+        self._clock = clock
+        self._disk_again_at = 0.0
+        self._why = ""
+
+    @cached_property
+    def folders(self) -> list[Path]:
+        """Folders to try, in order; looked up when first needed, since that may touch the disk."""
+        return [] if self._folder is None else candidates(self._folder)
+
+    @property
+    def where(self) -> str:
+        """For people: the file, or why there is none."""
+        if self.place is not None:
+            return str(self.place.path)
+        if self.ledger is None and self._folder is not None:
+            return f"{self._folder} (nothing kept yet)"
+        return f"memory{self._why}"
+
+    def open(self) -> Ledger:
+        """The ledger; a new one in the first place that works, if there is none. Never fails: memory is last."""
+        if self.ledger is not None:
+            return self.ledger
+        # A second file in the same folder is tried before the next folder: the fault may have been the file's.
+        for folder in self.folders[self.failures // 2 :]:
+            try:
+                self.ledger, self.place = self._new(folder)
+            except (OSError, sqlite3.Error) as error:
+                self._why = f" ({folder}: {error})"
+                continue
+            if folder != self.folders[0]:
+                _log.warning("synap: turns are kept in %s%s", self.place.path, self._why)
+            return self.ledger
+        self.ledger, self.place = Ledger(MEMORY), None
+        self.ledger.create()
+        self._disk_again_at = self._clock() + _DISK_AGAIN_S
+        if self.folders:
+            _log.warning("synap: turns are kept in memory only, and lost if this process dies%s", self._why)
+        return self.ledger
+
+    def _new(self, folder: Path) -> tuple[Ledger, Place]:
+        place = Place.new(folder)
+        try:
+            ledger = Ledger(place.path, durability=self._durability)
+            ledger.create()
+        except sqlite3.Error:
+            place.discard()
+            raise
+        return ledger, place
+
+    def move(self, *, quarantine: bool) -> None:
+        """Take every row that can be read to the next place that works; the old file is put aside or deleted."""
+        old, old_place = self.ledger, self.place
+        self.ledger = self.place = None
+        ledger = self.open()
+        if old is not None:
+            with suppress(sqlite3.Error):  # what cannot be read stays in the file that is put aside
+                for entries in in_chunks(old.entries()):
+                    ledger.insert(entries)
+            with suppress(sqlite3.Error):
+                old.close()
+        if old_place is not None:
+            if quarantine:
+                _log.warning("synap: a file of waiting turns failed and was put aside: %s", old_place.quarantine())
+            else:
+                old_place.discard()
+
+    @property
+    def misplaced(self) -> bool:
+        """True if the file was deleted under us, or memory serves although the disk may work again."""
+        if self.place is not None:
+            return not self.place.is_there
+        return self.ledger is not None and bool(self.folders) and self._clock() >= self._disk_again_at
+
+    def upkeep(self, now_ms: int, *, empty: bool) -> None:
+        """Keep log, file and list of delivered ids small. Raises: sqlite3.Error."""
+        if self.ledger is None or self.place is None:
+            return
+        log_bytes = self.place.log_bytes()
+        if log_bytes and empty:
+            self.ledger.forget_seen(now_ms, _SEEN_ROWS)
+            self.ledger.checkpoint(truncate=True)
+        elif log_bytes > _LOG_LIMIT_BYTES:
+            self.ledger.checkpoint()
+        with suppress(OSError):  # no room for a reserve now
+            self.place.reserve()
+
+    def close(self, *, empty: bool) -> None:
+        """Let go: an empty file is deleted, any other is left to whoever adopts it."""
+        if self.ledger is not None:
+            with suppress(sqlite3.Error):
+                self.ledger.close()
+        if self.place is not None:
+            if empty:
+                self.place.discard()
+            else:
+                self.place.leave()
+        self.ledger = self.place = None
+
+    def forget(self) -> None:
+        """In a forked child: the parent goes on using the file.
+
+        The connection must never be closed here, not even by the end of the interpreter: SQLite believes that it has
+        the file to itself, and would move and delete the parent's log.
+        """
+        if self.ledger is not None:
+            ctypes.pythonapi.Py_IncRef(ctypes.py_object(self.ledger.connection))
+        if self.place is not None:
+            self.place.forget()
+        self.ledger = self.place = None
+
+
+def in_chunks(entries: Iterable[Entry]) -> Iterator[list[Entry]]:
+    """Lists of entries that share a transaction."""
+    source = iter(entries)
+    while chunk := list(islice(source, _CHUNK)):
+        yield chunk
