@@ -1,7 +1,7 @@
 """Chat models that need no network, and the transcript that was captured from them, written short.
 
-``U`` user, ``A`` assistant, ``T`` reasoning or narration, ``C`` tool call, ``R`` tool result; ``~`` marks an answer that
-was cut off, ``!`` a result that is an error, ``*`` an edited message. One line for each event, in order.
+``U`` user, ``A`` assistant, ``T`` reasoning or narration, ``C`` tool call, ``R`` tool result; ``~`` marks an answer
+that was cut off, ``!`` a result that is an error, ``*`` an edited message. One line for each event, in order.
 """
 
 from __future__ import annotations

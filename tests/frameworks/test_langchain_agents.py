@@ -1,4 +1,4 @@
-"""Scenarios 29 to 53: agents and tools. Each call with its result, text beside calls as reasoning, one question, one answer."""
+"""Scenarios 29 to 44 and 53: agents and tools; each call with its result, text beside calls as reasoning."""
 
 import asyncio
 from typing import Annotated, Any
