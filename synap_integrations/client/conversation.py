@@ -1,0 +1,137 @@
+"""``client.conversation``: turns go in, the conversation comes out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, get_args
+
+from synap_integrations.errors import InvalidInputError
+from synap_integrations.plain import plain, text
+from synap_integrations.wire.report import ROLES
+from synap_integrations.wire.rest_schema import ContextForPrompt, RecordMessage, Style
+
+from . import calls
+from .connection import Connection, identified
+
+ORIGINAL_ID: Final = "synap_conversation_id"
+"""Metadata key for the caller's name of a conversation whose id on the platform is another."""
+
+
+class Conversation:
+    """The documented calls on conversations. Any non-empty name of up to 512 characters can be a conversation id."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    async def record_message(  # noqa: PLR0913, PLR0917 - the documented signature
+        self,
+        conversation_id: str,
+        role: str,
+        content: str,
+        user_id: str,
+        customer_id: str | None = None,
+        session_id: str | None = None,
+        metadata: Mapping[str, object] | None = None,
+        *,
+        event_id: str | None = None,
+    ) -> dict[str, Any]:
+        """Store one turn; ``role`` is user or assistant.
+
+        With an ``event_id`` it can be sent again without being stored twice, where the platform supports that.
+
+        Returns: ``message_id``, ``conversation_id`` (yours), ``session_id``, ``recorded_at`` and what else it says.
+        Raises: InvalidInputError before anything is sent; AuthenticationError, NetworkError, RateLimitError,
+        ServiceUnavailableError, InsufficientCreditsError.
+        """
+        given = {
+            "conversation_id": conversation_id,
+            "role": role,
+            "content": content,
+            "user_id": user_id,
+            "customer_id": customer_id,
+            "session_id": session_id,
+            "metadata": metadata,
+        }
+        body = await self._prepared(given)
+        answer = await self._connection.rest.send(calls.record_message(body, event_id=_ascii(event_id)))
+        return answer.model_dump() | {"conversation_id": conversation_id}
+
+    async def record_messages(self, messages: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+        """Store several turns; each entry has the arguments of `record_message`.
+
+        Returns: ``total``, ``succeeded``, ``failed``, ``results`` (the stored ones, in order), ``errors`` (with the
+        ``index`` of each that was not). Raises: as `record_message`; nothing is sent if one entry is wrong.
+        """
+        if not messages:
+            return {"total": 0, "succeeded": 0, "failed": 0, "results": [], "errors": []}
+        bodies = [await self._prepared(entry, index=index) for index, entry in enumerate(messages)]
+        entries = [body.model_dump(exclude_unset=True) | {"metadata": body.metadata} for body in bodies]
+        answer = (await self._connection.rest.send(calls.record_messages(entries))).model_dump()
+        for result in answer["results"]:
+            if isinstance(result.get("conversation_id"), str):
+                result["conversation_id"] = self._connection.ids.to_caller(result["conversation_id"])
+        return answer
+
+    record_messages_batch = record_messages
+
+    async def context_for_prompt(
+        self,
+        conversation_id: str,
+        style: Style = "structured",
+        *,
+        user_id: str | None = None,
+        customer_id: str | None = None,
+    ) -> ContextForPrompt:
+        """The conversation so far, ready for a prompt, in the style structured, narrative or bullet_points.
+
+        A conversation id that is no UUID is known from the turns recorded by this client; else name the user (and the
+        customer) it belongs to. Raises: ContextNotFoundError, if there is no such conversation; InvalidInputError.
+        """
+        if style not in get_args(Style):
+            message = f"style must be one of {', '.join(get_args(Style))}"
+            raise InvalidInputError(message, details={"argument": "style"})
+        ids = {"conversation_id": conversation_id, "user_id": user_id, "customer_id": customer_id}
+        identified(required=("conversation_id",), **ids)
+        found = self._platform_id(conversation_id, user_id, customer_id)
+        return await self._connection.rest.send(calls.context_for_prompt(found, style))
+
+    def _platform_id(self, conversation_id: str, user_id: str | None, customer_id: str | None) -> str:
+        if user_id is None and (used := self._connection.ids.used_for(conversation_id)):
+            if len(used) > 1:
+                message = "conversation_id is used by several users: pass user_id (and customer_id)"
+                raise InvalidInputError(message, details={"argument": "user_id"})
+            return used[0]
+        return self._connection.ids.to_platform(conversation_id, user_id=user_id, customer_id=customer_id)
+
+    async def _prepared(self, entry: Mapping[str, Any], *, index: int | None = None) -> RecordMessage:
+        """The body of one turn, checked and in the form that can travel."""
+        where = "" if index is None else f"messages[{index}]: "
+        if (role := entry.get("role")) not in ROLES:
+            message = f"{where}role must be 'user' or 'assistant', not {role!r}"
+            raise InvalidInputError(message, details={"argument": "role"})
+        if not isinstance(content := entry.get("content"), str):
+            message = f"{where}content must be a string, not {type(content).__name__}"
+            raise InvalidInputError(message, details={"argument": "content"})
+        names = ("conversation_id", "user_id", "customer_id", "session_id")
+        scope = identified(required=("conversation_id", "user_id"), **{name: entry.get(name) for name in names})
+        if not isinstance(metadata := entry.get("metadata") or {}, Mapping):
+            message = f"{where}metadata must be a mapping, not {type(metadata).__name__}"
+            raise InvalidInputError(message, details={"argument": "metadata"})
+        await self._connection.admitted(scope, must_name_customer=True)
+        caller, user_id, customer_id = scope.conversation_id or "", scope.user_id, scope.customer_id
+        found = self._connection.ids.to_platform(caller, user_id=user_id, customer_id=customer_id)
+        kept = plain(metadata)
+        body = {"conversation_id": found, "role": role, "content": text(content), "user_id": user_id}
+        body |= {"customer_id": customer_id, "metadata": kept if isinstance(kept, dict) else {}}
+        if found != caller:
+            body["metadata"][ORIGINAL_ID] = caller
+        if scope.session_id is not None:
+            body["session_id"] = scope.session_id
+        return RecordMessage.model_validate(body)
+
+
+def _ascii(event_id: str | None) -> str | None:
+    if event_id is not None and not (event_id.isascii() and event_id.isprintable()):
+        message = "event_id must be printable ASCII: pass a UUID"
+        raise InvalidInputError(message, details={"argument": "event_id"})
+    return event_id

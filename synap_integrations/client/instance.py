@@ -1,0 +1,252 @@
+"""``client.instance``: the stream. What the agent does goes out, context comes in before it is asked for."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from synap_integrations.errors import InvalidInputError, ListeningAlreadyActiveError, ListeningNotActiveError
+from synap_integrations.guard import contained
+from synap_integrations.model import ContextUsed, Inbound, Scope, Signal, new_id
+from synap_integrations.wire import grpc_codec
+from synap_integrations.wire.bundles import BundleDict, bundle_from_dict
+from synap_integrations.wire.grpc_codec import Decoded
+from synap_integrations.wire.proto import StreamEvent
+from synap_integrations.wire.report import EVENT_TYPES, ROLES, Report
+
+from .connection import Connection, identified
+from .conversation import ORIGINAL_ID
+from .line import Timing
+from .retry import Backoff
+from .stream import Stream
+
+_log = logging.getLogger(__name__)
+_CALLBACKS: Final = contained("callbacks")
+_STREAM_ROLES: Final = (*ROLES, "tool", "system", "")
+_TURNS: Final = frozenset({"user_message", "assistant_message"})
+
+
+class Instance:
+    """The documented calls on the stream. One stream per client, bound to the event loop that opened it."""
+
+    def __init__(self, connection: Connection, *, timing: Timing | None = None, backoff: Backoff | None = None) -> None:
+        self._connection = connection
+        self._timing = timing or Timing()
+        self._backoff = backoff or Backoff()
+        self._stream: Stream | None = None
+        self._opening = False
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._running: set[asyncio.Task[None]] = set()
+
+    @property
+    def is_listening(self) -> bool:
+        """True while the stream is open and connected."""
+        return self._stream is not None and self._stream.connected
+
+    async def listen(
+        self,
+        on_reconnect: Callable[[int], object] | None = None,
+        on_disconnect: Callable[[str], object] | None = None,
+        on_context: Callable[[BundleDict], object] | None = None,
+        *,
+        on_inbound: Callable[[Inbound], None] | None = None,
+    ) -> None:
+        """Open the stream; returns when it is open. Callbacks may be async, and what they raise is contained.
+
+        ``on_reconnect`` gets the number of attempts it took, ``on_disconnect`` a reason, ``on_context`` each pushed
+        bundle as a dict. ``on_inbound`` gets everything the platform says, acknowledgements included, in our words.
+
+        Raises: ListeningAlreadyActiveError; AuthenticationError; NetworkError; ServiceUnavailableError;
+        InsufficientCreditsError; RateLimitError.
+        """
+        if self._opening or (self._stream is not None and self._stream.active):
+            message = "the stream is open already: call await client.instance.stop_listening() first"
+            raise ListeningAlreadyActiveError(message)
+
+        def tell(inbound: Inbound) -> None:
+            if on_inbound is not None:
+                self._call(on_inbound, inbound)
+
+        def on_message(message: Decoded) -> None:
+            if isinstance(message, dict):
+                bundle = self._callers(message)
+                tell(bundle_from_dict(bundle))
+                self._call(on_context, bundle)
+            elif message is not grpc_codec.PONG:
+                tell(message)
+
+        def reconnected(attempts: int) -> None:
+            tell(Signal("connected"))
+            self._call(on_reconnect, attempts)
+
+        def disconnected(reason: str) -> None:
+            tell(Signal("disconnected", reason))
+            self._call(on_disconnect, reason)
+
+        self._opening = True
+        try:
+            whoami = await self._connection.whoami()
+            stream = Stream(
+                self._connection.platform,
+                {"x-client-id": whoami.client_id or "", "x-instance-id": whoami.instance_id or ""},
+                on_message=on_message,
+                on_reconnect=reconnected,
+                on_disconnect=disconnected,
+                timing=self._timing,
+                backoff=self._backoff,
+            )
+            await stream.open()
+            self._stream, self._loop = stream, asyncio.get_running_loop()
+        finally:
+            self._opening = False
+        tell(Signal("connected"))
+
+    async def send_message(  # noqa: PLR0913, PLR0917 - the documented signature
+        self,
+        content: str,
+        role: str = "user",
+        conversation_id: str | None = None,
+        user_id: str | None = None,
+        customer_id: str | None = None,
+        session_id: str | None = None,
+        event_type: str = "user_message",
+        metadata: Mapping[str, object] | None = None,
+        tool_name: str | None = None,
+        tool_args: Mapping[str, object] | None = None,
+        search_queries: Sequence[str] | None = None,
+        context_types: Sequence[str] | None = None,
+        *,
+        tool_result: object = None,
+        tool_call_id: str | None = None,
+        event_id: str | None = None,
+    ) -> None:
+        """Report what the agent does; returns once it is written. The platform acknowledges it by its ``event_id``.
+
+        ``event_type`` is one of user_message, assistant_message (these two are stored as turns), tool_call,
+        tool_result, agent_thinking, context_request, context_fetch, session_start, session_end.
+
+        Raises: InvalidInputError before anything is sent; ListeningNotActiveError without a stream;
+        NetworkTimeoutError, if the stream takes nothing in time.
+        """
+        report = Report(
+            event_type=_known("event_type", event_type, EVENT_TYPES),
+            role=_known("role", role, _STREAM_ROLES),
+            content=_string("content", content),
+            tool_name=tool_name,
+            tool_args=tool_args,
+            tool_result=tool_result,
+            tool_call_id=tool_call_id,
+            search_queries=_strings("search_queries", search_queries),
+            context_types=_strings("context_types", context_types),
+        )
+        required = ("conversation_id", "user_id") if event_type in _TURNS else ()
+        ids = {"conversation_id": conversation_id, "user_id": user_id, "customer_id": customer_id}
+        scope = identified(required=required, **ids, session_id=session_id)
+        stream = self._open_stream()
+        await self._connection.admitted(scope, must_name_customer=False)
+        sent, original = self._platforms(scope)
+        now = datetime.now(UTC)
+        event = grpc_codec.conversation_event(
+            report,
+            event_id=event_id or new_id(),
+            scope=sent,
+            sent_at=now,
+            now=now,
+            metadata={**(metadata or {}), **original},
+        )
+        await stream.send(event)
+
+    async def report_context_used(self, used: ContextUsed, *, scope: Scope) -> None:
+        """Say which pushed items a model was shown. Raises: as `send_message`."""
+        stream = self._open_stream()
+        sent, _ = self._platforms(scope)
+        await stream.send(_used(used, sent))
+
+    async def end_session(self, conversation_id: str) -> None:
+        """The conversation is over for now; nothing happens if no session is open for it."""
+        if self._stream is not None:
+            for found in self._connection.ids.used_for(conversation_id):
+                await self._stream.end_session(found)
+
+    async def stop_listening(self, *, timeout_s: float = 2.0) -> None:
+        """Close the stream: sessions end, the last acknowledgements are heard. Idempotent; at most ``timeout_s``."""
+        stream, self._stream = self._stream, None
+        if stream is not None and self._loop is asyncio.get_running_loop():
+            await stream.close(timeout_s)
+
+    def _open_stream(self) -> Stream:
+        if self._stream is None or not self._stream.active or self._loop is not asyncio.get_running_loop():
+            message = "no stream is open on this event loop: call await client.instance.listen() first"
+            raise ListeningNotActiveError(message)
+        return self._stream
+
+    def _platforms(self, scope: Scope) -> tuple[Scope, dict[str, str]]:
+        """The scope under the platform's id of the conversation, and the caller's id where it is another."""
+        caller = scope.conversation_id
+        if caller is None:
+            return scope, {}
+        user_id = scope.user_id
+        if user_id is None and self._stream is not None:
+            # The conversation's own user, if exactly one is known.
+            known = {self._stream.user_of(found) for found in self._connection.ids.used_for(caller)}
+            user_id = known.pop() if len(known) == 1 else None
+        found = self._connection.ids.to_platform(caller, user_id=user_id, customer_id=scope.customer_id)
+        sent = Scope(found, user_id, customer_id=scope.customer_id, session_id=scope.session_id)
+        return sent, {} if found == caller else {ORIGINAL_ID: caller}
+
+    def _callers(self, bundle: BundleDict) -> BundleDict:
+        """The bundle under the caller's names of conversations."""
+        to_caller = self._connection.ids.to_caller
+        if found := bundle["_anticipation_conversation_id"]:
+            bundle["_anticipation_conversation_id"] = to_caller(found)
+        held: dict[str, Any] | None = bundle["conversation_context"]
+        if held and held["conversation_id"]:
+            held["conversation_id"] = to_caller(held["conversation_id"])
+        return bundle
+
+    def _call(self, callback: Callable[[Any], object] | None, argument: object) -> None:
+        """Run a callback of the application's; one that is async runs as a task."""
+        if callback is None:
+            return
+        with _CALLBACKS:
+            outcome = callback(argument)
+            if inspect.isawaitable(outcome):
+                task = asyncio.ensure_future(_finish(outcome))
+                self._running.add(task)
+                task.add_done_callback(self._running.discard)
+
+
+async def _finish(outcome: Any) -> None:  # noqa: ANN401 - whatever the application's callback awaits
+    with _CALLBACKS:
+        await outcome
+
+
+def _used(used: ContextUsed, scope: Scope) -> StreamEvent:
+    return grpc_codec.context_used(used, scope=scope, now=datetime.now(UTC))
+
+
+def _known(name: str, value: object, known: tuple[str, ...]) -> str:
+    if isinstance(value, str) and value in known:
+        return value
+    message = f"{name} must be one of {', '.join(filter(None, known))}, not {value!r}"
+    raise InvalidInputError(message, details={"argument": name})
+
+
+def _string(name: str, value: object) -> str:
+    if isinstance(value, str):
+        return value
+    message = f"{name} must be a string, not {type(value).__name__}"
+    raise InvalidInputError(message, details={"argument": name})
+
+
+def _strings(name: str, value: Sequence[str] | None) -> tuple[str, ...]:
+    if value is None:
+        return ()
+    if isinstance(value, str) or not all(isinstance(entry, str) for entry in value):
+        message = f"{name} must be a list of strings"
+        raise InvalidInputError(message, details={"argument": name})
+    return tuple(value)

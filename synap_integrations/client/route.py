@@ -1,0 +1,263 @@
+"""The way of an envelope to any client with the documented surface.
+
+Turns go through ``conversation.record_message``, everything else through ``instance.send_message``. With
+``turns="stream"`` turns are stream events too, and take the other way only if the stream cannot carry them; a turn that
+was once written on the stream stays with the stream.
+
+The client is our `SynapClient`, the platform's own SDK object, or anything with the same verbs. What its signatures do
+not name goes into metadata. Its exceptions are told apart by name, so that nobody's package has to be imported.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Final
+
+from synap_integrations import errors
+from synap_integrations.errors import (
+    InvalidInputError,
+    ListeningAlreadyActiveError,
+    ListeningNotActiveError,
+    NetworkError,
+    NetworkTimeoutError,
+    RateLimitError,
+    ServiceUnavailableError,
+    SynapError,
+    SynapPermanentError,
+    SynapTransientError,
+)
+from synap_integrations.model import Ack, AssistantMessage, ContextUsed, Envelope, Inbound, Scope, Signal, UserMessage
+from synap_integrations.ports import Handover
+from synap_integrations.wire.bundles import BundleDict, bundle_from_dict
+from synap_integrations.wire.conversation_ids import ConversationIds
+from synap_integrations.wire.faults import escaped
+from synap_integrations.wire.report import Report, describe, json_text, provenance, string_map
+
+from .client import SynapClient
+from .conversation import ORIGINAL_ID
+
+PLATFORM_SDK: Final = "maximem_synap"
+MAX_WRITTEN: Final = 10_000
+"""Turns of which we remember that the stream has them."""
+
+
+class Route:
+    """A `Transport` over a client. Used on one event loop only.
+
+    A stream that cannot be opened does not keep turns from being recorded: `open` raises, and `send` goes on working
+    for everything that needs no stream.
+    """
+
+    def __init__(self, client: Any, *, turns: str = "rest") -> None:  # noqa: ANN401 - documented verbs, any class
+        self._client = client
+        self._ours = isinstance(client, SynapClient)
+        # The platform's SDK refuses conversation ids that are no UUIDs; ours maps them itself, others take any.
+        self._ids = ConversationIds() if type(client).__module__.split(".")[0] == PLATFORM_SDK else None
+        self._turns_on_stream = turns == "stream"
+        self._initialized = False
+        self._written: OrderedDict[str, None] = OrderedDict()
+        self._on_inbound: Callable[[Inbound], None] = lambda _: None
+
+    # --- Transport -----------------------------------------------------------------------------------------------
+
+    async def open(self, on_inbound: Callable[[Inbound], None]) -> None:
+        """Initialize the client if it wants that, and listen. Raises a `SynapError`; may be tried again."""
+        self._on_inbound = on_inbound
+        initialize = getattr(self._client, "initialize", None)
+        if initialize is not None and not self._initialized:
+            await _ask(initialize)
+            self._initialized = True
+        listen = self._client.instance.listen
+        try:
+            if self._ours:
+                await _ask(listen, on_inbound=self._heard)
+            else:
+                callbacks = {
+                    "on_reconnect": lambda *_: on_inbound(Signal("connected")),
+                    "on_disconnect": lambda *reason: on_inbound(
+                        Signal("disconnected", str(reason[0] if reason else ""))
+                    ),
+                    "on_context": self._pushed,
+                }
+                await _ask(listen, **_taken(listen, callbacks))
+                on_inbound(Signal("connected"))
+        except ListeningAlreadyActiveError:
+            return
+
+    async def send(self, envelope: Envelope) -> Handover:
+        """Hand over one envelope. Raises a `SynapError`."""
+        event = envelope.event
+        if isinstance(event, ContextUsed):
+            return await self._use(event, envelope.scope)
+        if not isinstance(event, UserMessage | AssistantMessage):
+            return await self._tell(envelope, describe(event))
+        if not self._turns_on_stream:
+            return await self._record(envelope, describe(event))
+        try:
+            return await self._tell(envelope, describe(event))
+        except (ListeningNotActiveError, InvalidInputError):
+            if envelope.event_id in self._written:
+                raise
+            return await self._record(envelope, describe(event))
+
+    async def close(self, timeout_s: float) -> None:
+        """Stop listening, and close what we initialized, within ``timeout_s``. Never raises."""
+        deadline = asyncio.get_running_loop().time() + timeout_s
+        client = self._client
+        verbs = [client.close] if self._ours else [client.instance.stop_listening]
+        if self._initialized and not self._ours:
+            verbs += [verb for name in ("shutdown", "close") if (verb := getattr(client, name, None)) is not None][:1]
+        for verb in verbs:
+            left_s = max(deadline - asyncio.get_running_loop().time(), 0.0)
+            task = asyncio.ensure_future(_called(verb, _taken(verb, {"timeout_s": left_s}, newer=("timeout_s",))))
+            await asyncio.wait({task}, timeout=left_s)
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+    # --- the verbs -----------------------------------------------------------------------------------------------
+
+    async def _record(self, envelope: Envelope, report: Report) -> Handover:
+        scope, metadata = self._addressed(envelope)
+        verb = self._client.conversation.record_message
+        newer = {"event_id": envelope.event_id}
+        await _ask(
+            verb,
+            conversation_id=scope.conversation_id,
+            role=report.role,
+            content=report.content,
+            user_id=scope.user_id,
+            customer_id=scope.customer_id,
+            session_id=scope.session_id,
+            metadata=string_map({**report.metadata, **metadata}),
+            **_taken(verb, newer, newer=("event_id",)),
+        )
+        return Handover.DELIVERED
+
+    async def _tell(self, envelope: Envelope, report: Report) -> Handover:
+        scope, metadata = self._addressed(envelope)
+        verb = self._client.instance.send_message
+        words: dict[str, Any] = {"tool_result": report.tool_result, "tool_call_id": report.tool_call_id}
+        words = {name: value for name, value in words.items() if value is not None}
+        taken = _taken(verb, words | {"event_id": envelope.event_id}, newer=("event_id",))
+        metadata |= {name: _as_text(value) for name, value in words.items() if name not in taken}
+        optional: dict[str, Any] = {
+            "tool_name": report.tool_name,
+            "tool_args": report.tool_args and dict(report.tool_args),
+            "search_queries": list(report.search_queries),
+            "context_types": list(report.context_types),
+        }
+        await _ask(
+            verb,
+            content=report.content,
+            role=report.role,
+            conversation_id=scope.conversation_id,
+            user_id=scope.user_id,
+            customer_id=scope.customer_id,
+            session_id=scope.session_id,
+            event_type=report.event_type,
+            metadata=string_map({**report.metadata, **metadata}),
+            **{name: value for name, value in optional.items() if value},
+            **taken,
+        )
+        if not self._ours:
+            return Handover.DELIVERED
+        self._written[envelope.event_id] = None
+        if len(self._written) > MAX_WRITTEN:
+            self._written.popitem(last=False)
+        return Handover.WRITTEN
+
+    async def _use(self, used: ContextUsed, scope: Scope) -> Handover:
+        """Only our client has a verb for it; elsewhere nobody waits for it."""
+        if self._ours:
+            await self._client.instance.report_context_used(used, scope=scope)
+        return Handover.DELIVERED
+
+    # --- names ---------------------------------------------------------------------------------------------------
+
+    def _addressed(self, envelope: Envelope) -> tuple[Scope, dict[str, object]]:
+        """The scope under the ids that the client takes, and what travels as metadata."""
+        scope, metadata = envelope.scope, dict[str, object](provenance(envelope))
+        caller = scope.conversation_id
+        if self._ids is None or caller is None:
+            return scope, metadata
+        found = self._ids.to_platform(caller, user_id=scope.user_id, customer_id=scope.customer_id)
+        if found != caller:
+            metadata[ORIGINAL_ID] = caller
+        return Scope(found, scope.user_id, customer_id=scope.customer_id, session_id=scope.session_id), metadata
+
+    def _pushed(self, bundle: BundleDict) -> None:
+        """A bundle from a client that is not ours, under the caller's name of the conversation."""
+        if not isinstance(bundle, Mapping):
+            return
+        found = bundle.get("_anticipation_conversation_id")
+        if self._ids is not None and isinstance(found, str):
+            bundle = {**bundle, "_anticipation_conversation_id": self._ids.to_caller(found)}
+        self._on_inbound(bundle_from_dict(bundle))
+
+    def _heard(self, inbound: Inbound) -> None:
+        if isinstance(inbound, Ack):
+            for event_id in inbound.event_ids:
+                self._written.pop(event_id, None)
+        self._on_inbound(inbound)
+
+
+def _taken(verb: Callable[..., Any], words: Mapping[str, Any], *, newer: tuple[str, ...] = ()) -> dict[str, Any]:
+    """The words that the verb takes; the ``newer`` ones only if it names them."""
+    try:
+        parameters = inspect.signature(verb).parameters.values()
+    except (TypeError, ValueError):
+        return {}
+    named = {parameter.name for parameter in parameters}
+    any_word = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters)
+    return {name: value for name, value in words.items() if name in named or (any_word and name not in newer)}
+
+
+def _as_text(value: object) -> str:
+    return value if isinstance(value, str) else json_text(value)
+
+
+async def _called(verb: Callable[..., Any], words: Mapping[str, Any]) -> object:
+    outcome = verb(**words)
+    return await outcome if isinstance(outcome, Awaitable) else outcome
+
+
+async def _ask(verb: Callable[..., Any], **words: object) -> object:
+    """What the client answers.
+
+    Raises: SynapError, whatever the client raised.
+    """
+    (outcome,) = await asyncio.gather(_called(verb, words), return_exceptions=True)
+    if isinstance(outcome, Exception):
+        raise _fault(outcome)
+    if isinstance(outcome, BaseException):
+        raise outcome
+    return outcome
+
+
+_ALIKE: Final[Mapping[str, type[SynapError]]] = {
+    "InstanceNotReadyError": ServiceUnavailableError,
+    "InstanceBuildFailedError": ServiceUnavailableError,
+}
+
+
+def _fault(error: Exception) -> SynapError:
+    """The client's exception as one of ours: the same object, the class of the same name, or by its meaning."""
+    if isinstance(error, SynapError):
+        return error
+    names = [base.__name__ for base in type(error).__mro__]
+    message = f"{type(error).__name__}: {escaped(str(error))}"
+    for name in names:
+        kind = _ALIKE.get(name) or getattr(errors, name, None)
+        if isinstance(kind, type) and issubclass(kind, SynapError):
+            if issubclass(kind, RateLimitError | ServiceUnavailableError):
+                return kind(message, retry_after=getattr(error, "retry_after_seconds", None))
+            return kind(message)
+    if isinstance(error, TimeoutError):
+        return NetworkTimeoutError(message)
+    if isinstance(error, OSError):
+        return NetworkError(message)
+    # A call that the client cannot take is no better the next time; anything else may be.
+    return SynapPermanentError(message) if isinstance(error, TypeError | ValueError) else SynapTransientError(message)
