@@ -48,8 +48,10 @@ _TEMPLATE_TOKEN: Final = re.compile(
 )
 _IMAGE: Final = re.compile(r"!\[([^\[\]\n]*)\](?:\([^()\n]*\)|\[[^\[\]\n]*\])")
 _LINK: Final = re.compile(r"\[([^\[\]\n]*)\]\(([^()\n]*)(\([^()\n]*\)[^()\n]*)*\)")
-_SCRIPT: Final = re.compile(r"\b(javascript|vbscript)\s*:(?=\S)", re.IGNORECASE)
-_DATA: Final = re.compile(r"\bdata\s*:(?=[\w.+-]+/[\w.+-]+\s*[;,])", re.IGNORECASE)
+_SCHEME: Final = re.compile(
+    r"((?<=\]\()(?:javascript|vbscript|data)|(?:javascript|vbscript)(?=\s*:\S)|data(?=\s*:[\w.+-]+/[\w.+-]+\s*[;,]))\s*:",
+    re.IGNORECASE,
+)
 _SCHEMES: Final = ("javascript:", "vbscript:", "data:")
 
 _PRINTABLE_TROUBLE: Final = re.compile(
@@ -133,7 +135,7 @@ def _without_active_markdown(text: str) -> str:
     if "](" in text:
         while (reduced := _LINK.sub(_inert_link, text)) != text:
             text = reduced
-    return _DATA.sub("data :", _SCRIPT.sub(r"\1 :", text))
+    return _SCHEME.sub(r"\1 :", text)
 
 
 def _inert_link(link: re.Match[str]) -> str:

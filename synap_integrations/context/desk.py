@@ -48,6 +48,7 @@ Ask = Callable[[ContextRequest], str | None]
 _MAX_REMEMBERED: Final = 10_000
 _MAX_QUERY_CHARS: Final = 2_000
 _PATIENCE_S: Final = 1.0
+"""What was asked longer ago than this is not waited for any more."""
 _FIRST_PAUSE_S: Final = 5.0
 _LONGEST_PAUSE_S: Final = 300.0
 
@@ -189,13 +190,12 @@ class ContextDesk:
             plan = replace(plan, request=request)
         pending = turn or request
         assert pending is not None
-        # A turn that was recorded longer ago than a wait may last has had its chance to be answered.
-        wait_s = min(timeout_s, pending.at_s + max(timeout_s, _PATIENCE_S) - started)
-        deaf = started < self._deaf_until_s or (reachable is not None and not reachable())
-        if wait_s <= 0 or deaf:
+        had_its_chance = started - pending.at_s >= _PATIENCE_S
+        silent = started < self._deaf_until_s or (reachable is not None and not reachable())
+        if timeout_s <= 0 or had_its_chance or silent:
             return replace(plan, why="no answer yet")
         expectation = self.store.expect(scope, answers=pending.event_id)
-        return replace(plan, why="no answer in time", wait_for=expectation, wait_s=wait_s)
+        return replace(plan, why="no answer in time", wait_for=expectation, wait_s=timeout_s)
 
     def _ask(self, query: str | None, scope: Scope, ask: Ask, now_s: float) -> _Asked | None:
         whose = _whose(scope)

@@ -29,9 +29,11 @@ SAME: Final = 0.6
 _EARLIEST: Final = datetime.min.replace(tzinfo=UTC)
 _WORD: Final = re.compile(r"\w+")
 _STOP: Final = frozenset(
-    _WORD.findall("""a about an and any are as at be been but by can could did do does for from had has have he her him his how i if
-    in is it its just like me my no not of on or our she so some that the their them then there they this to up us
-    was we were what when where which who why will with would you your""")
+    _WORD.findall(
+        """a about an and any are as at be been but by can could did do does for from had has have he her him his how i
+        if in is it its just like me my no not of on or our she so some that the their them then there they this to up
+        us was we were what when where which who why will with would you your"""
+    )
 )
 
 
@@ -98,10 +100,14 @@ def index(bundle: ContextBundle, *, arrived_s: float = 0.0) -> Pushed:
 
 def covers(pushed: Iterable[Pushed], query: str) -> bool:
     """True if one of the items shares so many words with the question that asking would add little."""
-    asked = words(query)
+    asked, itself = words(query), _normal(query)
     if len(asked) < 2:
         return False
-    return any(len(asked & one.words) >= COVERED * len(asked) for held in pushed for one in held.candidates)
+    return any(
+        len(asked & one.words) >= COVERED * len(asked) and one.key != itself
+        for held in pushed
+        for one in held.candidates
+    )
 
 
 def choose(  # noqa: PLR0913 - what the choice depends on, each by name
@@ -122,7 +128,7 @@ def choose(  # noqa: PLR0913 - what the choice depends on, each by name
     dropped: list[Dropped] = []
     kept: list[ContextItem] = []
     sources: dict[str, None] = {}
-    seen: set[str] = set()
+    seen = {_normal(query)} if query else set[str]()  # the question itself tells the model nothing
     tokens = 0
     for bundle_id, candidate, reason in _ranked(pushed, query, answering, now):
         item = candidate.item
