@@ -1,0 +1,22 @@
+"""What a handler adds to a turn whose answer streams in 200 tokens."""
+
+from __future__ import annotations
+
+from applications import QUESTION, streaming_chain
+from contenders import OURS, TARGETED, contenders, narrowed
+from measuring import Effort, Figure, Report, clock, interleaved, peers
+
+TARGET_NO_OPS = 1.5
+
+
+def measure(effort: Effort) -> Report:
+    turn = streaming_chain()
+    with contenders() as handlers:
+        stream = {
+            name: clock(lambda h=h: list(turn.stream(QUESTION, {"callbacks": h}))) for name, h in handlers.items()
+        }
+        plain = peers(interleaved(narrowed(stream, TARGETED), rounds=effort.of(500)), "streamed")
+        ours = next(peer for peer in plain if peer.contender == OURS)
+        name = "a turn streamed in 200 tokens"
+        figure = Figure(name, ours.ratio, "x no-op", TARGET_NO_OPS, note=ours.beside(plain))
+        return Report([figure], peers(interleaved(stream, rounds=effort.of(150)), "streamed"))

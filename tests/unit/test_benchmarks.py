@@ -1,0 +1,65 @@
+"""The benchmarks run and print their figures; how fast anything is, is for a quiet machine to say."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+RUN = Path(__file__).parents[2] / "benchmarks" / "run.py"
+TINY = "0.002"
+FIGURES = {
+    "turn": ["a turn on the caller's thread"],
+    "streaming": ["a turn streamed in 200 tokens"],
+    "agent": [],  # its figure is a comparison with a peer that the tests do not install
+    "faults": [
+        "a turn while the platform refuses",
+        "a turn while the platform answers after 500 ms",
+        "a turn while the platform never answers",
+    ],
+    "recall": ["recall of fresh context, rendered"],
+    "push": ["user turn recorded to its bundle in the store"],
+    "burst": ["turns accepted", "messages lost, repeated or out of order"],
+    "import": ["import synap_integrations", "import synap_integrations.langchain, over langchain_core"],
+    "memory": ["resident after 10,000 turns, over the bare framework", "more from there to 30,000 turns"],
+}
+
+
+def run(*arguments):
+    command = [sys.executable, str(RUN), *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=100, check=False)
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_a_benchmark_measures_and_prints_its_figures(name, tmp_path):
+    """Each benchmark runs with tiny sizes, names every one of its figures, and prints what it writes for machines."""
+    done = run("--only", name, "--scale", TINY, "--json", str(tmp_path / "found.json"))
+    assert done.returncode == 0, done.stderr
+    figures = json.loads((tmp_path / "found.json").read_text())[name]["figures"]
+    wanted = FIGURES[name]
+    assert [figure["name"] for figure in figures if figure["target"] is not None][: len(wanted)] == wanted
+    assert all(figure["name"] in done.stdout for figure in figures)
+
+
+def test_a_burst_loses_nothing(tmp_path):
+    """Whatever the machine, every turn of a burst is in the platform's store afterwards, once and in its place."""
+    done = run("--only", "burst", "--scale", TINY, "--json", str(tmp_path / "found.json"))
+    assert done.returncode == 0, done.stderr
+    wrong = json.loads((tmp_path / "found.json").read_text())["burst"]["figures"][1]
+    assert wrong["value"] == 0, wrong["note"]
+
+
+def test_every_benchmark_is_in_the_table():
+    """A benchmark file that `run.py` does not name would never be run; and each has its tiny run here."""
+    listed = run("--help").stdout
+    files = {path.stem.removeprefix("bench_") for path in RUN.parent.glob("bench_*.py")}
+    assert files == FIGURES.keys()
+    assert all(name in listed for name in files)
+
+
+def test_an_unknown_benchmark_is_refused():
+    """An unknown benchmark is refused by name, with the names that exist."""
+    done = run("--only", "nothing")
+    assert done.returncode == 2
+    assert "recall" in done.stderr
