@@ -87,8 +87,7 @@ def _peer(name: str, turns: int) -> dict[str, float]:
     from contenders import PEERS
 
     with sink() as url, ExitStack() as stack:
-        found = _run(turns, PEERS[name].handler(f"{url}/{name}", stack))
-    return found
+        return _run(turns, PEERS[name].handler(f"{url}/{name}", stack))
 
 
 def _deliver(folder: str, _: int) -> dict[str, float]:
