@@ -140,9 +140,12 @@ class Envelope:
     framework: str | None = field(default=None, kw_only=True)
 
     @classmethod
-    def seal(cls, scope: Scope, event: Event, *, framework: str | None = None) -> Self:
-        """Give the event its id and its time."""
-        return cls(new_id(), scope, event=event, occurred_at=datetime.now(UTC), framework=framework)
+    def seal(
+        cls, scope: Scope, event: Event, *, framework: str | None = None, occurred_at: datetime | None = None
+    ) -> Self:
+        """Give the event its id and its time: now, unless it happened earlier."""
+        moment = occurred_at.astimezone(UTC) if occurred_at else datetime.now(UTC)
+        return cls(new_id(), scope, event=event, occurred_at=moment, framework=framework)
 
 
 def new_id() -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Self
 
@@ -80,15 +81,16 @@ class Synap:
 
     # --- the two verbs ---------------------------------------------------------------------------------------
 
-    def record(self, event: Event, *, scope: Scope) -> None:
+    def record(self, event: Event, *, scope: Scope, occurred_at: datetime | None = None) -> None:
         """Keep the event and see to its delivery. When this returns, a killed process does not lose it.
 
-        Returns within `Settings.capture_wait_s`, whatever disk and network do. Never raises.
+        ``occurred_at`` is for conversations of the past, which keep their dates; None is now. Returns within
+        `Settings.capture_wait_s`, whatever disk and network do. Never raises.
         """
         if is_quiet() or not capturing():
             return
         with _RECORD:
-            envelope = Envelope.seal(self._complete(scope), event)
+            envelope = Envelope.seal(self._complete(scope), event, occurred_at=occurred_at)
             if isinstance(event, UserMessage):
                 self._desk.turn_recorded(envelope)
             self._outbox.append(envelope)
