@@ -1,0 +1,183 @@
+"""One SQLite file, or memory: connections, locks, forks, the schema.
+
+Several processes may use the file at once: WAL, short transactions, and a wait of seconds for a lock. Within a process
+one connection writes and one reads, so that a search does not hold up a write. In memory both are the same connection.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import threading
+import time
+import weakref
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from importlib.resources import files
+from pathlib import Path
+from typing import Final
+
+VERSION: Final = 1
+LOCK_WAIT_S: Final = 10.0
+"""Longest wait for another process's transaction."""
+
+
+class Database:
+    """A SQLite database. Thread-safe; after a fork the child opens connections of its own.
+
+    ``path`` None is memory: gone when closed, and empty in a forked child. ``synchronous`` is SQLite's: with NORMAL a
+    killed process loses nothing and a power cut the last moments, with FULL neither does.
+    """
+
+    def __init__(self, path: Path | None, *, synchronous: str = "NORMAL") -> None:
+        self.path = path
+        self._synchronous = synchronous
+        self._inherited: list[object] = []
+        self._closed = False
+        self._start()
+        _databases.add(self)
+
+    def _start(self) -> None:
+        self._writing, self._reading = threading.RLock(), threading.RLock()
+        self._writer: sqlite3.Connection | None = None
+        self._reader: sqlite3.Connection | None = None
+
+    def open(self) -> None:
+        """Open it now rather than at first use, and make the tables.
+
+        Raises: OSError or sqlite3.Error, if there is no such file and none can be made, or it holds something else.
+        """
+        with self._writing:
+            self._connected()
+
+    @contextmanager
+    def write(self) -> Iterator[sqlite3.Connection]:
+        """One transaction: committed at the end, rolled back by an exception."""
+        with self._writing:
+            connection = self._connected()
+            connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield connection
+                connection.execute("COMMIT")
+            except BaseException:
+                with suppress(sqlite3.Error):
+                    connection.execute("ROLLBACK")
+                raise
+
+    @contextmanager
+    def read(self) -> Iterator[sqlite3.Connection]:
+        """A connection to read from; it sees every transaction that was committed before."""
+        if self.path is None:
+            with self._writing:
+                yield self._connected()
+            return
+        with self._reading:
+            if self._reader is None:
+                self.open()
+                self._reader = self._connection()
+            yield self._reader
+
+    def close(self) -> None:
+        """Let go of the file. Idempotent."""
+        with self._reading, self._writing:
+            self._closed = True
+            for connection in (self._reader, self._writer):
+                if connection is not None:
+                    connection.close()
+            self._reader = self._writer = None
+
+    def _connected(self) -> sqlite3.Connection:
+        if self._writer is None:
+            if self.path is not None:
+                make_private(self.path)
+            connection = self._connection()
+            try:
+                _prepare(connection)
+            except BaseException:
+                connection.close()
+                raise
+            self._writer = connection
+        return self._writer
+
+    def _connection(self) -> sqlite3.Connection:
+        if self._closed:
+            message = "the store is closed"
+            raise sqlite3.ProgrammingError(message)
+        connection = sqlite3.connect(
+            self.path or ":memory:", timeout=LOCK_WAIT_S, isolation_level=None, check_same_thread=False
+        )
+        connection.execute(f"PRAGMA synchronous={self._synchronous}")
+        return connection
+
+    def forget_parent(self) -> None:
+        """In a forked child: keep the parent's connections alive and untouched, and begin with none."""
+        self._inherited.append((self._writer, self._reader))
+        self._start()
+
+
+def make_private(path: Path) -> None:
+    """See that the file exists and only its user can read it: mode 0600, in a folder that is 0700 if we made it.
+
+    SQLite gives the same mode to the files it puts beside it. Raises: OSError.
+    """
+    for folder in reversed([parent for parent in path.parents if not parent.exists()]):
+        folder.mkdir(mode=0o700, exist_ok=True)
+    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    try:
+        os.fchmod(handle, 0o600)
+    finally:
+        os.close(handle)
+
+
+def _prepare(connection: sqlite3.Connection) -> None:
+    """Switch to WAL and make the tables, whoever else is doing the same."""
+    _use_wal(connection)
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        (found,) = connection.execute("PRAGMA user_version").fetchone()
+        if found > VERSION:
+            message = f"the file was written by a newer version ({found}, this one knows {VERSION})"
+            raise sqlite3.NotSupportedError(message)
+        if found == 0:
+            for statement in _statements():
+                connection.execute(statement)
+            connection.execute(f"PRAGMA user_version={VERSION}")
+        connection.execute("COMMIT")
+    except BaseException:
+        with suppress(sqlite3.Error):
+            connection.execute("ROLLBACK")
+        raise
+
+
+def _use_wal(connection: sqlite3.Connection) -> None:
+    # SQLite does not wait for other processes while it changes the journal mode.
+    deadline = time.monotonic() + LOCK_WAIT_S
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode=WAL").fetchone()
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error) or time.monotonic() > deadline:
+                raise
+            time.sleep(0.01)
+        else:
+            return
+
+
+def _statements() -> Iterator[str]:
+    statement = ""
+    for line in files(__package__).joinpath("schema.sql").read_text(encoding="utf-8").splitlines(keepends=True):
+        statement += line.partition("--")[0]
+        if sqlite3.complete_statement(statement):
+            yield statement
+            statement = ""
+
+
+_databases: Final[weakref.WeakSet[Database]] = weakref.WeakSet()
+
+
+def _forget_parent() -> None:
+    for database in list(_databases):
+        database.forget_parent()
+
+
+os.register_at_fork(after_in_child=_forget_parent)

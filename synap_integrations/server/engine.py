@@ -1,0 +1,137 @@
+"""What a Synap does: keep turns and events, find what answers a question. No I/O of its own, no hidden clock."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Sequence
+from datetime import UTC, datetime
+from typing import Final
+
+from synap_integrations.model import new_id
+
+from .database import Database
+from .ledger import Ledger
+from .records import Bundle, Found, Happening, NewTurn, Owner, Place, PushedBundle, Recorded, Turn, microseconds
+from .retrieval import interleaved, spread, terms
+from .store import Store
+
+MOST_FOUND: Final = 200
+RECENT_TURNS: Final = 10
+"""Turns of the running conversation that the prompt holds anyway; they are not pushed back into it."""
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+class Engine:
+    """One local Synap. Thread-safe.
+
+    The same calls with the same ``now`` and ``new_id`` give the same answers, ids included. Raises sqlite3.Error where
+    the database cannot be used.
+    """
+
+    def __init__(
+        self, database: Database, *, now: Callable[[], datetime] = _now, new_id: Callable[[], str] = new_id
+    ) -> None:
+        self.database = database
+        self.now = now
+        self.new_id = new_id
+        self.store = Store(database)
+        self.ledger = Ledger(database)
+
+    # --- keep ------------------------------------------------------------------------------------------------
+
+    def record(self, turn: NewTurn) -> Recorded:
+        """Store a turn. When this returns it is committed."""
+        return self.record_all([turn])[0]
+
+    def record_all(self, turns: Sequence[NewTurn]) -> list[Recorded]:
+        """Store turns in their order, all or none. When this returns they are committed."""
+        return self.store.add([(turn, self.new_id(), self.new_id()) for turn in turns], now=self.now())
+
+    def keep(self, happening: Happening) -> bool:
+        """Keep something that is no turn. False if it was there before."""
+        return self.ledger.add_event(happening, happening.event_id or self.new_id(), now=self.now())
+
+    def start_session(self, owner: Owner, session_id: str, conversation_id: str) -> bool:
+        """A session begins. False if it had begun already."""
+        return self.ledger.start_session(owner, session_id, conversation_id, now=self.now())
+
+    def end_session(self, session_id: str, conversation_id: str) -> None:
+        """A session ends."""
+        self.ledger.end_session(session_id, conversation_id, now=self.now())
+
+    def pushing(self, bundle: Bundle) -> None:
+        """Keep what is about to be pushed, and why."""
+        self.ledger.add_bundle(bundle)
+
+    def used(self, bundle_ids: Iterable[str], item_ids: Sequence[str]) -> None:
+        """A model was shown these items of these bundles."""
+        self.ledger.mark_used(bundle_ids, item_ids, now=self.now())
+
+    # --- find ------------------------------------------------------------------------------------------------
+
+    def search(
+        self,
+        owner: Owner,
+        queries: Sequence[str],
+        *,
+        limit: int,
+        conversation_id: str | None = None,
+        per_query: int | None = None,
+    ) -> list[Found]:
+        """The owner's turns that answer these queries, best first, at most ``limit``; from one conversation, if named.
+
+        Each query is ranked for itself, then they take turns.
+        """
+        limit = min(limit, MOST_FOUND)
+        rankings = [self.ranked(owner, query, conversation_id=conversation_id) for query in queries]
+        held = self.store.at(owner, {place for ranking in rankings for place, _ in ranking[: 2 * limit]})
+        kept = [[entry for entry in ranking if entry[0] in held][: per_query or limit] for ranking in rankings]
+        answered = {place: [] for place in held}
+        for query, ranking in zip(queries, kept, strict=True):
+            for place, _ in ranking:
+                answered[place].append(query)
+        return [Found(held[place], score, tuple(answered[place])) for place, score in interleaved(kept)[:limit]]
+
+    def ranked(
+        self,
+        owner: Owner,
+        query: str,
+        *,
+        conversation_id: str | None = None,
+        without: frozenset[Place] = frozenset(),
+    ) -> list[tuple[Place, float]]:
+        """Places by score, best first. A place at the edge of a conversation may not exist."""
+        hits = self.store.search(owner, terms(query), conversation_id=conversation_id)
+        return spread(hits, now_us=microseconds(self.now()), without=without)
+
+    # --- look ------------------------------------------------------------------------------------------------
+
+    def owner_of(self, conversation_id: str) -> Owner | None:
+        """Whose conversation this is, for calls that do not say; None if nobody's or if it could be several people's."""
+        owners = {owner for owner, known in self.store.called(conversation_id) if known == conversation_id}
+        return owners.pop() if len(owners) == 1 else None
+
+    def transcript(self, conversation: str, owner: Owner | None = None) -> list[Turn]:
+        """All turns of a conversation in order, for the person at the machine.
+
+        ``conversation`` is the id that travels or the application's own name for it; without ``owner``, everybody's.
+        """
+        return [
+            turn
+            for whose, conversation_id in self.store.called(conversation)
+            if owner in (None, whose)
+            for turn in self.store.turns(whose, conversation_id, limit=-1)
+        ]
+
+    def bundles(
+        self, owner: Owner | None = None, *, decision_id: str | None = None, limit: int = 100
+    ) -> list[PushedBundle]:
+        """What was pushed, newest first, with why and whether it was used; without ``owner``, everybody's."""
+        return self.ledger.bundles(owner, decision_id=decision_id, limit=limit)
+
+    def stats(self) -> dict[str, int]:
+        """How many of everything there is: users, conversations, turns, events, sessions, bundles, bundles_used."""
+        return self.ledger.counts()

@@ -1,0 +1,155 @@
+"""The engine's nouns: whose memory, what is kept, what is found, what is pushed.
+
+Times are aware UTC. Conversations are named by the id that travels; ``own_name`` is what the application calls it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Final, NamedTuple
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND: Final = timedelta(microseconds=1)
+
+
+class Owner(NamedTuple):
+    """Whose memory: a user of a customer. Both are compared byte for byte; no customer is ``""`` and equals only that."""
+
+    customer_id: str
+    user_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewTurn:
+    """A turn on its way into the store. ``event_id`` None: nothing tells a repetition from a second one."""
+
+    owner: Owner
+    conversation_id: str
+    role: str
+    content: str
+    event_id: str | None = None
+    session_id: str | None = None
+    own_name: str | None = None
+    speaker: str | None = None
+    said_at: datetime | None = None
+    metadata: Mapping[str, object] = field(default_factory=dict[str, object])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Turn:
+    """A stored turn, word for word. ``position`` counts from 1 within its conversation."""
+
+    owner: Owner
+    conversation_id: str
+    own_name: str | None
+    position: int
+    message_id: str
+    event_id: str
+    session_id: str
+    role: str
+    speaker: str | None
+    content: str
+    metadata: Mapping[str, object]
+    said_at: datetime
+    recorded_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """The turn is on disk. ``fresh`` is False if it was there before; ``count`` is the conversation's turns now."""
+
+    turn: Turn
+    count: int
+    fresh: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Happening:
+    """Something that happened and is no turn. ``body`` holds its fields as they came."""
+
+    owner: Owner
+    kind: str
+    conversation_id: str = ""
+    session_id: str = ""
+    event_id: str | None = None
+    body: Mapping[str, object] = field(default_factory=dict[str, object])
+
+
+class Place(NamedTuple):
+    """Where a turn stands: the conversation's row, and the position in it."""
+
+    conversation: int
+    position: int
+
+
+class Hit(NamedTuple):
+    """A turn that shares words with a query, and how well (BM25, higher is better)."""
+
+    place: Place
+    said_at: int
+    score: float
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A turn that answers a query. ``relevance`` is 0..1, 1 for the best of its answer; ``queries`` are those it answers."""
+
+    turn: Turn
+    relevance: float
+    queries: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Item:
+    """One remembered thing, complete in itself, as it is pushed."""
+
+    item_id: str
+    content: str
+    relevance: float
+    said_at: datetime
+    recorded_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bundle:
+    """Context that is pushed. ``pattern`` names the rule that made it, ``decision_id`` the event that caused it."""
+
+    bundle_id: str
+    kind: str
+    pattern: str
+    decision_id: str
+    owner: Owner
+    conversation_id: str
+    queries: tuple[str, ...]
+    items: tuple[Item, ...]
+    created_at: datetime
+    retrieval_ms: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PushedBundle:
+    """What is known of a bundle that was pushed: why, and whether a model saw it."""
+
+    bundle_id: str
+    kind: str
+    pattern: str
+    decision_id: str
+    owner: Owner
+    conversation_id: str
+    queries: tuple[str, ...]
+    item_ids: tuple[str, ...]
+    pushed_at: datetime
+    used_at: datetime | None
+    used_item_ids: tuple[str, ...]
+
+
+def microseconds(moment: datetime) -> int:
+    """A time as it is stored."""
+    return (moment - _EPOCH) // _MICROSECOND
+
+
+def moment(stored: int) -> datetime:
+    """A stored time."""
+    return _EPOCH + stored * _MICROSECOND

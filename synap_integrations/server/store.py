@@ -1,0 +1,203 @@
+"""Turns and conversations, as rows. Every read of somebody's memory names its owner in the same statement."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import Final
+
+from .database import Database
+from .records import Hit, NewTurn, Owner, Place, Recorded, Turn, microseconds, moment
+from .retrieval import BM25, CANDIDATES, expression, indexed
+from .rows import TURN, WHOSE, json_text, owner_number, place_of, turn_of
+
+_SEARCH: Final = f"""
+    SELECT turn.conversation, turn.position, turn.said_at, -best.rank
+    FROM (
+        SELECT rowid, rank FROM turn_words WHERE turn_words MATCH ? AND rank MATCH '{BM25}' ORDER BY rank LIMIT ?
+    ) AS best
+    JOIN turn ON turn.id = best.rowid
+    WHERE turn.owner = {WHOSE}
+    ORDER BY best.rank, turn.id
+"""
+
+
+class Store:
+    """Turns of one `Database`. Thread-safe. Raises sqlite3.Error where the database cannot be used."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    # --- in --------------------------------------------------------------------------------------------------
+
+    def add(self, turns: Sequence[tuple[NewTurn, str, str]], *, now: datetime) -> list[Recorded]:
+        """Store turns in one transaction, each with the message id and the session id that it gets if it has none.
+
+        A turn whose owner has its event id already is not stored again; what was stored then is returned.
+        """
+        with self._database.write() as db:
+            return [_add(db, *turn, now=microseconds(now)) for turn in turns]
+
+    # --- out -------------------------------------------------------------------------------------------------
+
+    def search(
+        self, owner: Owner, words: Sequence[str], *, conversation_id: str | None = None, limit: int = CANDIDATES
+    ) -> list[Hit]:
+        """The owner's turns that hold any of these words, best first; all of them from one conversation, if named."""
+        if not words:
+            return []
+        with self._database.read() as db:
+            number = db.execute(f"SELECT {WHOSE}", owner).fetchone()[0]
+            within = None
+            if number is not None and conversation_id is not None:
+                found = db.execute(
+                    "SELECT id FROM conversation WHERE owner = ? AND conversation_id = ?", (number, conversation_id)
+                ).fetchone()
+                number, within = (number, found[0]) if found else (None, None)
+            if number is None:
+                return []
+            match = expression(words, owner=number, conversation=within)
+            found = db.execute(_SEARCH, (match, limit, *owner)).fetchall()
+        return [Hit(Place(row[0], row[1]), row[2], row[3]) for row in found]
+
+    def at(self, owner: Owner, places: Iterable[Place]) -> dict[Place, Turn]:
+        """The owner's turns at these places; a place that does not exist or is not theirs is left out."""
+        with self._database.read() as db:
+            found = db.execute(
+                f"{TURN} WHERE (turn.conversation, turn.position) IN "
+                "(SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]') FROM json_each(?)) "
+                f"AND turn.owner = {WHOSE}",
+                (json_text(list(places)), *owner),
+            ).fetchall()
+        return {place_of(row): turn_of(row) for row in found}
+
+    def extent(self, owner: Owner, conversation_id: str) -> Place | None:
+        """The place of the last turn of the owner's conversation, None if they have no such conversation."""
+        with self._database.read() as db:
+            found = db.execute(
+                f"SELECT id, turns FROM conversation WHERE owner = {WHOSE} AND conversation_id = ?",
+                (*owner, conversation_id),
+            ).fetchone()
+        return Place(*found) if found else None
+
+    def turns(
+        self, owner: Owner, conversation_id: str, *, start: int = 1, limit: int = 500, newest: bool = False
+    ) -> list[Turn]:
+        """The owner's turns of one conversation in order: ``limit`` from position ``start``, or the newest ones."""
+        order = "DESC" if newest else "ASC"
+        with self._database.read() as db:
+            found = db.execute(
+                f"{TURN} WHERE turn.owner = {WHOSE} AND conversation.conversation_id = ? AND turn.position >= ? "
+                f"ORDER BY turn.position {order} LIMIT ?",
+                (*owner, conversation_id, start, limit),
+            ).fetchall()
+        return [turn_of(row) for row in (reversed(found) if newest else found)]
+
+    def newest(self, owner: Owner, *, limit: int) -> list[Turn]:
+        """The owner's newest turns, newest first."""
+        with self._database.read() as db:
+            found = db.execute(
+                f"{TURN} WHERE turn.owner = {WHOSE} ORDER BY turn.id DESC LIMIT ?", (*owner, limit)
+            ).fetchall()
+        return [turn_of(row) for row in found]
+
+    def latest_conversation(self, owner: Owner, *, besides: str) -> str | None:
+        """The owner's conversation with the newest turn, except ``besides``."""
+        with self._database.read() as db:
+            found = db.execute(
+                f"SELECT conversation_id FROM conversation WHERE owner = {WHOSE} AND conversation_id <> ? "
+                "ORDER BY updated_at DESC, id DESC LIMIT 1",
+                (*owner, besides),
+            ).fetchone()
+        return found[0] if found else None
+
+    def called(self, name: str) -> list[tuple[Owner, str]]:
+        """Owner and id of every conversation that travels under this id or that an application calls so.
+
+        For calls that do not say whose conversation they mean, and for the person at the machine.
+        """
+        with self._database.read() as db:
+            found = db.execute(
+                "SELECT customer_id, user_id, conversation_id FROM conversation "
+                "JOIN owner ON owner.id = conversation.owner WHERE conversation_id = ?1 OR own_name = ?1 "
+                "ORDER BY conversation.id",
+                (name,),
+            ).fetchall()
+        return [(Owner(row[0], row[1]), row[2]) for row in found]
+
+
+def _add(db: sqlite3.Connection, turn: NewTurn, message_id: str, session_id: str, *, now: int) -> Recorded:
+    owner = owner_number(db, turn.owner)
+    event_id = turn.event_id or message_id
+    if known := db.execute(f"{TURN} WHERE turn.owner = ? AND turn.event_id = ?", (owner, event_id)).fetchone():
+        (count,) = db.execute("SELECT turns FROM conversation WHERE id = ?", (place_of(known).conversation,)).fetchone()
+        return Recorded(turn_of(known), count, fresh=False)
+    place, session_id = _next_place(db, owner, turn, session_id, now)
+    said_at = now if turn.said_at is None else microseconds(turn.said_at)
+    stored = Turn(
+        owner=turn.owner,
+        conversation_id=turn.conversation_id,
+        own_name=turn.own_name,
+        position=place.position,
+        message_id=message_id,
+        event_id=event_id,
+        session_id=session_id,
+        role=turn.role,
+        speaker=turn.speaker,
+        content=turn.content,
+        metadata=turn.metadata,
+        said_at=moment(said_at),
+        recorded_at=moment(now),
+    )
+    _insert(db, owner, place, stored)
+    return Recorded(stored, place.position, fresh=True)
+
+
+def _insert(db: sqlite3.Connection, owner: int, place: Place, turn: Turn) -> None:
+    added = db.execute(
+        "INSERT INTO turn (owner, conversation, position, message_id, event_id, role, speaker, content, session_id, "
+        "metadata, said_at, recorded_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (
+            owner,
+            place.conversation,
+            place.position,
+            turn.message_id,
+            turn.event_id,
+            turn.role,
+            turn.speaker,
+            turn.content,
+            turn.session_id,
+            json_text(turn.metadata),
+            microseconds(turn.said_at),
+            microseconds(turn.recorded_at),
+        ),
+    )
+    speaker, body = indexed(turn.content, turn.speaker)
+    db.execute(
+        "INSERT INTO turn_words (rowid, owner, conversation, speaker, body) VALUES (?, ?, ?, ?, ?)",
+        (added.lastrowid, str(owner), str(place.conversation), speaker, body),
+    )
+
+
+def _next_place(db: sqlite3.Connection, owner: int, turn: NewTurn, session_id: str, now: int) -> tuple[Place, str]:
+    """The conversation's next position, and the turn's session: its own, else that of the turn before it."""
+    found = db.execute(
+        "SELECT id, turns, session_id FROM conversation WHERE owner = ? AND conversation_id = ?",
+        (owner, turn.conversation_id),
+    ).fetchone()
+    if found is None:
+        session_id = turn.session_id or session_id
+        added = db.execute(
+            "INSERT INTO conversation (owner, conversation_id, own_name, session_id, turns, updated_at) "
+            "VALUES (?, ?, ?, ?, 1, ?)",
+            (owner, turn.conversation_id, turn.own_name, session_id, now),
+        )
+        assert added.lastrowid is not None
+        return Place(added.lastrowid, 1), session_id
+    number, turns, newest = found
+    db.execute(
+        "UPDATE conversation SET turns = turns + 1, session_id = ?, updated_at = ? WHERE id = ?",
+        (turn.session_id or newest, now, number),
+    )
+    return Place(number, turns + 1), turn.session_id or newest
