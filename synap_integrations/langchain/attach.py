@@ -1,0 +1,75 @@
+"""Listen to every run of this process, without a line in the application."""
+
+from __future__ import annotations
+
+import threading
+from contextlib import suppress
+from contextvars import ContextVar
+from dataclasses import replace
+from typing import Final
+
+from langchain_core.callbacks import BaseCallbackHandler
+from langchain_core.tracers import context as tracing
+from langchain_core.version import VERSION
+
+from synap_integrations.errors import InvalidInputError
+from synap_integrations.langchain.callbacks import SynapCallbackHandler
+from synap_integrations.ports import Detach, Memory
+
+OLDEST: Final = (0, 3, 86)
+NEWEST_MAJOR: Final = 1
+
+_lock: Final = threading.RLock()
+
+
+class _Attachment:
+    """One handler in LangChain's registry."""
+
+    current: _Attachment | None = None
+
+    def __init__(self, memory: Memory) -> None:
+        self.memory = memory
+        handler = SynapCallbackHandler(memory)
+        handler.options = replace(handler.options, automatic=True)
+        # The default of the variable, not a value: one handler, seen in all threads and loops.
+        self._variable: ContextVar[BaseCallbackHandler | None] = ContextVar("synap_langchain", default=handler)
+        # The class keeps it away from runs that have a handler of ours already.
+        tracing.register_configure_hook(self._variable, inheritable=True, handle_class=SynapCallbackHandler)
+
+    def detach(self) -> None:
+        """Let go. Runs under way are told to their end."""
+        with _lock:
+            if _Attachment.current is self:
+                _Attachment.current = None
+            hooks = tracing._configure_hooks  # noqa: SLF001 - there is no public way to unregister
+            with suppress(StopIteration):
+                hooks.remove(next(hook for hook in hooks if hook[0] is self._variable))
+
+
+def attach(memory: Memory) -> Detach:
+    """Record every run of this process that brings no handler of its own; call the result to stop.
+
+    Attaching the same memory again changes nothing; another memory takes the place of the one before.
+
+    Source: langchain_core 1.7.2, tracers/context.py, register_configure_hook; callbacks/manager.py, _configure
+
+    Raises: InvalidInputError, if this version of langchain-core is not supported.
+    """
+    refuse_unsupported(VERSION)
+    with _lock:
+        current = _Attachment.current
+        if current is not None and current.memory is memory:
+            return current.detach
+        if current is not None:
+            current.detach()
+        _Attachment.current = attachment = _Attachment(memory)
+        return attachment.detach
+
+
+def refuse_unsupported(version: str) -> None:
+    """Raises: InvalidInputError, if this version of langchain-core is not supported."""
+    numbers = tuple([int(part) for part in version.split(".")[:3] if part.isdecimal()])
+    if numbers < OLDEST or numbers[0] > NEWEST_MAJOR:
+        oldest = ".".join(map(str, OLDEST))
+        message = f"langchain-core {version} is not supported: install langchain-core>={oldest},<{NEWEST_MAJOR + 1}"
+        raise InvalidInputError(message, details={"version": version})

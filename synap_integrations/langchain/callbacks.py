@@ -1,0 +1,280 @@
+"""The handler that LangChain calls: one method per hook. What a hook means stands in `ledger`."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import cache
+from typing import TYPE_CHECKING, Any, Final, Self
+from uuid import UUID
+
+from langchain_core.callbacks import BaseCallbackHandler
+
+from synap_integrations.errors import InvalidInputError
+from synap_integrations.guard import contained
+from synap_integrations.langchain import graph
+from synap_integrations.langchain.options import NARRATIONS, Key, Narration, Options, Start
+from synap_integrations.model import Scope, new_id
+from synap_integrations.ports import Memory
+from synap_integrations.scoping import checked
+
+if TYPE_CHECKING:
+    from langchain_core.messages import BaseMessage
+
+    from synap_integrations.langchain.ledger import Ledger
+
+_DOOR: Final = contained("callbacks")
+
+
+@cache
+def _ledger() -> Ledger:
+    """Loaded with the first event: making a handler imports nothing."""
+    from synap_integrations.langchain.ledger import LEDGER  # noqa: PLC0415 - see above
+
+    return LEDGER
+
+
+class SynapCallbackHandler(BaseCallbackHandler):
+    """Records what is said, thought and done in every run it is given to. One instance serves a whole application.
+
+    Works with no arguments: who is talking is found out per run, from ``with synap_integrations.context(…)``, the run's
+    metadata, its configurable, LangGraph's runtime context, the environment. What is named here goes first.
+
+    ``synap`` is where events go, by default the process-wide `Synap`. ``input_key`` and ``output_key`` name the user's
+    words and the answer among a run's inputs and outputs, or are functions from them to text or messages.
+    ``nested_tools`` also records the tools that run inside tools. ``narration`` is what words beside tool calls are:
+    ``"thinking"``, ``"assistant"`` or ``"drop"``. ``partial_answers`` keeps an answer that was cut off, marked
+    incomplete. ``interrupts`` takes the text of an interrupt for a question of the assistant. ``dedupe_retries`` takes
+    the same words after a failed run for the same turn.
+
+    ``metadata={"synap": "off"}`` keeps one run out, ``SYNAP_CAPTURE=0`` all of them.
+
+    Raises: InvalidInputError, from the constructor only.
+    """
+
+    # On the caller's thread, also under asyncio: a hook costs microseconds, a thread pool a hundred times that.
+    run_inline = True
+    raise_error = False
+
+    def __init__(  # noqa: PLR0913 - each is independent and has a default
+        self,
+        synap: Memory | None = None,
+        *,
+        conversation_id: str | None = None,
+        user_id: str | None = None,
+        customer_id: str | None = None,
+        session_id: str | None = None,
+        input_key: Key | None = None,
+        output_key: Key | None = None,
+        nested_tools: bool = False,
+        narration: Narration = "thinking",
+        partial_answers: bool = True,
+        interrupts: bool = True,
+        dedupe_retries: bool = True,
+    ) -> None:
+        if synap is not None and not isinstance(synap, Memory):
+            message = f"synap must have record, recall and arecall, as Synap(client=…) has; {type(synap).__name__} has not"
+            raise InvalidInputError(message, details={"argument": "synap"})
+        if narration not in NARRATIONS:
+            message = f"narration must be one of {', '.join(NARRATIONS)}"
+            raise InvalidInputError(message, details={"argument": "narration"})
+        self.options = Options(
+            synap,
+            checked(Scope(conversation_id, user_id, customer_id=customer_id, session_id=session_id)),
+            input_key=input_key,
+            output_key=output_key,
+            nested_tools=nested_tools,
+            narration=narration,
+            partial_answers=partial_answers,
+            interrupts=interrupts,
+            dedupe_retries=dedupe_retries,
+        )
+        self._token = new_id()
+        _alive[self._token] = self
+
+    # --- chains, graphs, agents --------------------------------------------------------------------------------------
+
+    def on_chain_start(
+        self,
+        serialized: dict[str, Any] | None,
+        inputs: object,
+        *,
+        run_id: UUID,
+        parent_run_id: UUID | None = None,
+        tags: list[str] | None = None,
+        metadata: dict[str, Any] | None = None,
+        name: str | None = None,
+        **kwargs: object,
+    ) -> None:
+        """A chain, graph, prompt, parser or function starts."""
+        with _DOOR:
+            _ledger().chain_started(self.options, Start(run_id, parent_run_id, tags, metadata, name), inputs)
+
+    def on_chain_end(self, outputs: object, *, run_id: UUID, inputs: object = None, **kwargs: object) -> None:
+        """It ends; ``inputs`` are there if they were not known at its start."""
+        with _DOOR:
+            _ledger().chain_ended(run_id, outputs, inputs)
+
+    def on_chain_error(self, error: BaseException, *, run_id: UUID, **kwargs: object) -> None:
+        """It fails, is cancelled, or is left by LangGraph's control flow."""
+        with _DOOR:
+            _ledger().failed(run_id, error)
+
+    def on_agent_action(self, action: object, *, run_id: UUID, **kwargs: object) -> None:
+        """An agent of the classic kind has decided what to do."""
+        with _DOOR:
+            _ledger().agent_acted(run_id, action)
+
+    # --- models ------------------------------------------------------------------------------------------------------
+
+    def on_chat_model_start(
+        self,
+        serialized: dict[str, Any] | None,
+        messages: list[list[BaseMessage]],
+        *,
+        run_id: UUID,
+        parent_run_id: UUID | None = None,
+        tags: list[str] | None = None,
+        metadata: dict[str, Any] | None = None,
+        name: str | None = None,
+        **kwargs: object,
+    ) -> None:
+        """A chat model gets a list of messages."""
+        with _DOOR:
+            start = Start(run_id, parent_run_id, tags, metadata, name)
+            _ledger().model_started(self.options, start, messages[0] if messages else ())
+
+    def on_llm_start(
+        self,
+        serialized: dict[str, Any] | None,
+        prompts: list[str],
+        *,
+        run_id: UUID,
+        parent_run_id: UUID | None = None,
+        tags: list[str] | None = None,
+        metadata: dict[str, Any] | None = None,
+        name: str | None = None,
+        **kwargs: object,
+    ) -> None:
+        """A completion model gets a text."""
+        with _DOOR:
+            start = Start(run_id, parent_run_id, tags, metadata, name)
+            _ledger().model_started(self.options, start, [("user", prompt) for prompt in prompts[:1]])
+
+    def on_llm_new_token(self, token: object, *, run_id: UUID, **kwargs: object) -> None:
+        """A piece of the answer was streamed."""
+        with _DOOR:
+            _ledger().token(run_id, token)
+
+    def on_llm_end(self, response: object, *, run_id: UUID, **kwargs: object) -> None:
+        """The model has answered."""
+        with _DOOR:
+            _ledger().model_ended(run_id, response)
+
+    def on_llm_error(self, error: BaseException, *, run_id: UUID, response: object = None, **kwargs: object) -> None:
+        """The model failed; ``response`` is what it had said by then."""
+        with _DOOR:
+            _ledger().failed(run_id, error, response)
+
+    # --- tools and retrievers ----------------------------------------------------------------------------------------
+
+    def on_tool_start(
+        self,
+        serialized: dict[str, Any] | None,
+        input_str: str,
+        *,
+        run_id: UUID,
+        parent_run_id: UUID | None = None,
+        tags: list[str] | None = None,
+        metadata: dict[str, Any] | None = None,
+        inputs: Mapping[str, object] | None = None,
+        name: str | None = None,
+        tool_call_id: str | None = None,
+        **kwargs: object,
+    ) -> None:
+        """A tool starts, with named ``inputs`` or with one text."""
+        with _DOOR:
+            name = name or (serialized or {}).get("name")
+            start = Start(run_id, parent_run_id, tags, metadata, name)
+            _ledger().tool_started(self.options, start, input_str if inputs is None else inputs, tool_call_id)
+
+    def on_tool_end(self, output: object, *, run_id: UUID, **kwargs: object) -> None:
+        """The tool has a result."""
+        with _DOOR:
+            _ledger().tool_ended(run_id, output)
+
+    def on_tool_error(self, error: BaseException, *, run_id: UUID, **kwargs: object) -> None:
+        """The tool failed; a retry or a message about it may follow."""
+        with _DOOR:
+            _ledger().failed(run_id, error)
+
+    def on_retriever_start(
+        self,
+        serialized: dict[str, Any] | None,
+        query: str,
+        *,
+        run_id: UUID,
+        parent_run_id: UUID | None = None,
+        tags: list[str] | None = None,
+        metadata: dict[str, Any] | None = None,
+        name: str | None = None,
+        **kwargs: object,
+    ) -> None:
+        """A retriever starts; models it asks are not part of the conversation."""
+        with _DOOR:
+            _ledger().retriever_started(self.options, Start(run_id, parent_run_id, tags, metadata, name))
+
+    def on_retriever_end(self, documents: Sequence[object], *, run_id: UUID, **kwargs: object) -> None:
+        """The retriever has found what it found."""
+        with _DOOR:
+            _ledger().retriever_ended(run_id)
+
+    def on_retriever_error(self, error: BaseException, *, run_id: UUID, **kwargs: object) -> None:
+        """The retriever failed."""
+        with _DOOR:
+            _ledger().retriever_ended(run_id)
+
+    # --- LangGraph ---------------------------------------------------------------------------------------------------
+
+    def on_interrupt(self, event: object) -> None:
+        """A graph stopped where it was told to stop. Versions that know this hook call it on lifecycle handlers."""
+        with _DOOR:
+            _ledger().interrupted(getattr(event, "run_id", None))
+
+    def on_resume(self, event: object) -> None:
+        """A graph goes on; its inputs say so as well."""
+
+    @property  # type: ignore[misc] # what isinstance asks when the type itself does not fit
+    def __class__(self) -> type:
+        """Also a LangGraph lifecycle handler, once LangGraph is there; it tells no other handler about interrupts."""
+        lifecycle = graph.lifecycle_handler_class()
+        return type(self) if lifecycle is None else _with_lifecycle(type(self), lifecycle)
+
+    # --- one object, wherever it is copied to ------------------------------------------------------------------------
+
+    def __copy__(self) -> Self:
+        return self
+
+    def __deepcopy__(self, memo: dict[int, object]) -> Self:
+        return self
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return _revived, (self._token, replace(self.options, synap=None))
+
+
+_alive: Final[weakref.WeakValueDictionary[str, SynapCallbackHandler]] = weakref.WeakValueDictionary()
+
+
+def _revived(token: str, options: Options) -> SynapCallbackHandler:
+    """The handler itself where it lives; in another process one with the same options and that process's Synap."""
+    handler = _alive.get(token)
+    if handler is None:
+        handler = SynapCallbackHandler()
+        handler.options = options
+    return handler
+
+
+@cache
+def _with_lifecycle(kind: type, lifecycle: type) -> type:
+    return type(kind.__name__, (kind, lifecycle), {})

@@ -1,0 +1,125 @@
+"""How a turn ends: which of a root's outputs is the answer, and what is left to tell before it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from synap_integrations.langchain import graph, messages, translate
+from synap_integrations.langchain.translate import Ending
+from synap_integrations.plain import plain
+
+if TYPE_CHECKING:
+    from synap_integrations.langchain.roots import Root
+
+
+def of_outputs(root: Root, outputs: object) -> None:
+    """The root came to its end: results not told yet, words on the way, the answer."""
+    if root.interrupted:
+        _stopped_to_ask(root)
+        return
+    ended = translate.ending_of(outputs, root.options.output_key)
+    pseudo = _pseudo_tool(root, ended)
+    _tell_the_way(root, ended, pseudo)
+    root.harvest(ended.messages, pseudo=pseudo)
+    _tell_open_calls(root, ended, pseudo)
+    root.give_up()
+    root.conversation.unanswered = []
+    if (cut := _cut_off(root, outputs)) is not None:
+        if root.options.partial_answers:
+            root.say(cut, incomplete=True)
+        return
+    root.say(_answer(root, ended, outputs) or "")
+
+
+def of_failure(root: Root, error: BaseException) -> None:
+    """The root failed, was cancelled or closed: what had been shown by then is an incomplete answer."""
+    if graph.is_interrupt(error):
+        root.interrupted = True
+        _stopped_to_ask(root)
+        return
+    root.give_up()
+    shown = _shown(root, error)
+    if not shown.strip():
+        if root.said:
+            root.conversation.unanswered = [hash(text) for text in root.said]
+    elif root.options.partial_answers:
+        root.say(shown, incomplete=True)
+
+
+def _stopped_to_ask(root: Root) -> None:
+    root.conversation.unanswered = []
+    if root.options.interrupts:
+        for question in root.questions.values():
+            root.say(question)
+
+
+def _shown(root: Root, error: BaseException) -> str:
+    """The text that had been streamed when the root failed."""
+    model = root.last_model
+    if model is not None and model.tokens and (model.failed or not model.ended):
+        return model.streamed()
+    if not isinstance(error, Exception) and root.streamed:
+        # The consumer went away while the rest of the answer was drained.
+        return root.candidate or ""
+    return ""
+
+
+def _cut_off(root: Root, outputs: object) -> str | None:
+    """The streamed text, if the consumer closed the stream: the root ends, its model has not.
+
+    Source: langchain_core 1.7.2, runnables/base.py, _transform_stream_with_config
+    """
+    model = root.last_model
+    if model is None or model.ended or not model.tokens:
+        return None
+    streamed = model.streamed()
+    return streamed if streamed.startswith(translate.legible(outputs) if outputs else "") else None
+
+
+def _pseudo_tool(root: Root, ended: Ending) -> str | None:
+    """The name of the tool through which the model gave a structured answer; it never runs.
+
+    Source: langchain 1.4.7, agents/structured_output.py, ToolStrategy
+    """
+    if ended.structured is None:
+        return None
+    name, fields = type(ended.structured).__name__, plain(ended.structured)
+    for call in root.conversation.calls.open.values():
+        if not call.started and (call.name == name or plain(call.args) == fields):
+            return call.name
+    return name
+
+
+def _tell_the_way(root: Root, ended: Ending, pseudo: str | None) -> None:
+    """Words of the assistant before its answer that no model run reported, as in a hand-over between agents."""
+    for message in ended.messages[:-1]:
+        if messages.role_of(message) == "assistant":
+            known = [root.conversation.calls.get(asked.id) for asked in translate.calls_of(message)]
+            if not any(known):
+                root.narrate(messages.text_of(message))
+        else:
+            root.harvest((message,), pseudo=pseudo)
+
+
+def _tell_open_calls(root: Root, ended: Ending, pseudo: str | None) -> None:
+    """Tool calls as the last word: the application runs those tools itself."""
+    calls = root.conversation.calls
+    for asked in translate.calls_of(ended.messages[-1]) if ended.messages else ():
+        call = calls.get(asked.id)
+        if call is None and asked.id:
+            call = calls.declare(asked.id, asked.name, asked.args)
+        if call is not None and not call.answered and call.name != pseudo:
+            root.ask(call)
+
+
+def _answer(root: Root, ended: Ending, outputs: object) -> str | None:
+    if ended.answer is not None:
+        return ended.answer
+    if ended.structured is not None:
+        return translate.as_json(ended.structured)
+    if ended.silent:
+        return None
+    text, certain = translate.answer_in_fields(outputs, inputs=root.input_names, said=root.said)
+    if root.candidate and (text is None or not certain):
+        return root.candidate
+    return text

@@ -1,0 +1,217 @@
+"""Messages in all the shapes LangChain takes: objects, role dictionaries, pairs, prompt values, plain text.
+
+Pure, and lazy: histories are long, so they are read from the end and nothing of them is kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final, Literal, cast
+
+from langchain_core.messages import BaseMessage, ChatMessage
+from langchain_core.prompt_values import PromptValue
+
+from synap_integrations.context.render import without_context
+
+Role = Literal["user", "assistant", "system", "tool", "other"]
+
+_ROLES: Final[Mapping[object, Role]] = {
+    "human": "user",
+    "HumanMessageChunk": "user",
+    "user": "user",
+    "ai": "assistant",
+    "AIMessageChunk": "assistant",
+    "assistant": "assistant",
+    "system": "system",
+    "SystemMessageChunk": "system",
+    "developer": "system",
+    "tool": "tool",
+    "ToolMessageChunk": "tool",
+    "function": "tool",
+    "FunctionMessageChunk": "tool",
+}
+_TEXT_BLOCKS: Final = frozenset({"text", "input_text", "output_text", "text_delta", "text-plain"})
+_ATTACHMENT_WORDS: Final = ("image", "audio", "video", "file", "document", "media", "pdf")
+_NO_BLOCKS: Final[Sequence[object]] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Spoken:
+    """One message of the user as the application sent it.
+
+    ``behind`` is the assistant's text that follows it in the same input: the start of an answer put into the model's
+    mouth, or an answer we know.
+    """
+
+    text: str
+    attachments: tuple[str, ...] = ()
+    id: str | None = field(default=None, kw_only=True)
+    behind: str | None = field(default=None, kw_only=True)
+
+
+def as_messages(value: object) -> Sequence[object] | None:
+    """The messages a value consists of, in whatever shape; None if it is anything else."""
+    if isinstance(value, BaseMessage):
+        return (value,)
+    if isinstance(value, PromptValue):
+        return value.to_messages()
+    if isinstance(value, Mapping):
+        return (value,) if _is_message(value) else None
+    if not isinstance(value, list | tuple) or not value:
+        return None
+    if _is_message(value):
+        return (value,)
+    return value if _is_message(value[-1]) and _is_message(value[0]) else None
+
+
+def messages_field(value: object) -> Sequence[object] | None:
+    """What stands under ``"messages"``: there, a bare text is a message of the user too."""
+    if isinstance(value, str):
+        return (("user", value),)
+    if isinstance(value, list) and value and isinstance(value[-1], str):
+        return [("user", item) if isinstance(item, str) else item for item in value]
+    if isinstance(value, list | tuple) and not value:
+        return ()
+    return as_messages(value)
+
+
+def _is_message(value: object) -> bool:
+    if isinstance(value, BaseMessage):
+        return True
+    if isinstance(value, Mapping):
+        return "content" in value and (value.get("role") or value.get("type")) in _ROLES
+    return (
+        isinstance(value, list | tuple)
+        and len(value) == 2
+        and isinstance(value[0], str)
+        and (value[0] in _ROLES)
+        and isinstance(value[1], str | list)
+    )
+
+
+def role_of(message: object) -> Role:
+    """Who speaks."""
+    if isinstance(message, BaseMessage):
+        name: object = message.role if isinstance(message, ChatMessage) else message.type
+    elif isinstance(message, Mapping):
+        name = message.get("role") or message.get("type")
+    else:
+        name = cast("Sequence[object]", message)[0]
+    return _ROLES.get(name, "other")
+
+
+def content_of(message: object) -> object:
+    """Text, or a list of content blocks."""
+    if isinstance(message, BaseMessage):
+        return message.content
+    return message.get("content") if isinstance(message, Mapping) else cast("Sequence[object]", message)[1]
+
+
+def field_of(message: object, name: str) -> object:
+    """Another field of a message, None if it has none of this name."""
+    if isinstance(message, BaseMessage):
+        return getattr(message, name, None)
+    return message.get(name) if isinstance(message, Mapping) else None
+
+
+def blocks_of(message: object) -> Sequence[object]:
+    """The content blocks, none for plain text."""
+    content = content_of(message)
+    return content if isinstance(content, list) else _NO_BLOCKS
+
+
+def text_of_content(content: object) -> str:
+    """The words of a content: a text, or the text blocks of a list."""
+    if isinstance(content, str):
+        return content
+    if not isinstance(content, list):
+        return ""
+    return "".join([
+        block
+        if isinstance(block, str)
+        else str(block.get("text") or "")
+        if isinstance(block, Mapping) and block.get("type") in _TEXT_BLOCKS
+        else ""
+        for block in content
+    ])
+
+
+def text_of(message: object) -> str:
+    """The words of a message, without blocks of ours."""
+    return cleaned(text_of_content(content_of(message)))
+
+
+def cleaned(text: str) -> str:
+    """The text without context that we put there."""
+    kept = without_context(text)
+    return text if kept is text else kept.strip()
+
+
+def attachments_of(message: object) -> tuple[str, ...]:
+    """Types of what is attached to a message; never the bytes."""
+    return tuple([
+        kind
+        for block in blocks_of(message)
+        if isinstance(block, Mapping)
+        and isinstance(kind := block.get("type"), str)
+        and kind not in _TEXT_BLOCKS
+        and any(word in kind for word in _ATTACHMENT_WORDS)
+    ])
+
+
+def has_calls(message: object) -> bool:
+    """True if the message asks for tools that the application has to run."""
+    return bool(field_of(message, "tool_calls")) or bool(
+        isinstance(message, BaseMessage) and message.additional_kwargs.get("function_call")
+    )
+
+
+def is_ours_or_the_frameworks(message: object) -> bool:
+    """True for a message that middleware wrote in the user's name, such as the summary of a history."""
+    return isinstance(message, BaseMessage) and bool(message.additional_kwargs.get("lc_source"))
+
+
+def last_words(messages: Sequence[object]) -> list[Spoken]:
+    """What the user says at the end of a history: the last uninterrupted block of human messages, oldest first.
+
+    System messages in between do not interrupt it. Nothing, if a tool's result or a request for tools comes last.
+    """
+    block: list[Spoken] = []
+    behind: str | None = None
+    for message in reversed(messages):
+        role = role_of(message)
+        if role == "user":
+            if not is_ours_or_the_frameworks(message) and (spoken := _spoken(message, behind)):
+                block.append(spoken)
+        elif role == "tool" or (role == "assistant" and (block or behind is not None or has_calls(message))):
+            break
+        elif role == "assistant":
+            behind = text_of(message)
+    block.reverse()
+    return block
+
+
+def since_last_words(messages: Sequence[object]) -> Sequence[object]:
+    """What follows the last human message."""
+    for back, message in enumerate(reversed(messages)):
+        if role_of(message) == "user" and not is_ours_or_the_frameworks(message):
+            return messages[len(messages) - back :]
+    return messages
+
+
+def spoken_text(text: str) -> list[Spoken]:
+    """A bare text as a message of the user; nothing if it is empty."""
+    kept = cleaned(text)
+    return [Spoken(kept)] if kept.strip() else []
+
+
+def _spoken(message: object, behind: str | None) -> Spoken | None:
+    text = text_of(message)
+    attachments = attachments_of(message)
+    if not text.strip():
+        if not attachments:
+            return None
+        text = " ".join([f"[{kind}]" for kind in attachments])
+    message_id = field_of(message, "id")
+    return Spoken(text, attachments, id=message_id if isinstance(message_id, str) else None, behind=behind)

@@ -1,0 +1,51 @@
+"""What a handler was told: by whoever made it, and by LangChain when a run starts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final, Literal, NamedTuple
+from uuid import UUID
+
+from synap_integrations.model import Scope
+from synap_integrations.ports import Memory
+from synap_integrations.scoping import NOWHERE
+
+Narration = Literal["thinking", "assistant", "drop"]
+NARRATIONS: Final = ("thinking", "assistant", "drop")
+Key = str | Callable[[object], object]
+"""A key of a run's inputs or outputs, or a function from them to text or messages."""
+
+
+class Start(NamedTuple):
+    """What every start hook is told."""
+
+    run_id: UUID
+    parent_run_id: UUID | None
+    tags: Sequence[str] | None
+    metadata: Mapping[str, object] | None
+    name: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """One handler's view. ``automatic`` marks the handler that `attach` registers: any other one's options win."""
+
+    synap: Memory | None = None
+    scope: Scope = NOWHERE
+    input_key: Key | None = field(default=None, kw_only=True)
+    output_key: Key | None = field(default=None, kw_only=True)
+    nested_tools: bool = field(default=False, kw_only=True)
+    narration: Narration = field(default="thinking", kw_only=True)
+    partial_answers: bool = field(default=True, kw_only=True)
+    interrupts: bool = field(default=True, kw_only=True)
+    dedupe_retries: bool = field(default=True, kw_only=True)
+    automatic: bool = field(default=False, kw_only=True)
+
+    def memory(self) -> Memory:
+        """Where events go: what the handler was given, or the process-wide Synap."""
+        if self.synap is not None:
+            return self.synap
+        from synap_integrations import runtime  # noqa: PLC0415 - not loaded by whoever brings a memory of his own
+
+        return runtime.default_synap()

@@ -1,0 +1,140 @@
+"""Which run belongs to which root: the tree that the callbacks walk, bounded and forgetful.
+
+A root ends once; what is reported of its runs later is known by its tombstone and ignored.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final, Literal
+from uuid import UUID
+
+from synap_integrations.langchain.roots import Root
+
+if TYPE_CHECKING:
+    from synap_integrations.langchain.options import Options
+    from synap_integrations.langchain.tools import Call
+
+Kind = Literal["chain", "model", "tool", "retriever"]
+
+MAX_RUNS: Final = 50_000
+MAX_RUNS_OF_ROOT: Final = 10_000
+MAX_TOMBSTONES: Final = 20_000
+IDLE_S: Final = 7_200.0
+"""After this many seconds without a sign of life a root is taken for abandoned."""
+
+
+class Run:
+    """One node of the tree.
+
+    ``in_tool``: inside a tool. ``internal``: not for the user, such as a summary. ``first``: gets the root's own input.
+    ``copies``: how many handlers report it. ``tokens``: streamed text, once per copy; None where nobody needs it.
+    """
+
+    __slots__ = ("call", "copies", "ended", "failed", "first", "in_tool", "internal", "is_root", "kind", "root", "tokens")
+
+    def __init__(self, kind: Kind, root: Root, parent: Run | None) -> None:
+        self.kind = kind
+        self.root = root
+        self.ended = self.failed = False
+        self.copies = 1
+        self.tokens: list[str] | None = None
+        self.call: Call | None = None
+        if parent is None:
+            self.is_root = self.first = True
+            self.in_tool = self.internal = False
+        else:
+            self.is_root = self.first = False
+            self.in_tool = parent.in_tool or parent.kind == "tool"
+            self.internal = parent.internal or parent.kind == "retriever"
+
+    @property
+    def aside(self) -> bool:
+        """True for a run whose words are not the assistant's."""
+        return self.in_tool or self.internal
+
+    def streamed(self) -> str:
+        """The text streamed so far."""
+        return "".join(self.tokens[:: self.copies]) if self.tokens else ""
+
+
+class Tombstones:
+    """Ids of runs that are over: the most recent ones, in two generations."""
+
+    def __init__(self, limit: int = MAX_TOMBSTONES) -> None:
+        self._half = limit // 2
+        self._young: set[UUID] = set()
+        self._old: set[UUID] = set()
+
+    def add(self, run_id: UUID) -> None:
+        """Remember that the run is over."""
+        if len(self._young) >= self._half:
+            self._old = self._young
+            self._young = set()
+        self._young.add(run_id)
+
+    def __contains__(self, run_id: object) -> bool:
+        return run_id in self._young or run_id in self._old
+
+    def __len__(self) -> int:
+        return len(self._young) + len(self._old)
+
+
+class Runs:
+    """All runs that are known. Not thread-safe: the ledger's lock covers it."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic, *, max_runs: int = MAX_RUNS) -> None:
+        self.over = Tombstones()
+        self._clock = clock
+        self._max_runs = max_runs
+        self._runs: dict[UUID, Run] = {}
+        self._roots: OrderedDict[Root, None] = OrderedDict()
+        self.get = self._runs.get
+        """The run of this id, None if it is unknown or over."""
+
+    def open_root(self, run_id: UUID, kind: Kind, options: Options) -> Run:
+        """The first run of a new turn."""
+        root = Root(options, self._clock())
+        self._roots[root] = None
+        return self._add(run_id, Run(kind, root, None))
+
+    def open_child(self, run_id: UUID, kind: Kind, parent: Run) -> Run:
+        """A run inside a turn."""
+        root = parent.root
+        root.touched = self._clock()
+        if len(root.runs) >= MAX_RUNS_OF_ROOT:
+            # Not the first one, which is the root's own: without it the turn could not end.
+            forgotten = root.runs[1]
+            del root.runs[1]
+            self._runs.pop(forgotten, None)
+            self.over.add(forgotten)
+        return self._add(run_id, Run(kind, root, parent))
+
+    def close(self, root: Root) -> None:
+        """The turn is over: forget its runs, remember their ids."""
+        self._roots.pop(root, None)
+        for run_id in root.runs:
+            self._runs.pop(run_id, None)
+            self.over.add(run_id)
+        root.runs.clear()
+
+    def abandoned(self) -> Root | None:
+        """A root to give up: one that was silent for too long, or the oldest one if there are too many runs."""
+        if not self._roots:
+            return None
+        oldest = next(iter(self._roots))
+        if len(self._runs) > self._max_runs or self._clock() - oldest.touched > IDLE_S:
+            return oldest
+        # Alive: look at another one next time.
+        self._roots.move_to_end(oldest)
+        return None
+
+    def __len__(self) -> int:
+        return len(self._runs)
+
+    def _add(self, run_id: UUID, run: Run) -> Run:
+        self._runs[run_id] = run
+        run.root.runs.append(run_id)
+        return run

@@ -1,0 +1,380 @@
+"""LangChain's objects in our words: what the user says, what the assistant answers, thinks, asks for and gets. Pure."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final, cast
+
+from langchain_core.messages import AIMessage, BaseMessage, ToolMessage
+from pydantic import BaseModel
+
+from synap_integrations.langchain import graph, messages
+from synap_integrations.langchain.messages import Spoken
+from synap_integrations.langchain.options import Key
+from synap_integrations.plain import Plain, plain
+
+_QUESTIONS: Final = (
+    "input", "question", "query", "user_input", "human_input", "prompt", "text", "message",
+)  # fmt: skip
+_HISTORIES: Final = frozenset({"chat_history", "history", "context", "memory", "summary", "agent_scratchpad"})
+_ANSWERS: Final = ("output", "answer", "result", "response", "text", "output_text", "content", "final_answer")
+_SEARCHES: Final = ("query", "q", "question", "search", "search_query", "search_queries", "queries")
+_NOTHING_SAID: Final[list[Spoken]] = []
+
+
+# --- what the user says ----------------------------------------------------------------------------------------------
+
+
+def is_placeholder(inputs: object) -> bool:
+    """True for the inputs under which a streamed chain starts; its real ones are not known yet.
+
+    Source: langchain_core 1.7.2, runnables/base.py, _transform_stream_with_config
+    """
+    return isinstance(inputs, Mapping) and len(inputs) == 1 and inputs.get("input") == ""
+
+
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """How a turn begins: the user's words, and the messages they came in. ``resumes``: an interrupted turn goes on."""
+
+    spoken: list[Spoken] = field(default_factory=list)
+    messages: Sequence[object] = ()
+    resumes: bool = False
+
+
+def opening_of(inputs: object, key: Key | None = None) -> Opening | None:
+    """What the inputs of a run say; None if they do not tell which part of them the user said."""
+    if key is not None and (chosen := _chosen(inputs, key)) is not None:
+        return _opening(chosen)
+    if inputs is None:
+        return Opening(resumes=True)
+    if graph.is_command(inputs):
+        return _opening_of_command(inputs)
+    if (found := _opening(inputs)) is not None:
+        return found
+    fields = fields_of(inputs)
+    return None if fields is None else _opening_of_fields(fields)
+
+
+def _opening(value: object) -> Opening | None:
+    if isinstance(value, str):
+        return Opening(messages.spoken_text(value))
+    found = messages.as_messages(value)
+    return None if found is None else Opening(messages.last_words(found), found)
+
+
+def _opening_of_command(command: object) -> Opening:
+    words = graph.resumed_with(command)
+    if words is not None:
+        return Opening(messages.spoken_text(words), resumes=True)
+    update = graph.update_of(command)
+    found = messages.messages_field(update.get("messages")) if isinstance(update, Mapping) else None
+    return Opening(messages.last_words(found), found, resumes=True) if found else Opening(resumes=True)
+
+
+def _opening_of_fields(fields: Mapping[str, object]) -> Opening | None:
+    if history := messages.messages_field(fields.get("messages")):
+        return Opening(messages.last_words(history), history)
+    for name in _QUESTIONS:
+        if (value := fields.get(name)) and (found := _opening(value)) is not None:
+            return found
+    texts = [value for name, value in fields.items() if isinstance(value, str) and value and name not in _HISTORIES]
+    return Opening(messages.spoken_text(texts[0])) if len(texts) == 1 else None
+
+
+def fields_of(value: object) -> Mapping[str, object] | None:
+    """The named parts of a dictionary, dataclass or pydantic object; None for anything else."""
+    if isinstance(value, Mapping):
+        return value
+    if isinstance(value, BaseModel):
+        return {name: getattr(value, name) for name in type(value).model_fields}
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {row.name: getattr(value, row.name) for row in dataclasses.fields(value)}
+    return None
+
+
+def _chosen(value: object, key: Key) -> object:
+    if callable(key):
+        return key(value)
+    fields = fields_of(value)
+    return None if fields is None else fields.get(key)
+
+
+# --- what the assistant answers --------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """How a turn ends.
+
+    ``answer``: the words, None if the outputs hold none. ``messages``: those since the user's last words.
+    ``structured``: an answer in fields. ``silent``: there is a last message, and it says nothing.
+    """
+
+    answer: str | None = None
+    messages: Sequence[object] = ()
+    structured: object = None
+    from_tool: bool = field(default=False, kw_only=True)
+    silent: bool = field(default=False, kw_only=True)
+
+
+def ending_of(outputs: object, key: Key | None = None) -> Ending:
+    """What the outputs of a run say in messages or in words; dictionaries without messages are `answer_in_fields`."""
+    if key is not None and (chosen := _chosen(outputs, key)) is not None:
+        return Ending(legible(chosen))
+    if isinstance(outputs, str):
+        return Ending(messages.cleaned(outputs), silent=not outputs.strip())
+    if isinstance(outputs, Mapping):
+        found, structured = messages.messages_field(outputs.get("messages")), outputs.get("structured_response")
+    else:
+        found, structured = messages.as_messages(outputs), None
+    if not found:
+        return Ending(structured=structured)
+    return _ending_of_messages(messages.since_last_words(found), structured)
+
+
+def _ending_of_messages(tail: Sequence[object], structured: object) -> Ending:
+    if not tail:
+        return Ending(structured=structured)
+    last = tail[-1]
+    role = messages.role_of(last)
+    if role == "assistant" and not messages.has_calls(last):
+        text = messages.text_of(last)
+        return Ending(text, tail, structured, silent=not text.strip() and structured is None)
+    if role == "tool" and structured is None:
+        return Ending(messages.text_of(last), tail, from_tool=True)
+    return Ending(None, tail, structured, silent=structured is None)
+
+
+def answer_in_fields(outputs: object, *, inputs: frozenset[object], said: Sequence[str]) -> tuple[str | None, bool]:
+    """The answer among named outputs, and whether a name or being alone says that it is the answer.
+
+    ``inputs`` are the names that went in, ``said`` the user's words: a state carries both through.
+    """
+    if not isinstance(outputs, Mapping):
+        return (None if outputs is None else legible(outputs)), True
+    fields = {name: value for name, value in outputs.items() if name not in ("messages", "structured_response")}
+    for name in _ANSWERS:
+        value = fields.get(name)
+        if value and not isinstance(value, Mapping | list) and value not in said:
+            return legible(value), True
+    fresh = {name: value for name, value in fields.items() if name not in inputs} or fields
+    texts = [value for value in fresh.values() if isinstance(value, str) and value and value not in said]
+    if len(texts) == 1:
+        return texts[0], True
+    return (legible(fresh) if fresh else None), not inputs.intersection(fields)
+
+
+def legible(value: object) -> str:
+    """Text as it is, a message's words, anything else as JSON."""
+    if isinstance(value, str):
+        return messages.cleaned(value)
+    if isinstance(value, BaseMessage):
+        return messages.text_of(value)
+    return as_json(value)
+
+
+def as_json(value: object) -> str:
+    """The value as JSON, messages in it as their words."""
+    return json.dumps(_worded(value), ensure_ascii=False)
+
+
+def _worded(value: object) -> Plain:
+    if isinstance(value, BaseMessage):
+        return messages.text_of(value)
+    if isinstance(value, Mapping):
+        return {str(name): _worded(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_worded(item) for item in value]
+    return plain(value)
+
+
+# --- what the model thinks and asks for ------------------------------------------------------------------------------
+
+
+def reasoning_of(message: BaseMessage) -> str:
+    """What a reasoning model lets us see of its reasoning, ``""`` if nothing."""
+    parts = [part for block in messages.blocks_of(message) if isinstance(block, Mapping) for part in _reasoning(block)]
+    if not parts:
+        extra = message.additional_kwargs.get("reasoning_content")
+        if isinstance(extra, str):
+            parts = [extra]
+        elif isinstance(extra := message.additional_kwargs.get("reasoning"), Mapping):
+            parts = list(_reasoning({"type": "reasoning", **extra}))
+    return "\n".join([part for part in parts if part.strip()])
+
+
+def _reasoning(block: Mapping[str, object]) -> Iterator[str]:
+    kind = block.get("type")
+    if kind == "thinking":
+        yield str(block.get("thinking") or "")
+    elif kind == "reasoning":
+        yield str(block.get("reasoning") or block.get("text") or "")
+        for part in cast("Sequence[object]", block.get("summary") or ()):
+            yield str(part.get("text") or "") if isinstance(part, Mapping) else str(part)
+    elif kind == "reasoning_content":
+        inner = block.get("reasoning_content")
+        yield str(inner.get("text") or "") if isinstance(inner, Mapping) else str(inner or "")
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A tool call as the model wrote it."""
+
+    id: str
+    name: str
+    args: Mapping[str, object]
+
+
+def calls_of(message: object) -> list[Asked]:
+    """The calls that the application has to run; a call without id gets ``""``."""
+    found = messages.field_of(message, "tool_calls")
+    if not isinstance(found, list):
+        return []
+    calls: list[Asked] = []
+    for call in found:
+        if not isinstance(call, Mapping):
+            continue
+        if isinstance(function := call.get("function"), Mapping):
+            args, name = _parsed(function.get("arguments")), function.get("name")
+        else:
+            args, name = call.get("args"), call.get("name")
+        calls.append(Asked(str(call.get("id") or ""), str(name or ""), args if isinstance(args, Mapping) else {}))
+    return calls
+
+
+@dataclass(frozen=True, slots=True)
+class Executed:
+    """A tool that the provider ran by itself, call and result."""
+
+    call: Asked
+    result: Plain
+    is_error: bool = False
+
+
+def executed_in(message: BaseMessage) -> list[Executed]:
+    """Tools that the provider ran, as reported in content blocks.
+
+    Source: Anthropic ``server_tool_use`` and ``*_tool_result``, OpenAI ``*_call``, langchain_core 1.7.2
+    messages/content.py ``server_tool_call`` and ``server_tool_result``
+    """
+    asked: dict[str, Asked] = {}
+    done: list[Executed] = []
+    for block in messages.blocks_of(message):
+        if not isinstance(block, Mapping):
+            continue
+        kind, block_id = str(block.get("type")), str(block.get("id") or "")
+        if kind in ("server_tool_use", "server_tool_call"):
+            args = block.get("input") or block.get("args") or _parsed(block.get("partial_json"))
+            asked[block_id] = Asked(block_id, str(block.get("name") or ""), args if isinstance(args, Mapping) else {})
+        elif kind.endswith("_tool_result"):
+            answered = asked.pop(str(block.get("tool_use_id") or block.get("tool_call_id") or ""), None)
+            if answered is not None:
+                result = plain(block.get("content", block.get("output")))
+                done.append(Executed(answered, result, _failed(block, result)))
+        elif kind.endswith("_call") and kind not in ("tool_call", "function_call", "custom_tool_call"):
+            result = plain(next((block[name] for name in ("output", "outputs", "results", "result", "status") if block.get(name)), None))
+            action = block.get("action")
+            args = action if isinstance(action, Mapping) else {}
+            done.append(Executed(Asked(block_id, kind.removesuffix("_call"), args), result, block.get("status") == "failed"))
+    return done
+
+
+def _failed(block: Mapping[str, object], result: Plain) -> bool:
+    return (
+        bool(block.get("is_error"))
+        or block.get("status") == "error"
+        or (isinstance(result, dict) and str(result.get("type")).endswith("_error"))
+    )
+
+
+def _parsed(text: object) -> object:
+    if not isinstance(text, str) or not text:
+        return text
+    try:
+        return json.loads(text)
+    except ValueError:
+        return {"arguments": text}
+
+
+def searches_in(args: Mapping[str, object]) -> tuple[str, ...]:
+    """What a call searches for, as far as the names of its arguments tell."""
+    found: list[str] = []
+    for name in _SEARCHES:
+        value = args.get(name)
+        found.extend(item for item in (value if isinstance(value, list) else (value,)) if isinstance(item, str) and item)
+    return tuple(found)
+
+
+# --- what a tool gives back ------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """A tool's result; ``call_id`` is the call it names, if it names one."""
+
+    value: Plain
+    is_error: bool = False
+    call_id: str | None = None
+
+
+def given_by(output: object, call_id: str | None) -> Given:
+    """What the model gets to see of a tool's output."""
+    if isinstance(output, BaseMessage):
+        return given_in(output)
+    if isinstance(output, list | tuple):
+        parts = [given for item in output if (given := _inside(item, call_id)) is not None]
+        if parts:
+            return parts[0]
+    elif (inside := _inside(output, call_id)) is not None:
+        return inside
+    elif graph.is_command(output):
+        return Given(plain(graph.update_of(output)))
+    return Given(plain(output))
+
+
+def _inside(output: object, call_id: str | None) -> Given | None:
+    """The tool message in a ``Command``: the one for this call, else the first."""
+    if isinstance(output, ToolMessage):
+        return given_in(output)
+    if not graph.is_command(output):
+        return None
+    update = graph.update_of(output)
+    found = messages.messages_field(update.get("messages")) if isinstance(update, Mapping) else None
+    results = [message for message in found or () if isinstance(message, ToolMessage)]
+    named = [message for message in results if message.tool_call_id == call_id]
+    return given_in((named or results)[0]) if results else None
+
+
+def given_in(message: object) -> Given:
+    """The result that a tool message carries."""
+    content = messages.content_of(message)
+    text = messages.text_of_content(content)
+    value = text if text or not isinstance(content, list) else plain(content)
+    call_id = messages.field_of(message, "tool_call_id")
+    return Given(value, messages.field_of(message, "status") == "error", call_id if isinstance(call_id, str) else None)
+
+
+def log_before_action(action: object) -> str:
+    """What a text agent thought before it acted, ``""`` for an agent whose message says it already.
+
+    Source: langchain_core 1.7.2, agents.py, AgentAction.log and AgentActionMessageLog.message_log
+    """
+    if getattr(action, "message_log", None):
+        return ""
+    log = getattr(action, "log", None)
+    thought = log.split("\nAction:", 1)[0] if isinstance(log, str) else ""
+    return thought.removeprefix("Thought:").strip() if not thought.startswith("Action:") else ""
+
+
+def message_in(response: object) -> BaseMessage | None:
+    """The message of a model's result; the text of a completion model as one; None if there is none."""
+    generations = getattr(response, "generations", None)
+    if not generations or not generations[0]:
+        return None
+    generation = generations[0][0]
+    message = getattr(generation, "message", None)
+    return message if isinstance(message, BaseMessage) else AIMessage(str(getattr(generation, "text", "") or ""))
