@@ -6,15 +6,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from .attach import attach
     from .callbacks import SynapCallbackHandler
 
 _HOME = {
     "SynapCallbackHandler": ".callbacks",
-    "attach": ".attach",
 }
 
-__all__ = ["SynapCallbackHandler", "attach"]
+__all__ = ["SynapCallbackHandler"]
 
 
 def __getattr__(name: str) -> object:
