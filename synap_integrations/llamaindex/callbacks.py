@@ -1,0 +1,73 @@
+"""`SynapCallbackHandler`: the one line that makes every chat engine and agent of LlamaIndex record its turns."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from llama_index.core.callbacks.base_handler import BaseCallbackHandler
+
+from synap_integrations import runtime, scoping
+from synap_integrations.llamaindex import listener
+from synap_integrations.model import Scope
+
+if TYPE_CHECKING:
+    from llama_index.core.callbacks.schema import CBEventType
+
+    from synap_integrations.ports import Memory
+
+
+class SynapCallbackHandler(BaseCallbackHandler):
+    """Records the turns of every chat engine and agent, wherever in the process they run.
+
+    Making one is enough. It listens through LlamaIndex's instrumentation; it may also be put into a
+    ``CallbackManager``, and then the engine that has this manager records to this handler, still once.
+
+    Args:
+        synap: anything with ``record`` and ``recall``; by default the process-wide `Synap`.
+        conversation_id: whose conversation it is, where the handler serves only one; likewise ``user_id``,
+            ``customer_id`` and ``session_id``. What is not given comes from ``with synap_integrations.context(...)``,
+            ``instrument_tags``, the memory of the engine, the environment, or is generated per engine.
+
+    Raises: InvalidInputError, if an id cannot be used.
+
+    """
+
+    def __init__(
+        self,
+        synap: Memory | None = None,
+        *,
+        conversation_id: str | None = None,
+        user_id: str | None = None,
+        customer_id: str | None = None,
+        session_id: str | None = None,
+    ) -> None:
+        super().__init__(event_starts_to_ignore=[], event_ends_to_ignore=[])
+        scope = Scope(conversation_id, user_id, customer_id=customer_id, session_id=session_id)
+        self.attachment = listener.Attachment(synap or runtime.default_synap(), scoping.checked(scope))
+        listener.add(self.attachment)
+
+    def detach(self) -> None:
+        """Record nothing more. Idempotent."""
+        listener.remove(self.attachment)
+
+    def on_event_start(  # noqa: PLR0913 - the framework's signature
+        self,
+        event_type: CBEventType,
+        payload: dict[str, Any] | None = None,
+        event_id: str = "",
+        parent_id: str = "",
+        **kwargs: Any,
+    ) -> str:
+        """Nothing: the spans tell more."""
+        return event_id
+
+    def on_event_end(
+        self, event_type: CBEventType, payload: dict[str, Any] | None = None, event_id: str = "", **kwargs: Any
+    ) -> None:
+        """Nothing: the spans tell more."""
+
+    def start_trace(self, trace_id: str | None = None) -> None:
+        """Nothing: the spans tell more."""
+
+    def end_trace(self, trace_id: str | None = None, trace_map: dict[str, list[str]] | None = None) -> None:
+        """Nothing: the spans tell more."""

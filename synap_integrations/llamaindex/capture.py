@@ -1,0 +1,322 @@
+"""Spans and events of LlamaIndex's root dispatcher, put together to turns.
+
+Spans are the only source that is complete and the same for every engine, agent and version: memories see tool calls
+only when a run succeeds, callbacks do not see them at all, and the stream of an agent's events can be read only once.
+Each turn is kept under the span it began with; `enter` finds the turn of a span by its parent.
+
+Source: llama_index_instrumentation 0.6.0, dispatcher.py; llama_index.core 0.12.52 to 0.14.25; workflows 1.3 to 2.26
+"""
+
+from __future__ import annotations
+
+import asyncio
+import weakref
+from collections import OrderedDict
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Final
+
+from llama_index.core.agent.react.types import ActionReasoningStep, ResponseReasoningStep
+from llama_index.core.agent.workflow import AgentWorkflow
+from llama_index.core.agent.workflow.base_agent import BaseWorkflowAgent
+from llama_index.core.agent.workflow.workflow_events import AgentOutput, AgentWorkflowStartEvent
+from llama_index.core.agent.workflow.workflow_events import ToolCall as ToolCallEvent
+from llama_index.core.agent.workflow.workflow_events import ToolCallResult as ToolResultEvent
+from llama_index.core.base.llms.base import BaseLLM
+from llama_index.core.chat_engine.types import BaseChatEngine, StreamingAgentChatResponse
+from llama_index.core.instrumentation.events.chat_engine import StreamChatDeltaReceivedEvent
+from llama_index.core.instrumentation.events.exception import ExceptionEvent
+from llama_index.core.instrumentation.events.llm import LLMChatEndEvent, LLMChatInProgressEvent
+from llama_index.core.tools.types import BaseTool, ToolOutput
+from llama_index.core.workflow import StopEvent
+from llama_index.core.workflow.handler import WorkflowHandler
+
+from synap_integrations import runtime
+from synap_integrations.guard import is_quiet
+from synap_integrations.llamaindex import identity, injection, translate
+from synap_integrations.llamaindex.turns import Claimant, Destination, Place, Turn
+from synap_integrations.model import Scope, Thinking, ToolCall, ToolResult, new_id
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from llama_index.core.instrumentation.events import BaseEvent
+
+MAX_OPEN_TURNS: Final = 2_000
+"""Turns whose end never comes (a loop that was thrown away) are closed from the oldest on."""
+
+_UUID_CHARS: Final = 37
+_CHAT: Final = frozenset({"chat", "achat", "stream_chat", "astream_chat"})
+_WRITER: Final = frozenset({"write_response_to_history", "awrite_response_to_history"})
+_TOOL: Final = frozenset({"call", "acall"})
+_ASIDE: Final = frozenset(
+    {"retrieve", "aretrieve", "_retrieve", "_aretrieve", "postprocess_nodes", "apostprocess_nodes"}
+)
+_AGENTS: Final = (AgentWorkflow, BaseWorkflowAgent)
+_IMPLICIT: Final = "(Implicit)"
+
+
+class Capture:
+    """The open turns of this process. Thread-safe; every method returns at once."""
+
+    def __init__(self, unclaimed: Callable[[object, Scope], Destination | None]) -> None:
+        """``unclaimed`` says where a turn of this engine or agent goes that no memory of ours claims, None for nowhere."""
+        self._unclaimed = unclaimed
+        self._places: dict[str, Place] = {}
+        self._turns: OrderedDict[str, Turn] = OrderedDict()
+
+    @property
+    def open_turns(self) -> int:
+        """How many turns have begun and not ended."""
+        return len(self._turns)
+
+    def turn_of(self, span_id: str | None) -> Turn | None:
+        """The open turn that a span belongs to."""
+        place = self._places.get(span_id) if span_id else None
+        return place.turn if place else None
+
+    def forget_all(self) -> None:
+        """Let go of every open turn without a word: they go on in the process this one was forked from."""
+        self._places = {}
+        self._turns = OrderedDict()
+
+    # --- spans -----------------------------------------------------------------------------------------------
+
+    def enter(self, span_id: str, arguments: dict[str, object], instance: object, parent: str | None) -> None:
+        """A span begins: it opens a turn, belongs to one, or is none of our business."""
+        method = span_id[:-_UUID_CHARS].rpartition(".")[2]
+        place = self._places.get(parent) if parent else None
+        begins = _begins_turn(method, instance)
+        if begins and place and place.turn.is_agent and parent == place.turn.root:
+            place = None  # workflows 1.x leave their span id behind in the task that started them
+        if method == "reset" and isinstance(instance, BaseChatEngine):
+            identity.forget(instance)
+        if begins and (place is None or place.turn.owner != id(instance)):
+            self._open(span_id, arguments, instance, place.turn if place else None)
+        elif place is not None:
+            self._inside(span_id, method, arguments, instance, place)
+
+    def exit(self, span_id: str, result: object) -> None:
+        """A span ends well, or (agents of older workflows) with no result after a fault that was seen elsewhere."""
+        place = self._places.get(span_id)
+        if place is None:
+            return
+        turn = place.turn
+        if span_id == turn.root:
+            self._root_returned(turn, result)
+        elif span_id == turn.writer:
+            turn.written = True
+            self.close(turn, "".join(turn.deltas).strip())
+        elif span_id in turn.calls:
+            _tool_returned(turn, span_id, result)
+        elif not place.aside:
+            _step_returned(turn, result)
+            if turn.stepwise and isinstance(result, StopEvent):
+                self.close(turn, _answer_of(result))
+
+    def drop(self, span_id: str, error: BaseException | None) -> None:
+        """A span ends with an exception."""
+        place = self._places.get(span_id)
+        if place is None:
+            return
+        turn = place.turn
+        if span_id in (turn.root, turn.writer):
+            self.close(turn, None)
+        elif span_id in turn.calls:
+            _tool_failed(turn, span_id, error)
+        elif turn.stepwise and not place.aside and type(error).__name__ not in ("WaitingForEvent", "WorkflowDone"):
+            self.close(turn, None)
+
+    # --- events ----------------------------------------------------------------------------------------------
+
+    def heard(self, event: BaseEvent) -> None:
+        """A model or an engine says how far it has come."""
+        place = self._places.get(event.span_id) if event.span_id else None
+        if place is None or place.aside:
+            return
+        turn = place.turn
+        if isinstance(event, LLMChatInProgressEvent):
+            turn.unfinished = event.response.message
+        elif isinstance(event, StreamChatDeltaReceivedEvent):
+            turn.deltas.append(event.delta)
+        elif isinstance(event, LLMChatEndEvent) and event.response is not None:
+            message = event.response.message
+            turn.thinking = translate.thinking_of(message)
+            turn.wordless = not (message.content or "").strip()
+            self._stream_ended(turn, translate.text_of(message))
+        elif isinstance(event, ExceptionEvent):
+            self._stream_ended(turn, None)
+
+    def _stream_ended(self, turn: Turn, answer: str | None) -> None:
+        """Streams of the context engines up to 0.14.16 have no writer: they end with the model's last event."""
+        if turn.streaming and turn.writer is None:
+            if turn.claimant and turn.destination:
+                later = [("user", turn.user.content if turn.user else ""), ("assistant", (answer or "").strip())]
+                turn.claimant.will_put(turn.destination.scope, later)
+            self.close(turn, answer)
+
+    # --- a turn's life ---------------------------------------------------------------------------------------
+
+    def _open(self, span_id: str, arguments: dict[str, object], instance: object, outer: Turn | None) -> None:
+        if is_quiet() or not runtime.capturing():
+            return
+        is_agent = isinstance(instance, _AGENTS)
+        turn = Turn(span_id, id(instance), is_agent, identity.surroundings(), outer)
+        if is_agent:
+            start = _start_of(arguments)
+            turn.resumed = start is None
+            turn.user = _user_in(start)
+            memory: object = start.get("memory") if start is not None else None
+            owner: object = arguments.get("ctx")
+        else:
+            turn.user = translate.user_message(arguments.get("message"))  # type: ignore[arg-type] # str by contract
+            memory, owner = identity.memory_in(instance), instance
+        self._keep(span_id, Place(turn, aside=False))
+        self._turns[span_id] = turn
+        if turn.user:
+            turn.say(turn.user)
+        if isinstance(memory, Claimant):
+            turn.claim(memory)
+        elif outer is None:
+            turn.unclaimed = self._unclaimed(instance, identity.of_turn(turn.surroundings, memory, owner))
+            if memory is not None and not is_agent:
+                turn.settle(turn.unclaimed)
+        if len(self._turns) > MAX_OPEN_TURNS:
+            self.close(next(iter(self._turns.values())), None)
+
+    def _inside(self, span_id: str, method: str, arguments: dict[str, object], instance: object, place: Place) -> None:
+        turn = place.turn
+        if place.aside:
+            self._keep(span_id, place)
+        elif method in _ASIDE:
+            self._keep(span_id, Place(turn, aside=True))
+        elif method == "call_tool" or (method in _TOOL and not turn.is_agent and isinstance(instance, BaseTool)):
+            self._keep(span_id, Place(turn, aside=True))
+            _tool_called(turn, span_id, arguments, instance)
+        else:
+            self._keep(span_id, place)
+            if method in _CHAT and isinstance(instance, BaseLLM):
+                turn.settle(turn.unclaimed)  # nobody has claimed it before the model is asked
+                injection.into_call(turn, arguments)
+            elif method in _WRITER:
+                turn.writer = span_id
+            elif method == "init_run" and turn.user is None and isinstance(arguments.get("ev"), AgentWorkflowStartEvent):
+                turn.user = _user_in(arguments["ev"])
+                if turn.user:
+                    turn.say(turn.user)
+
+    def _keep(self, span_id: str, place: Place) -> None:
+        self._places[span_id] = place
+        place.turn.spans.append(span_id)
+
+    def _root_returned(self, turn: Turn, result: object) -> None:
+        if isinstance(result, WorkflowHandler):  # workflows 2.14.0 and 2.14.1
+            turn.stepwise = True
+            weakref.finalize(result, self.close, turn, None)
+        elif turn.is_agent:
+            self.close(turn, _answer_of(result))
+        elif not isinstance(result, StreamingAgentChatResponse):
+            self.close(turn, str(getattr(result, "response", result)))
+        elif not turn.closed:
+            turn.streaming = True
+            weakref.finalize(result, self._unread, turn)
+
+    def _unread(self, turn: Turn) -> None:
+        """The stream was thrown away; if somebody writes it to the history, it is read to its end all the same."""
+        if turn.writer is None:
+            self.close(turn, None)
+
+    def close(self, turn: Turn, answer: str | None) -> None:
+        """The turn is over; ``answer`` is None if it was not answered."""
+        with turn.lock:
+            if turn.closed:
+                return
+            turn.closed = True
+            turn.conclude(answer)
+            turn.settle(turn.unclaimed)
+            turn.unfinished = None
+        self._turns.pop(turn.root, None)
+        for span_id in turn.spans:
+            self._places.pop(span_id, None)
+
+
+def _begins_turn(method: str, instance: object) -> bool:
+    if method in _CHAT:
+        return isinstance(instance, BaseChatEngine)
+    return method == "run" and isinstance(instance, _AGENTS)
+
+
+def _start_of(arguments: Mapping[str, object]) -> AgentWorkflowStartEvent | None:
+    """The event an agent's run starts with; None if the run continues an earlier one."""
+    inner = arguments.get("kwargs")
+    for carrier in (arguments, inner if isinstance(inner, Mapping) else {}):
+        if isinstance(start := carrier.get("start_event"), AgentWorkflowStartEvent):
+            return start
+    return None
+
+
+def _user_in(start: object) -> translate.UserMessage | None:
+    if not isinstance(start, AgentWorkflowStartEvent):
+        return None
+    said = start.get("user_msg") or translate.last_user_message(start.get("chat_history") or [])
+    return translate.user_message(said)
+
+
+def _answer_of(result: object) -> str | None:
+    """The answer in what an agent's run gave back."""
+    if isinstance(result, StopEvent):
+        result = result.result
+    if isinstance(result, AgentOutput):
+        return translate.text_of(result.response)
+    return None if result is None else str(result)
+
+
+# --- what happens inside of an agent's turn --------------------------------------------------------------------
+
+
+def _tool_called(turn: Turn, span_id: str, arguments: Mapping[str, object], instance: object) -> None:
+    event = arguments.get("ev")
+    if isinstance(event, ToolCallEvent):
+        if event.tool_id and (call := turn.waiting.pop(event.tool_id, None)):
+            turn.calls[span_id] = call
+            return
+        call_id = event.tool_id or f"call-{new_id()}"
+        call = ToolCall(event.tool_name, translate.arguments_of(event.tool_kwargs), call_id)
+    elif isinstance(instance, BaseTool):
+        given = arguments.get("kwargs") or arguments.get("input") or arguments.get("args")
+        call = ToolCall(instance.metadata.get_name(), translate.arguments_of(given), f"call-{new_id()}")
+    else:
+        return
+    turn.calls[span_id] = call
+    if not turn.resumed:
+        turn.say(call)
+
+
+def _tool_returned(turn: Turn, span_id: str, result: object) -> None:
+    call = turn.calls.pop(span_id)
+    output = result.tool_output if isinstance(result, ToolResultEvent) else result
+    if isinstance(output, ToolOutput):
+        turn.say(translate.tool_result(call.tool_name, call.tool_call_id, output))
+    else:
+        turn.waiting[call.tool_call_id] = call
+
+
+def _tool_failed(turn: Turn, span_id: str, error: BaseException | None) -> None:
+    call = turn.calls.pop(span_id)
+    if type(error).__name__ == "WaitingForEvent":  # how workflows 2.9 to 2.15 leave a step that waits for a human
+        turn.waiting[call.tool_call_id] = call
+    elif not isinstance(error, asyncio.CancelledError):
+        turn.say(ToolResult(call.tool_name, translate.text(str(error)), call.tool_call_id, is_error=True))
+
+
+def _step_returned(turn: Turn, result: object) -> None:
+    """Reasoning, and text beside tool calls, as the steps of an agent give them."""
+    if isinstance(result, AgentOutput):
+        turn.unfinished, turn.resumed = None, False
+        if thinking := translate.thinking_of(result.response):
+            turn.say(Thinking(thinking, thought_type=translate.REASONING))
+        beside = translate.text_of(result.response)
+        if result.tool_calls and beside.strip() and translate.answer_in(beside):
+            turn.say(Thinking(beside, thought_type=translate.NARRATION))
+    elif isinstance(result, ActionReasoningStep | ResponseReasoningStep):
+        if result.thought.strip() and not result.thought.startswith(_IMPLICIT):
+            turn.say(Thinking(result.thought, thought_type=translate.REASONING))

@@ -1,0 +1,190 @@
+"""Listen on LlamaIndex's root dispatcher; nothing is patched.
+
+Source: llama_index_instrumentation 0.6.0, dispatcher.py, Dispatcher.add_span_handler and add_event_handler
+"""
+
+from __future__ import annotations
+
+import inspect
+import os
+import threading
+from collections.abc import Mapping
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from llama_index.core.instrumentation import get_dispatcher
+from llama_index.core.instrumentation.event_handlers import BaseEventHandler
+from llama_index.core.instrumentation.events.chat_engine import StreamChatDeltaReceivedEvent
+from llama_index.core.instrumentation.events.exception import ExceptionEvent
+from llama_index.core.instrumentation.events.llm import LLMChatEndEvent, LLMChatInProgressEvent
+from llama_index.core.instrumentation.span import active_span_id
+from llama_index.core.instrumentation.span_handlers import NullSpanHandler
+
+from synap_integrations import scoping
+from synap_integrations.guard import contained
+from synap_integrations.llamaindex.capture import Capture
+from synap_integrations.llamaindex.turns import Destination
+from synap_integrations.model import Scope
+
+if TYPE_CHECKING:
+    from llama_index.core.instrumentation.events import BaseEvent
+
+    from synap_integrations.llamaindex.turns import Turn
+    from synap_integrations.ports import Memory
+
+_CALLBACKS: Final = contained("callbacks")
+_HEARD: Final = frozenset({LLMChatInProgressEvent, StreamChatDeltaReceivedEvent, LLMChatEndEvent, ExceptionEvent})
+_NO_ARGUMENTS: Final[Mapping[str, object]] = {}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Attachment:
+    """Somebody who wants every turn: where to record it, and whose it is where nothing nearer says."""
+
+    memory: Memory
+    scope: Scope = scoping.NOWHERE
+
+
+class _Attachments:
+    """Who wants every turn. A turn goes to one of them, so that attaching twice records once."""
+
+    def __init__(self) -> None:
+        self._all: list[Attachment] = []
+        self._here: ContextVar[Attachment | None] = ContextVar("synap_llamaindex_attachment", default=None)
+
+    def __bool__(self) -> bool:
+        return bool(self._all)
+
+    def add(self, attachment: Attachment) -> None:
+        self._all = [*self._all, attachment]
+        self._here.set(attachment)
+
+    def remove(self, attachment: Attachment) -> None:
+        self._all = [other for other in self._all if other is not attachment]
+
+    def destination(self, owner: object, said: Scope) -> Destination | None:
+        """Where a turn of this engine or agent goes: to the handler in its callback manager, to the one attached in
+        this context (a request that makes a handler of its own), or to the last.
+        """
+        everybody = self._all
+        if not everybody:
+            return None
+        chosen = _in_callbacks(owner, everybody) or self._here.get()
+        if chosen is not None and chosen in everybody:
+            return Destination(chosen.memory, scoping.merged(chosen.scope, said))
+        last = everybody[-1]
+        # Handlers of different people, and nothing says whose turn this is: it must not become somebody else's.
+        scope = last.scope if all(other.scope == last.scope for other in everybody) else scoping.NOWHERE
+        return Destination(last.memory, scoping.merged(scope, said))
+
+
+def _in_callbacks(owner: object, everybody: list[Attachment]) -> Attachment | None:
+    handlers = getattr(getattr(owner, "callback_manager", None), "handlers", None) or ()
+    ours = [attachment for handler in handlers if (attachment := getattr(handler, "attachment", None)) in everybody]
+    return ours[-1] if ours else None
+
+
+attachments: Final = _Attachments()
+capture: Final = Capture(attachments.destination)
+
+
+class SynapSpanHandler(NullSpanHandler):
+    """Hands spans on to `capture`, and keeps nothing itself."""
+
+    @classmethod
+    def class_name(cls) -> str:
+        """The name by which a second copy of this handler is recognised."""
+        return "SynapSpanHandler"
+
+    def span_enter(
+        self,
+        id_: str,
+        bound_args: inspect.BoundArguments,
+        instance: object = None,
+        parent_id: str | None = None,
+        **_rest: object,
+    ) -> None:
+        """A span begins."""
+        with _CALLBACKS:
+            capture.enter(id_, bound_args.arguments, instance, parent_id)
+
+    def span_exit(
+        self, id_: str, bound_args: object = None, instance: object = None, result: object = None, **_rest: object
+    ) -> None:
+        """A span ends."""
+        with _CALLBACKS:
+            capture.exit(id_, result)
+
+    def span_drop(
+        self,
+        id_: str,
+        bound_args: object = None,
+        instance: object = None,
+        err: BaseException | None = None,
+        **_rest: object,
+    ) -> None:
+        """A span ends with an exception."""
+        with _CALLBACKS:
+            capture.drop(id_, err)
+
+
+class SynapEventHandler(BaseEventHandler):
+    """Hands the events that matter on to `capture`."""
+
+    @classmethod
+    def class_name(cls) -> str:
+        """The name by which a second copy of this handler is recognised."""
+        return "SynapEventHandler"
+
+    def handle(self, event: BaseEvent, **_rest: object) -> None:
+        """Something happened within a span."""
+        if type(event) in _HEARD:
+            with _CALLBACKS:
+                capture.heard(event)
+
+
+_lock: Final = threading.Lock()
+_memories: Final[list[bool]] = []
+
+
+def listen() -> None:
+    """Be on the root dispatcher, once, however often this is called."""
+    root = get_dispatcher()
+    with _lock:
+        if not any(handler.class_name() == SynapSpanHandler.class_name() for handler in root.span_handlers):
+            root.add_span_handler(SynapSpanHandler())
+        if not any(handler.class_name() == SynapEventHandler.class_name() for handler in root.event_handlers):
+            root.add_event_handler(SynapEventHandler())
+
+
+def listen_for_memories() -> None:
+    """Be there for good: turns that use a memory of ours are recorded, attached or not."""
+    if not _memories:
+        _memories.append(True)
+    listen()
+
+
+def add(attachment: Attachment) -> None:
+    """Somebody wants every turn from now on."""
+    attachments.add(attachment)
+    listen()
+
+
+def remove(attachment: Attachment) -> None:
+    """Somebody wants no more turns; with the last one gone, the dispatcher is left as it was found."""
+    attachments.remove(attachment)
+    if attachments or _memories:
+        return
+    root = get_dispatcher()
+    with _lock:
+        root.span_handlers[:] = [h for h in root.span_handlers if h.class_name() != SynapSpanHandler.class_name()]
+        root.event_handlers[:] = [h for h in root.event_handlers if h.class_name() != SynapEventHandler.class_name()]
+
+
+def current_turn() -> Turn | None:
+    """The open turn that the calling code is part of; seen in tools, memories and writer threads alike."""
+    return capture.turn_of(active_span_id.get())
+
+
+os.register_at_fork(after_in_child=capture.forget_all)

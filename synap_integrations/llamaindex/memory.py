@@ -1,0 +1,333 @@
+"""`SynapMemory`: the memory of a chat engine or agent that knows its user beyond this conversation."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import weakref
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Sequence, Sized
+from datetime import UTC, datetime
+from typing import Any, Final, Self
+
+from llama_index.core.base.llms.types import ChatMessage
+from llama_index.core.bridge.pydantic import Field, PrivateAttr
+from llama_index.core.memory.types import BaseMemory
+
+from synap_integrations import runtime, scoping
+from synap_integrations.context.render import as_block
+from synap_integrations.guard import contained, is_quiet
+from synap_integrations.llamaindex import identity, injection, listener, translate
+from synap_integrations.llamaindex.history import History, estimate_tokens
+from synap_integrations.llamaindex.turns import Claimant, Destination, Injection, Turn
+from synap_integrations.model import Context, ContextUsed, Scope, new_id
+from synap_integrations.ports import Memory
+
+DEFAULT_TOKEN_LIMIT: Final = 30_000
+MAX_CONVERSATIONS: Final = 1_000
+"""Conversations whose history one memory object holds; the one that was used longest ago is let go first."""
+
+_MAX_KEPT: Final = 256
+_CALLBACKS: Final = contained("callbacks")
+_live: Final[weakref.WeakValueDictionary[str, SynapMemory]] = weakref.WeakValueDictionary()
+_serialized: Final[OrderedDict[str, SynapMemory]] = OrderedDict()
+"""A workflow that has written a memory into its context holds only the text: these are kept alive for it."""
+
+
+class SynapMemory(BaseMemory, Claimant):
+    """Short-term history that survives a restart, and context from Synap in every prompt.
+
+    One object may serve many conversations: inside ``with synap_integrations.context(...)`` each has its own history.
+    The turns of engines and agents that use it are recorded without a handler. Nothing here raises because of Synap,
+    and only the first `get` of a turn may wait for it, as long as `recall` does.
+
+    Args:
+        synap: anything with ``record`` and ``recall``; by default the process-wide `Synap`.
+        conversation_id: which conversation this is; by default one of its own for this object.
+        user_id: whose it is; likewise ``customer_id`` and ``session_id``.
+        token_limit: most tokens of history that `get` returns.
+        tokenizer_fn: text to a sized collection of tokens; by default four characters count as one.
+
+    Raises: InvalidInputError, if an id cannot be used.
+
+    Source: llama_index.core 0.14.25, memory/types.py, BaseMemory
+
+    """
+
+    conversation_id: str | None = None
+    user_id: str | None = None
+    customer_id: str | None = None
+    session_id: str | None = None
+    token_limit: int = DEFAULT_TOKEN_LIMIT
+    instance_key: str = Field(default_factory=new_id)
+    forgotten_at: datetime | None = None
+    """When `reset` was called last: earlier turns do not come back as history."""
+    tokenizer_fn: Callable[[str], Sized] = Field(default=estimate_tokens, exclude=True)
+
+    _synap: Memory | None = PrivateAttr(default=None)
+    _histories: OrderedDict[Scope, History] = PrivateAttr(default_factory=OrderedDict)
+    _lock: threading.RLock = PrivateAttr(default_factory=threading.RLock)
+
+    def __init__(self, synap: Memory | None = None, **fields: Any) -> None:
+        super().__init__(**fields)
+        self._synap = synap
+        scoping.checked(self._stated())
+        _live[self.instance_key] = self
+        listener.listen_for_memories()
+
+    @classmethod
+    def class_name(cls) -> str:
+        """The name LlamaIndex serializes it under."""
+        return "SynapMemory"
+
+    @classmethod
+    def from_defaults(
+        cls,
+        chat_history: Sequence[ChatMessage] | None = None,
+        *,
+        synap: Memory | None = None,
+        **given: Any,
+    ) -> Self:
+        """A memory that begins with these messages. What engines pass and this memory does not use is ignored."""
+        used = {name: value for name, value in given.items() if name in cls.model_fields and value is not None}
+        memory = cls(synap, **used)
+        if chat_history:
+            memory.set(chat_history)
+        return memory
+
+    # --- reading ---------------------------------------------------------------------------------------------
+
+    def get(self, input: str | None = None, **kwargs: Any) -> list[ChatMessage]:  # noqa: A002 - the framework's name
+        """The newest messages within `token_limit`, as copies.
+
+        Inside an engine's or agent's turn the context is added when the model is called; elsewhere it is in the last
+        user message.
+        """
+        turn = self._claimed()
+        history, scope = self._history(turn)
+        if (query := self._question(turn, history, input)) is not None:
+            with _CALLBACKS:
+                self._learned(turn, history, self._sink().recall(query or None, scope=scope))
+        return self._shown(turn, history, kwargs)
+
+    async def aget(self, input: str | None = None, **kwargs: Any) -> list[ChatMessage]:  # noqa: A002 - see `get`
+        """`get` that waits without blocking the event loop."""
+        turn = self._claimed()
+        history, scope = self._history(turn)
+        if (query := self._question(turn, history, input)) is not None:
+            with _CALLBACKS:
+                self._learned(turn, history, await self._sink().arecall(query or None, scope=scope))
+        return self._shown(turn, history, kwargs)
+
+    def get_all(self) -> list[ChatMessage]:
+        """All messages that are here, as copies, without context."""
+        history, _ = self._history(self._claimed())
+        with self._lock:
+            return history.everything()
+
+    async def aget_all(self) -> list[ChatMessage]:
+        """`get_all`; it does not wait."""
+        return self.get_all()
+
+    # --- writing ---------------------------------------------------------------------------------------------
+
+    def put(self, message: ChatMessage) -> None:
+        """Add a message. Outside of an engine's or agent's turn it is recorded as well."""
+        self.put_messages([message])
+
+    async def aput(self, message: ChatMessage) -> None:
+        """`put`; it does not wait."""
+        self.put_messages([message])
+
+    def put_messages(self, messages: list[ChatMessage]) -> None:
+        """Add messages. Outside of an engine's or agent's turn they are recorded as well."""
+        turn = self._claimed()
+        history, scope = self._history(turn)
+        with self._lock:
+            new = [message for message in messages if not (turn is None and history.expected(message))]
+            for message in messages:
+                history.put(message)
+        if turn is None:
+            self._record(new, scope)
+
+    async def aput_messages(self, messages: list[ChatMessage]) -> None:
+        """`put_messages`; it does not wait."""
+        self.put_messages(messages)
+
+    def set(self, messages: Iterable[ChatMessage]) -> None:
+        """This is the history now. Nothing is recorded: see `import_history` for messages that Synap has not seen."""
+        history, _ = self._history(self._claimed())
+        with self._lock:
+            history.replace(messages)
+
+    async def aset(self, messages: list[ChatMessage]) -> None:
+        """`set`; it does not wait."""
+        self.set(messages)
+
+    def reset(self) -> None:
+        """Forget the history. Earlier turns stay in Synap, as memories and not as this conversation's past."""
+        history, _ = self._history(self._claimed())
+        with self._lock:
+            history.clear()
+            self.forgotten_at = datetime.now(UTC)
+
+    async def areset(self) -> None:
+        """`reset`; it does not wait."""
+        self.reset()
+
+    def import_history(self, messages: Sequence[ChatMessage]) -> None:
+        """Record a conversation that took place elsewhere, and continue it."""
+        history, scope = self._history(None)
+        with self._lock:
+            history.replace(messages)
+        self._record(messages, scope)
+
+    # --- staying the same object -----------------------------------------------------------------------------
+
+    def to_dict(self, **kwargs: Any) -> dict[str, Any]:
+        """Its identity as data. The history is not in it: it is here, and in Synap.
+
+        Source: workflows 2.26.1, context/serializers.py: a reused Context writes and reads its memory on every run
+        """
+        _serialized[self.instance_key] = self
+        _serialized.move_to_end(self.instance_key)
+        while len(_serialized) > _MAX_KEPT:
+            _serialized.popitem(last=False)
+        kwargs.setdefault("mode", "json")
+        return super().to_dict(**kwargs)
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any], **kwargs: Any) -> Self:
+        """The very object that `to_dict` was called on, if it lives in this process; else one of the same identity."""
+        live = _live.get(str(data.get("instance_key")))
+        return live if isinstance(live, cls) else super().from_dict(data, **kwargs)
+
+    def __copy__(self) -> Self:
+        """The same object: a copy would be a second memory of one conversation."""
+        return self
+
+    def __deepcopy__(self, memo: dict[int, Any] | None = None) -> Self:
+        """The same object, see `__copy__`."""
+        return self
+
+    def __hash__(self) -> int:
+        """By identity, so that it can be looked up."""
+        return id(self)
+
+    def __eq__(self, other: object) -> bool:
+        """By identity."""
+        return self is other
+
+    # --- as the claimant of a turn ---------------------------------------------------------------------------
+
+    def destination(self, surroundings: Scope) -> Destination:
+        """Its own ids first, then what the code around the turn says, the environment, and a conversation of its own."""
+        own = Scope(f"conversation-{self.instance_key}")
+        scope = scoping.merged(self._stated(), surroundings, runtime.environment_scope(), own)
+        return Destination(self._sink(), scope)
+
+    def injection(self, turn: Turn) -> Injection | None:
+        """The context of the turn. An engine that has not asked its memory gets it now, unless that blocks a loop."""
+        if not turn.frozen and turn.destination and not _in_a_loop():
+            query = turn.user.content if turn.user else None
+            context = turn.destination.memory.recall(query, scope=turn.destination.scope)
+            turn.injection, turn.frozen = _rendered(context), True
+        return turn.injection
+
+    def will_put(self, scope: Scope, messages: Sequence[tuple[str, str]]) -> None:
+        """See `History.expect`."""
+        with self._lock:
+            self._of(scope).expect(messages)
+
+    # --- inside ----------------------------------------------------------------------------------------------
+
+    def _claimed(self) -> Turn | None:
+        """The open turn that this call is part of, claimed for this memory."""
+        with _CALLBACKS:
+            turn = listener.current_turn()
+            if turn is not None:
+                turn.claim(self)
+            return turn
+        return None
+
+    def _history(self, turn: Turn | None) -> tuple[History, Scope]:
+        if turn is not None and turn.claimant is self and turn.destination is not None:
+            scope = turn.destination.scope
+        else:
+            scope = self.destination(identity.surroundings()).scope
+        with self._lock:
+            return self._of(scope), scope
+
+    def _of(self, scope: Scope) -> History:
+        history = self._histories.get(scope)
+        if history is None:
+            history = self._histories[scope] = History(self.tokenizer_fn)
+            while len(self._histories) > MAX_CONVERSATIONS:
+                self._histories.popitem(last=False)
+        self._histories.move_to_end(scope)
+        return history
+
+    def _question(self, turn: Turn | None, history: History, asked: str | None) -> str | None:
+        """What to recall for; None if this turn has its context already, ``""`` for whatever is known."""
+        if turn is None:
+            with self._lock:
+                if history.asked_at == history.said:
+                    return None
+                history.asked_at = history.said
+                return asked or history.last_said()
+        if turn.frozen:
+            return None
+        turn.frozen = True
+        return (turn.user.content if turn.user else asked) or ""
+
+    def _learned(self, turn: Turn | None, history: History, context: Context) -> None:
+        with self._lock:
+            if not history.loaded:
+                history.remember(context.recent_turns, since=self.forgotten_at)
+            if turn is None:
+                history.injection = _rendered(context)
+            else:
+                turn.injection = history.injection = _rendered(context)
+
+    def _shown(self, turn: Turn | None, history: History, asked: dict[str, Any]) -> list[ChatMessage]:
+        room = self.token_limit - int(asked.get("initial_token_count") or 0)
+        with self._lock:
+            messages = history.within(room)
+        if turn is not None and turn.claimant is self and injection.by_reference():
+            return messages
+        return injection.into_messages(messages, history.injection.block if history.injection else "")
+
+    def _record(self, messages: Iterable[ChatMessage], scope: Scope) -> None:
+        if is_quiet() or not runtime.capturing():
+            return
+        with _CALLBACKS:
+            sink = self._sink()
+            for message in messages:
+                for event in translate.events_of(message):
+                    sink.record(event, scope=scope)
+
+    def _sink(self) -> Memory:
+        return self._synap if self._synap is not None else runtime.default_synap()
+
+    def _stated(self) -> Scope:
+        return Scope(
+            self.conversation_id, self.user_id, customer_id=self.customer_id, session_id=self.session_id
+        )
+
+
+def _rendered(context: Context) -> Injection | None:
+    block = as_block(context)
+    if not block:
+        return None
+    bundles = context.receipt.bundle_ids if context.receipt else ()
+    return Injection(block.text, ContextUsed(bundles, block.item_ids))
+
+
+def _in_a_loop() -> bool:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
+
+

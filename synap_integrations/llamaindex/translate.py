@@ -1,0 +1,153 @@
+"""LlamaIndex's objects and our model, one into the other: pure functions, no state, no I/O.
+
+Blocks are told apart by ``block_type``, the framework's own discriminator: several of their classes exist only in newer
+versions.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Final, cast
+
+from llama_index.core.base.llms.types import ChatMessage, MessageRole, TextBlock
+
+from synap_integrations.context.render import without_context
+from synap_integrations.model import AssistantMessage, Event, RecentTurn, Thinking, ToolCall, ToolResult, UserMessage
+from synap_integrations.plain import plain, text
+
+if TYPE_CHECKING:
+    from llama_index.core.tools.types import ToolOutput
+
+NARRATION: Final = "narration"
+REASONING: Final = "reasoning"
+_ANSWER: Final = "Answer:"
+_SCRATCHPAD: Final = ("Thought:", "Action:", "Observation:")
+
+
+def text_of(message: ChatMessage | str | None) -> str:
+    """The words of a message, its text blocks on lines of their own, without our context block."""
+    if message is None:
+        return ""
+    words = message if isinstance(message, str) else message.content
+    return text(without_context(words).lstrip("\n")) if words else ""
+
+
+def user_message(message: ChatMessage | str | None) -> UserMessage | None:
+    """What the user said, None if there are neither words nor attachments."""
+    words = text_of(message)
+    attachments = () if message is None or isinstance(message, str) else attachments_of(message)
+    return UserMessage(words, attachments=attachments) if words.strip() or attachments else None
+
+
+def attachments_of(message: ChatMessage) -> tuple[str, ...]:
+    """The kinds of what is in the message beside text: ``image``, ``audio``, ``document``, …"""
+    beside = {"text", "thinking", "tool_call", "cache"}
+    return tuple([kind for block in message.blocks if (kind := str(block.block_type)) not in beside])
+
+
+def thinking_of(message: ChatMessage) -> str:
+    """The reasoning that a model sent along with its message, ``""`` if none."""
+    parts = [str(getattr(block, "content", None) or "") for block in message.blocks if block.block_type == "thinking"]
+    words = "\n".join([part for part in parts if part]) or message.additional_kwargs.get("thinking")
+    return text(words) if isinstance(words, str) else ""
+
+
+def last_user_message(messages: Iterable[ChatMessage]) -> ChatMessage | None:
+    """The newest message of role user."""
+    return next((m for m in reversed(list(messages)) if m.role == MessageRole.USER), None)
+
+
+def arguments_of(given: object) -> Mapping[str, object]:
+    """Tool arguments as a mapping; a JSON string of an object is read, anything else goes under ``input``."""
+    if isinstance(given, str):
+        try:
+            given = json.loads(given)
+        except ValueError:
+            return {"input": text(given)}
+    value = plain(given)
+    if isinstance(value, dict):
+        return cast("Mapping[str, object]", value)
+    return {} if value is None else {"input": value}
+
+
+def tool_result(name: str, call_id: str, output: ToolOutput) -> ToolResult:
+    """What the tool gave back to the model."""
+    return ToolResult(name, text(output.content or ""), call_id, is_error=output.is_error)
+
+
+def answer_in(scratchpad: str) -> str:
+    """The answer within a ReAct text; the text itself if it is none, ``""`` if it has not come to an answer."""
+    if _ANSWER in scratchpad and scratchpad.lstrip().startswith(_SCRATCHPAD):
+        return scratchpad.rpartition(_ANSWER)[2].strip()
+    return "" if scratchpad.lstrip().startswith(_SCRATCHPAD) else scratchpad
+
+
+def events_of(message: ChatMessage) -> list[Event]:
+    """What a stored message says happened: for messages that somebody puts into a memory by hand."""
+    words = text_of(message)
+    match message.role:
+        case MessageRole.USER:
+            said = user_message(message)
+            return [said] if said else []
+        case MessageRole.TOOL | MessageRole.FUNCTION:
+            carried = message.additional_kwargs
+            return [ToolResult(str(carried.get("name", "tool")), words, str(carried.get("tool_call_id", "")))]
+        case MessageRole.ASSISTANT | MessageRole.CHATBOT:
+            calls = _calls_of(message)
+            if words.strip():
+                said_beside = Thinking(words, thought_type=NARRATION) if calls else AssistantMessage(words)
+                return [said_beside, *calls]
+            return list(calls)
+        case _:
+            return []
+
+
+def _calls_of(message: ChatMessage) -> list[ToolCall]:
+    """The tool calls in a message's blocks.
+
+    Source: llama_index.core 0.14.25, base/llms/types.py, ToolCallBlock
+    """
+    return [
+        ToolCall(
+            str(getattr(block, "tool_name", "")),
+            arguments_of(getattr(block, "tool_kwargs", None)),
+            str(getattr(block, "tool_call_id", None) or ""),
+        )
+        for block in message.blocks
+        if block.block_type == "tool_call"
+    ]
+
+
+def asks_for_tools(message: ChatMessage) -> bool:
+    """True for a message that tool results must follow.
+
+    Source: llama_index.core 0.14.25, base/llms/types.py, ToolCallBlock; older adapters: additional_kwargs["tool_calls"]
+    """
+    return bool(message.additional_kwargs.get("tool_calls")) or any(b.block_type == "tool_call" for b in message.blocks)
+
+
+def copied(message: ChatMessage) -> ChatMessage:
+    """The message as somebody may change it without changing ours.
+
+    Source: llama_index.core 0.14.25, agent/workflow/base_agent.py, setup_agent: rewrites blocks of what memory returned
+    """
+    if message.additional_kwargs or any(type(block) is not TextBlock for block in message.blocks):
+        return message.model_copy(deep=True)
+    return message.model_copy(update={"blocks": [b.model_copy() for b in message.blocks], "additional_kwargs": {}})
+
+
+def with_block(message: ChatMessage, block: str) -> ChatMessage:
+    """A copy of the message that begins with the context block.
+
+    The blank line stands inside the block because some adapters join text blocks without a separator.
+    """
+    copy = copied(message)
+    copy.blocks = [TextBlock(text=f"{block}\n\n"), *copy.blocks]
+    return copy
+
+
+def message_of(turn: RecentTurn) -> ChatMessage:
+    """A turn that Synap holds, as a message of the history."""
+    role = MessageRole.USER if turn.role == "user" else MessageRole.ASSISTANT
+    return ChatMessage(role=role, content=turn.content)

@@ -1,0 +1,144 @@
+"""One turn of a chat engine or agent, from its first span to its last, and who may claim it."""
+
+from __future__ import annotations
+
+import threading
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, NamedTuple
+
+from synap_integrations.llamaindex import translate
+from synap_integrations.model import AssistantMessage, ContextUsed, Event, Scope, Thinking, ToolCall, UserMessage
+
+if TYPE_CHECKING:
+    from llama_index.core.base.llms.types import ChatMessage
+
+    from synap_integrations.ports import Memory
+
+
+class Destination(NamedTuple):
+    """Where the events of a turn go, and whose they are."""
+
+    memory: Memory
+    scope: Scope
+
+
+@dataclass(frozen=True, slots=True)
+class Injection:
+    """A context block for the prompt, and the event that says it was shown."""
+
+    block: str
+    used: ContextUsed
+
+
+class Claimant(ABC):
+    """A memory of ours: the turns that use it are recorded as its own, and get its context."""
+
+    @abstractmethod
+    def destination(self, surroundings: Scope) -> Destination:
+        """Where to record a turn of this memory, given what the code around the turn says."""
+
+    @abstractmethod
+    def injection(self, turn: Turn) -> Injection | None:
+        """What to show to the model in this turn."""
+
+    @abstractmethod
+    def will_put(self, scope: Scope, messages: Sequence[tuple[str, str]]) -> None:
+        """These (role, text) are recorded; if they are put later, outside of all turns, they are not new."""
+
+
+class Place(NamedTuple):
+    """A span's place: the turn it belongs to, and whether it is aside, that is inside a tool or a retriever."""
+
+    turn: Turn
+    aside: bool
+
+
+@dataclass(eq=False, slots=True, weakref_slot=True)
+class Turn:
+    """What is remembered of a turn while it is open. Events wait in ``pending`` until somebody has claimed it."""
+
+    root: str
+    owner: int
+    is_agent: bool
+    surroundings: Scope
+    outer: Turn | None = None
+    user: UserMessage | None = None
+    resumed: bool = False
+    """An agent's run that continues an earlier one: no user turn, and waiting tools that were recorded before."""
+    claimant: Claimant | None = None
+    unclaimed: Destination | None = None
+    """Where it goes if no memory of ours claims it; None for nowhere."""
+    destination: Destination | None = None
+    pending: list[Event] = field(default_factory=list[Event])
+    spans: list[str] = field(default_factory=list[str])
+    calls: dict[str, ToolCall] = field(default_factory=dict[str, ToolCall])
+    """Tool calls whose span is open, by span id."""
+    waiting: dict[str, ToolCall] = field(default_factory=dict[str, ToolCall])
+    """Tool calls that wait for a human, by tool call id."""
+    deltas: list[str] = field(default_factory=list[str])
+    unfinished: ChatMessage | None = None
+    thinking: str = ""
+    wordless: bool = False
+    """The model's last answer held no words; some engines then return the text ``None``."""
+    writer: str | None = None
+    written: bool = False
+    streaming: bool = False
+    """The engine has returned a stream: the turn ends with whoever reads it."""
+    stepwise: bool = False
+    """The run span has returned a handler: the turn ends with the step that stops the workflow."""
+    injection: Injection | None = None
+    frozen: bool = False
+    """The context of this turn has been asked for."""
+    shown_at: int | None = None
+    """The index of the message that carries the context block, once it was chosen."""
+    shown: bool = False
+    closed: bool = False
+    lock: threading.RLock = field(default_factory=threading.RLock)
+
+    def say(self, event: Event) -> None:
+        """Record the event, or keep it until it is known whose turn this is."""
+        with self.lock:
+            if self.destination is None:
+                self.pending.append(event)
+            else:
+                self.destination.memory.record(event, scope=self.destination.scope)
+
+    def settle(self, destination: Destination | None) -> None:
+        """It is known whose turn this is: what has happened so far is recorded now."""
+        with self.lock:
+            if destination is None or self.destination is not None:
+                return
+            self.destination = destination
+            pending, self.pending = self.pending, []
+            for event in pending:
+                destination.memory.record(event, scope=destination.scope)
+
+    def claim(self, claimant: Claimant) -> None:
+        """The first memory of ours that is used in this turn owns it, unless it is somebody else's by then."""
+        with self.lock:
+            if self.claimant is None and self.destination is None:
+                self.claimant = claimant
+                destination = claimant.destination(self.surroundings)
+                outer = self.outer and self.outer.destination
+                if outer and outer.scope.conversation_id == destination.scope.conversation_id:
+                    self.claimant = None  # a turn inside a tool of the same conversation is not a turn of the user's
+                else:
+                    self.settle(destination)
+
+    def conclude(self, answer: str | None) -> None:
+        """The last events: reasoning of an engine's model, then the answer, or what there is of one."""
+        if not self.is_agent and self.thinking:
+            self.say(Thinking(self.thinking, thought_type=translate.REASONING))
+        if answer is None:
+            partial = self.partial()
+            if partial.strip():
+                self.say(AssistantMessage(partial, incomplete=True))
+        elif answer.strip() and not (self.wordless and answer == "None"):
+            self.say(AssistantMessage(translate.text_of(answer)))
+
+    def partial(self) -> str:
+        """What the model has said so far of an answer it did not finish."""
+        said = "".join(self.deltas) or translate.text_of(self.unfinished)
+        return translate.answer_in(said)
