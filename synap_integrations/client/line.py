@@ -141,5 +141,10 @@ class Line:
                 await asyncio.sleep(self._timing.heartbeat_s)
         except TimeoutError:
             self.end("heartbeat_timeout")
-        except SynapError as error:
-            self.end(f"grpc_error:{error.details.get('status', error.code)}", error if not error.retryable else None)
+        except SynapError:
+            await self.failed()
+
+    async def failed(self) -> None:
+        """A write did not go through: the reader is about to learn why, and if it does not, the line is over anyway."""
+        await asyncio.wait({self.lost}, timeout=self._timing.first_sign_s)
+        self.end("write_failed")

@@ -230,7 +230,7 @@ class Stream:
             if not error.retryable:
                 raise
             self._up.clear()
-            line.end("write_failed")
+            await line.failed()
             return False
         sent.line = line
         return True

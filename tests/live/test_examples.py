@@ -11,7 +11,10 @@ EXAMPLES = Path(__file__).parents[2] / "examples"
 CASES = {
     "01_chain_with_handler.py": ([], ["agent The early one, then: 6:40.", "captured 4 turns, delivered 4, waiting 0"]),
     "02_agent_with_middleware.py": ([], ["remember that I'm allergic to shellfish", "[synap-context "]),
-    "03_langgraph_thread_id.py": ([], ["thread-a:", "  user      When is my lesson?", "  assistant Tuesday at six."]),
+    "03_langgraph_thread_id.py": (
+        [],
+        ["thread-a of ana:", "  user      When is my lesson?", "  assistant Tuesday at six."],
+    ),
     "04_fastapi_chat.py": (["--once"], ["agent Good morning, Ana. The ferry leaves at nine.", "delivered 2"]),
     "05_bare_client.py": (
         [],
