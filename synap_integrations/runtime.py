@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 
 from . import scoping
 from .context.desk import ContextDesk
@@ -66,7 +66,7 @@ class Synap:
     Raises: InvalidInputError, if a setting cannot be used. Nothing else in this class raises.
     """
 
-    def __init__(self, client: object | None = None, *, settings: Settings | None = None, **explicit: object) -> None:
+    def __init__(self, client: object | None = None, *, settings: Settings | None = None, **explicit: Any) -> None:  # noqa: ANN401 - any setting's type
         self.settings = settings or Settings.read(**explicit)
         self._client = client
         self._conversation = f"conversation-{new_id()}"
@@ -184,16 +184,17 @@ class Synap:
 
 
 def _outbox(settings: Settings) -> SqliteOutbox | EphemeralOutbox:
-    limits = {"max_rows": settings.outbox_max_rows, "max_bytes": settings.outbox_max_mb * 1_000_000}
+    max_rows, max_bytes = settings.outbox_max_rows, settings.outbox_max_mb * 1_000_000
     if settings.storage_path == IN_MEMORY:
-        return EphemeralOutbox(**limits)
+        return EphemeralOutbox(max_rows=max_rows, max_bytes=max_bytes)
     owner = "local" if settings.embedded else "cloud"
     key = settings.api_key.fingerprint() if settings.api_key else "nokey"
     return SqliteOutbox(
         settings.root / f"{owner}-{key}",
         capture_wait_s=settings.capture_wait_s,
         durability=settings.durability,
-        **limits,
+        max_rows=max_rows,
+        max_bytes=max_bytes,
     )
 
 

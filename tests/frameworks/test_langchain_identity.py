@@ -21,7 +21,8 @@ from scripted_models import Scripted, Streamed, calls, transcript
 
 import synap_integrations
 from synap_integrations.guard import incidents
-from synap_integrations.langchain import SynapCallbackHandler, attach
+from synap_integrations.langchain import SynapCallbackHandler
+from synap_integrations.langchain.attach import attach
 from synap_integrations.testing import FakeMemory
 
 try:
@@ -323,7 +324,7 @@ def test_s81_a_model_with_the_handler_can_be_copied(memory) -> None:
 
 def test_s83_nothing_that_was_handed_over_is_changed(memory) -> None:
     """Messages, inputs and metadata are as they were."""
-    messages = [HumanMessage("1+2?", additional_kwargs={"x": [1]})]
+    messages = [HumanMessage("1+2?", additional_kwargs={"x": [1]}, id="m1")]
     metadata = {"user_id": "ana", "nested": {"a": [1]}}
     before = copy.deepcopy((messages, metadata))
     config = {"callbacks": [SynapCallbackHandler(memory)], "metadata": metadata}

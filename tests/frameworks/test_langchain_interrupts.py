@@ -106,7 +106,10 @@ def test_s56_a_human_in_the_loop(memory, config, decision, rows) -> None:
     )
     graph.invoke(said("1+2?"), config=config)
     graph.invoke(Command(resume={"decisions": [decision]}), config=config)
-    assert transcript(memory) == ["U 1+2?", "T Let me add.", *rows, "A done"]
+    # How a rejection is worded for the model changes from one release of langchain to the next.
+    worded = "R! add=User rejected the tool call for `add` with reason: "
+    found = [row.replace(worded, "R! add=") for row in transcript(memory)]
+    assert found == ["U 1+2?", "T Let me add.", *rows, "A done"]
 
 
 @pytest.mark.parametrize("mode", ["invoke", "ainvoke"])

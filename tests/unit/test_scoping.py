@@ -1,10 +1,12 @@
 """Whose conversation is this?"""
 
 import asyncio
+import importlib
 import threading
 
 import pytest
 
+import synap_integrations
 from synap_integrations import InvalidInputError, Scope, context, scoping
 
 
@@ -98,3 +100,10 @@ def test_a_complete_scope_is_left_alone() -> None:
     """What was named is never replaced."""
     scope = Scope("c1", "ana", customer_id="acme")
     assert scoping.complete(scope, fallback_conversation="f") is scope
+
+
+def test_the_block_works_whatever_was_imported_first() -> None:
+    """``synap_integrations.context(...)`` means the block also after the package of that name was imported."""
+    importlib.import_module("synap_integrations.context.render")
+    with synap_integrations.context(user_id="ana"):
+        assert scoping.ambient() == Scope(user_id="ana")
