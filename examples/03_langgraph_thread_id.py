@@ -43,10 +43,10 @@ async def main() -> None:
         await asyncio.to_thread(synap.flush)
 
         async with SynapClient(settings=synap.settings) as client:
-            for thread in ("thread-a", "thread-b"):
-                held = await client.conversation.context_for_prompt(thread)
-                print(f"{thread}:")
-                for turn in held["recent_messages"]:
+            for user, thread in (("ana", "thread-a"), ("ben", "thread-b")):
+                held = await client.conversation.context_for_prompt(thread, user_id=user)
+                print(f"{thread} of {user}:")
+                for turn in held.recent_messages:
                     print(f"  {turn['role']:<10}{turn['content']}")
 
 

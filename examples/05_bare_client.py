@@ -8,14 +8,14 @@ import asyncio
 import tempfile
 from typing import Any
 
-from synap_integrations import SynapClient
+from synap_integrations import Settings, SynapClient
 
 
 async def main() -> None:
     pushed: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
     with tempfile.TemporaryDirectory() as folder:
         # `SynapClient()` takes everything from the environment: with SYNAP_API_KEY set, this is the cloud.
-        async with SynapClient(base_url="local", storage_path=folder) as client:
+        async with SynapClient(settings=Settings.read(base_url="local", storage_path=folder)) as client:
             for role, content in (("user", "I moved to Lisbon in May."), ("assistant", "How do you like Alfama?")):
                 receipt = await client.conversation.record_message("c-1", role, content, user_id="ana")
                 print(f"recorded  {role}: {content} ({receipt['conversation_id']})")
@@ -28,7 +28,7 @@ async def main() -> None:
                     print(f"pushed    {item['content']!r}")
 
             found = await client.fetch(user_id="ana", search_query=["Lisbon"], response_shape="ranked")
-            for item in found["context"]["items"]:
+            for item in found.items:
                 print(f"found     {item['content']!r}")
             await client.instance.stop_listening()
             print(f"listening {client.instance.is_listening}")

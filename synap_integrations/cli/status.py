@@ -24,6 +24,9 @@ from typing import Final
 
 from synap_integrations.outbox.ledger import DEAD, Ledger
 from synap_integrations.outbox.places import candidates, outbox_files
+from synap_integrations.server.database import Database
+from synap_integrations.server.embedded import FILE_NAME
+from synap_integrations.server.engine import Engine
 from synap_integrations.settings import Settings
 
 _ATTEMPTS: Final = 5
@@ -77,7 +80,7 @@ def run(options: argparse.Namespace) -> int:
         capture=Settings.capturing(),
         root=str(settings.root),
         outboxes=[_outbox(folder) for folder in _outbox_folders(settings.root)],
-        embedded=_embedded(settings.root / "local.db"),
+        embedded=_embedded(settings.root / FILE_NAME),
     )
     text = json.dumps(dataclasses.asdict(status), indent=2) if options.json else _page(status)
     sys.stdout.write(f"{text}\n")
@@ -131,6 +134,17 @@ def _copied(path: Path) -> Iterator[Path]:
                 return
         message = f"{path} is being written all the time"
         raise OSError(message)
+
+
+def _embedded(path: Path) -> EmbeddedStore | None:
+    """What the embedded Synap remembers; None if there is no file yet, or none that this version can read."""
+    if not path.exists():
+        return None
+    with closing(Database(path)) as database, suppress(sqlite3.Error):
+        counts = Engine(database).stats()
+        size = sum(file.stat().st_size for file in path.parent.glob(f"{path.name}*"))
+        return EmbeddedStore(str(path), size, counts["turns"], counts["conversations"], counts["users"])
+    return None
 
 
 def _is_in_use(path: Path) -> bool:

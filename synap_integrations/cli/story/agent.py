@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from collections import deque
 from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final, Self
 
 from langchain.agents import create_agent
@@ -17,7 +19,7 @@ from pydantic import PrivateAttr
 
 from synap_integrations.langchain import SynapCallbackHandler, SynapMiddleware
 from synap_integrations.model import AssistantMessage, Context, Event, Scope
-from synap_integrations.ports import Memory
+from synap_integrations.runtime import Synap
 
 from .dialogue import Dialogue, Exchange, Session
 
@@ -55,14 +57,16 @@ class ScriptedModel(BaseChatModel):
 class Witness(BaseCallbackHandler):
     """Sees what the model is given and, as a `Memory`, what the agent is told; passes everything on.
 
-    With ``keeping=False`` nothing is recorded, so that a thousand questions change no answer.
+    What is recorded is dated by `set_day`, if that was called. With ``keeping=False`` nothing is recorded, so that a
+    thousand questions change no answer.
     """
 
     run_inline = True
 
-    def __init__(self, memory: Memory, *, keeping: bool = True) -> None:
-        self._memory = memory
+    def __init__(self, synap: Synap, *, keeping: bool = True) -> None:
+        self._synap = synap
         self._keeping = keeping
+        self._day: tuple[datetime, float] = datetime.now(UTC), time.monotonic()
         self.prompt: list[BaseMessage] = []
         self.context = Context()
 
@@ -70,19 +74,27 @@ class Witness(BaseCallbackHandler):
         """The exact prompt, as it goes to the model."""
         self.prompt = messages[0]
 
+    def set_day(self, start: datetime) -> None:
+        """It is this moment now, and time goes on from here."""
+        self._day = start, time.monotonic()
+
+    def _moment(self) -> datetime:
+        start, since = self._day
+        return start + timedelta(seconds=time.monotonic() - since)
+
     def record(self, event: Event, *, scope: Scope) -> None:
         """`Memory.record`."""
         if self._keeping:
-            self._memory.record(event, scope=scope)
+            self._synap.record(event, scope=scope, occurred_at=self._moment())
 
     def recall(self, query: str | None, *, scope: Scope) -> Context:
         """`Memory.recall`."""
-        self.context = self._memory.recall(query, scope=scope)
+        self.context = self._synap.recall(query, scope=scope)
         return self.context
 
     async def arecall(self, query: str | None, *, scope: Scope) -> Context:
         """`Memory.arecall`."""
-        self.context = await self._memory.arecall(query, scope=scope)
+        self.context = await self._synap.arecall(query, scope=scope)
         return self.context
 
 
@@ -90,12 +102,11 @@ class StoryAgent:
     """One user's agent. ``model`` None is the script; else any chat model that can call tools."""
 
     def __init__(
-        self, dialogue: Dialogue, memory: Memory, *, model: BaseChatModel | None = None, keeping: bool = True
+        self, dialogue: Dialogue, synap: Synap, *, model: BaseChatModel | None = None, keeping: bool = True
     ) -> None:
         self._dialogue = dialogue
-        self._memory = memory
         self._script = ScriptedModel()
-        self.witness = Witness(memory, keeping=keeping)
+        self.witness = Witness(synap, keeping=keeping)
         self._callbacks: list[BaseCallbackHandler] = [self.witness]
         if keeping:
             self._callbacks.append(SynapCallbackHandler(self.witness))
@@ -108,11 +119,12 @@ class StoryAgent:
         )
 
     def hold(self, session: Session) -> Iterator[int]:
-        """Hold this conversation as it was held; yields the number of turns after each exchange."""
+        """Hold this conversation as it was held, on its day; yields the number of turns after each exchange."""
+        self.witness.set_day(session.at)
         if session.opening:
             # The agent speaks first: no run of the framework brings this about, so the application records it.
             scope = Scope(session.name, self._dialogue.user_id)
-            self._memory.record(AssistantMessage(session.opening.text), scope=scope)
+            self.witness.record(AssistantMessage(session.opening.text), scope=scope)
             yield 1
         for exchange in session.exchanges:
             self._script.learn(*_lines(exchange))

@@ -66,7 +66,7 @@ async def ranked_recall(client: SynapClient, dialogues: Sequence[Dialogue], on_q
                 include_conversation_context=False,
             )
             times_ms.append((time.perf_counter() - started) * 1000)
-            contents = [item["content"] for item in found["items"]]
+            contents = [item["content"] for item in found.items]
             at_10.append(share_held(question, texts, contents[:10]))
             at_25.append(share_held(question, texts, contents[:25]))
             on_question()

@@ -8,21 +8,28 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Final
 
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import BaseMessage
+from langsmith import tracing_context
 
+from synap_integrations.client import SynapClient
 from synap_integrations.errors import NetworkTimeoutError
 from synap_integrations.model import Context, ContextItem
 from synap_integrations.runtime import Synap
+from synap_integrations.server.database import Database
+from synap_integrations.server.embedded import FILE_NAME
+from synap_integrations.server.engine import Engine
+from synap_integrations.server.records import Happening
 from synap_integrations.settings import Settings
 
 from .agent import StoryAgent
-from .dialogue import Dialogue
-from .findings import Accounting, Asked, Findings, Item, Person, PromptLine
-from .measure import Prompts, PromptTally
+from .dialogue import Dialogue, Session
+from .findings import Accounting, Asked, Findings, Item, Line, Person, PromptLine, Transcript
+from .measure import Prompts, PromptTally, Recall, ranked_recall
 
 Advance = Callable[[str, int], None]
 """Told the name of a stage, and how much of it is done since it was told last."""
@@ -53,10 +60,11 @@ def play(
     """
     started = time.monotonic()
     settings = Settings.read({}, base_url="local", storage_path=str(folder))
-    with Synap(settings=settings) as synap:
+    # Nothing leaves the machine, whatever tracing the environment asks LangChain for.
+    with tracing_context(enabled=False), Synap(settings=settings) as synap:
         _hold_all(dialogues, synap, advance)
-        shown = _to_show(dialogues[0])
-        recall, transcript = asyncio.run(_look_inside(settings, dialogues, shown, advance))
+        transcript = _transcript(settings, _to_show(dialogues[0]).name)
+        recall = asyncio.run(_search(settings, dialogues, lambda: advance(SEARCH, 1)))
         prompts = _ask_everybody_everything(dialogues, synap, advance)
         asked = _ask_one(dialogues[0], synap, model)
         _deliver(synap)
@@ -69,9 +77,15 @@ def play(
         recall=recall,
         prompts=prompts,
         accounting=Accounting(status.captured, status.delivered, status.waiting, status.refused, status.dead_letters),
-        real_file=f"{Settings.read({}).root}/local.db".replace(str(Path.home()), "~"),
+        real_file=f"{Settings.read({}).root}/{FILE_NAME}".replace(str(Path.home()), "~"),
         seconds=time.monotonic() - started,
     )
+
+
+def _to_show(dialogue: Dialogue) -> Session:
+    """The conversation that is shown: the shortest one with a photo, because looking at it takes a tool."""
+    with_photo = [session for session in dialogue.sessions if any(said.photos for _, said in session.utterances())]
+    return min(with_photo or dialogue.sessions, key=lambda session: sum(1 for _ in session.utterances()))
 
 
 def _hold_all(dialogues: Sequence[Dialogue], synap: Synap, advance: Advance) -> None:
@@ -84,6 +98,36 @@ def _hold_all(dialogues: Sequence[Dialogue], synap: Synap, advance: Advance) -> 
         for turns in agents[dialogue.user_id].hold(session):
             advance(TALK, turns)
     _deliver(synap)
+
+
+def _transcript(settings: Settings, conversation_id: str) -> Transcript:
+    """The conversation as it stands in the embedded Synap's file, tool calls and results where they happened."""
+    with closing(Database(settings.root / FILE_NAME)) as database:
+        engine = Engine(database)
+        turns = engine.transcript(conversation_id)
+        happened = engine.ledger.events(turns[0].owner, turns[0].conversation_id) if turns else []
+    entries = [(turn.said_at.isoformat(), Line(turn.role, turn.content)) for turn in turns]
+    entries += [(_when(event), line) for event in happened if (line := _tool_line(event))]
+    return Transcript(conversation_id, [line for _, line in sorted(entries, key=lambda entry: entry[0])])
+
+
+def _when(event: Happening) -> str:
+    metadata = event.body.get("metadata")
+    return str(metadata.get("synap_occurred_at", "")) if isinstance(metadata, dict) else ""
+
+
+def _tool_line(event: Happening) -> Line | None:
+    name = event.body.get("tool_name")
+    if event.kind == "tool_call":
+        return Line("tool call", f"{name}({event.body.get('tool_args_json', '')})")
+    if event.kind == "tool_result":
+        return Line("tool result", f"{name} = {event.body.get('tool_result_json', '')}")
+    return None
+
+
+async def _search(settings: Settings, dialogues: Sequence[Dialogue], on_question: Callable[[], None]) -> Recall:
+    async with SynapClient(settings=settings) as client:
+        return await ranked_recall(client, dialogues, on_question)
 
 
 def _ask_everybody_everything(dialogues: Sequence[Dialogue], synap: Synap, advance: Advance) -> Prompts:
