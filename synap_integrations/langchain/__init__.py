@@ -6,13 +6,21 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from .augmented import with_synap_memory
     from .callbacks import SynapCallbackHandler
+    from .memory import SynapMemory
+    from .middleware import SynapMiddleware
+    from .template import synap_context
 
 _HOME = {
     "SynapCallbackHandler": ".callbacks",
+    "SynapMemory": ".memory",
+    "SynapMiddleware": ".middleware",
+    "synap_context": ".template",
+    "with_synap_memory": ".augmented",
 }
 
-__all__ = ["SynapCallbackHandler"]
+__all__ = ["SynapCallbackHandler", "SynapMemory", "SynapMiddleware", "synap_context", "with_synap_memory"]
 
 
 def __getattr__(name: str) -> object:

@@ -119,7 +119,22 @@ def _answer(root: Root, ended: Ending, outputs: object) -> str | None:
         return translate.as_json(ended.structured)
     if ended.silent:
         return None
+    if _is_structured(root, outputs):
+        return translate.as_json(outputs)
     text, certain = translate.answer_in_fields(outputs, inputs=root.input_names, said=root.said)
     if root.candidate and (text is None or not certain):
         return root.candidate
     return text
+
+
+def _is_structured(root: Root, outputs: object) -> bool:
+    """True if the output is what the model wrote as JSON, in a tool call that never ran or in its text."""
+    if outputs is None or isinstance(outputs, str):
+        return False
+    fields = plain(outputs)
+    calls = root.conversation.calls
+    for call in calls.open.values():
+        if not call.told and plain(call.args) == fields:
+            calls.answer(call)
+            return True
+    return isinstance(outputs, dict) and "{" in (root.candidate or "") and translate.json_in(root.candidate or "") == fields

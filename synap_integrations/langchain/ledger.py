@@ -133,7 +133,7 @@ class Ledger:
             if run is None:
                 return
             root = run.root
-            if run.first and root.deferred and not root.heard:
+            if inputs is not None and run.first and root.deferred and not root.heard:
                 self._listen(run, inputs)
             if run.is_root:
                 self._finish(root, lambda: ending.of_outputs(root, outputs))
@@ -230,7 +230,7 @@ class Ledger:
         if root.off:
             return None
         if root.deferred and parent.first:
-            run.first = _gets_the_same_input(start.tags)
+            run.first = _gets_the_same_input(start)
         if options is not root.options and not run.in_tool:
             self._join(root, options)
         if not root.settled and (kind != "chain" or self._runs.get(identity.surrounding_run_id()) is not None):  # type: ignore[arg-type]
@@ -372,9 +372,11 @@ def _is_internal(tags: Sequence[str] | None, metadata: Mapping[str, object]) -> 
     return bool(tags) and not _INTERNAL_TAGS.isdisjoint(tags)  # type: ignore[arg-type] # not None here
 
 
-def _gets_the_same_input(tags: Sequence[str] | None) -> bool:
-    """True for the first step of a sequence and for the branches of a map, which get what their parent gets."""
-    return any(tag == "seq:step:1" or tag.startswith("map:key:") for tag in tags or ())
+def _gets_the_same_input(start: Start) -> bool:
+    """True for what gets its parent's input: the first step of a sequence, the branches of a map, an assignment's map."""
+    if any(tag == "seq:step:1" or tag.startswith("map:key:") for tag in start.tags or ()):
+        return True
+    return not start.tags and start.name is not None and start.name.startswith("RunnableParallel<")
 
 
 LEDGER: Final = Ledger()

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Final, cast
 
 from langchain_core.messages import AIMessage, BaseMessage, ToolMessage
+from langchain_core.utils.json import parse_json_markdown
 from pydantic import BaseModel
 
 from synap_integrations.langchain import graph, messages
@@ -162,9 +163,9 @@ def answer_in_fields(outputs: object, *, inputs: frozenset[object], said: Sequen
         if value and not isinstance(value, Mapping | list) and value not in said:
             return legible(value), True
     fresh = {name: value for name, value in fields.items() if name not in inputs} or fields
-    texts = [value for value in fresh.values() if isinstance(value, str) and value and value not in said]
+    texts = [value for value in fresh.values() if isinstance(value, str | BaseMessage) and value not in said]
     if len(texts) == 1:
-        return texts[0], True
+        return legible(texts[0]), True
     return (legible(fresh) if fresh else None), not inputs.intersection(fields)
 
 
@@ -190,6 +191,14 @@ def _worded(value: object) -> Plain:
     if isinstance(value, list | tuple):
         return [_worded(item) for item in value]
     return plain(value)
+
+
+def json_in(text: str) -> object:
+    """The JSON that a text consists of, also between code fences; None if it is no JSON."""
+    try:
+        return parse_json_markdown(text)
+    except ValueError:
+        return None
 
 
 # --- what the model thinks and asks for ------------------------------------------------------------------------------
