@@ -10,16 +10,18 @@ import os
 import sqlite3
 import threading
 import time
-import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from importlib.resources import files
 from pathlib import Path
 from typing import Final
 
+from .forks import survives_forks
+
 VERSION: Final = 1
 LOCK_WAIT_S: Final = 10.0
 """Longest wait for another process's transaction."""
+_NEWER: Final = "the file was written by a newer version of this package"
 
 
 class Database:
@@ -35,7 +37,7 @@ class Database:
         self._inherited: list[object] = []
         self._closed = False
         self._start()
-        _databases.add(self)
+        survives_forks(self)
 
     def _start(self) -> None:
         self._writing, self._reading = threading.RLock(), threading.RLock()
@@ -55,14 +57,8 @@ class Database:
         """One transaction: committed at the end, rolled back by an exception."""
         with self._writing:
             connection = self._connected()
-            connection.execute("BEGIN IMMEDIATE")
-            try:
+            with transaction(connection):
                 yield connection
-                connection.execute("COMMIT")
-            except BaseException:
-                with suppress(sqlite3.Error):
-                    connection.execute("ROLLBACK")
-                raise
 
     @contextmanager
     def read(self) -> Iterator[sqlite3.Connection]:
@@ -115,6 +111,19 @@ class Database:
         self._start()
 
 
+@contextmanager
+def transaction(connection: sqlite3.Connection) -> Iterator[None]:
+    """Commit at the end, roll back on an exception; other writers wait from the beginning."""
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+        connection.execute("COMMIT")
+    except BaseException:
+        with suppress(sqlite3.Error):
+            connection.execute("ROLLBACK")
+        raise
+
+
 def make_private(path: Path) -> None:
     """See that the file exists and only its user can read it: mode 0600, in a folder that is 0700 if we made it.
 
@@ -132,21 +141,14 @@ def make_private(path: Path) -> None:
 def _prepare(connection: sqlite3.Connection) -> None:
     """Switch to WAL and make the tables, whoever else is doing the same."""
     _use_wal(connection)
-    connection.execute("BEGIN IMMEDIATE")
-    try:
+    with transaction(connection):
         (found,) = connection.execute("PRAGMA user_version").fetchone()
         if found > VERSION:
-            message = f"the file was written by a newer version ({found}, this one knows {VERSION})"
-            raise sqlite3.NotSupportedError(message)
+            raise sqlite3.NotSupportedError(_NEWER)
         if found == 0:
             for statement in _statements():
                 connection.execute(statement)
             connection.execute(f"PRAGMA user_version={VERSION}")
-        connection.execute("COMMIT")
-    except BaseException:
-        with suppress(sqlite3.Error):
-            connection.execute("ROLLBACK")
-        raise
 
 
 def _use_wal(connection: sqlite3.Connection) -> None:
@@ -170,14 +172,3 @@ def _statements() -> Iterator[str]:
         if sqlite3.complete_statement(statement):
             yield statement
             statement = ""
-
-
-_databases: Final[weakref.WeakSet[Database]] = weakref.WeakSet()
-
-
-def _forget_parent() -> None:
-    for database in list(_databases):
-        database.forget_parent()
-
-
-os.register_at_fork(after_in_child=_forget_parent)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Final
@@ -89,7 +88,7 @@ class Engine:
         rankings = [self.ranked(owner, query, conversation_id=conversation_id) for query in queries]
         held = self.store.at(owner, {place for ranking in rankings for place, _ in ranking[: 2 * limit]})
         kept = [[entry for entry in ranking if entry[0] in held][: per_query or limit] for ranking in rankings]
-        answered = {place: [] for place in held}
+        answered: dict[Place, list[str]] = {place: [] for place in held}
         for query, ranking in zip(queries, kept, strict=True):
             for place, _ in ranking:
                 answered[place].append(query)
@@ -107,10 +106,19 @@ class Engine:
         hits = self.store.search(owner, terms(query), conversation_id=conversation_id)
         return spread(hits, now_us=microseconds(self.now()), without=without)
 
+    def newest(self, owner: Owner, *, limit: int, conversation_id: str | None = None) -> list[Found]:
+        """The owner's newest turns, newest first; from one conversation, if named."""
+        limit = min(limit, MOST_FOUND)
+        if conversation_id is None:
+            turns = self.store.newest(owner, limit=limit)
+        else:
+            turns = self.store.turns(owner, conversation_id, limit=limit, newest=True)[::-1]
+        return [Found(turn, 0.5) for turn in turns]
+
     # --- look ------------------------------------------------------------------------------------------------
 
     def owner_of(self, conversation_id: str) -> Owner | None:
-        """Whose conversation this is, for calls that do not say; None if nobody's or if it could be several people's."""
+        """Whose conversation this is, for calls that do not say; None if nobody's, or if several people have it."""
         owners = {owner for owner, known in self.store.called(conversation_id) if known == conversation_id}
         return owners.pop() if len(owners) == 1 else None
 

@@ -8,7 +8,7 @@ from datetime import datetime
 
 from .database import Database
 from .records import Bundle, Happening, Owner, PushedBundle, microseconds
-from .rows import BUNDLE, WHOSE, bundle_of, json_text, owner_number
+from .rows import bundle_of, json_text, owner_number
 
 
 class Ledger:
@@ -39,13 +39,17 @@ class Ledger:
         """What else happened in the owner's conversation, in order."""
         with self._database.read() as db:
             found = db.execute(
-                "SELECT kind, conversation_id, session_id, event_id, body FROM event "
-                f"WHERE owner = {WHOSE} AND conversation_id = ? ORDER BY id LIMIT ?",
+                "SELECT kind, conversation_id, session_id, event_id, body FROM owned_event "
+                "WHERE customer_id = ? AND user_id = ? AND conversation_id = ? ORDER BY id LIMIT ?",
                 (*owner, conversation_id, limit),
             ).fetchall()
         return [
             Happening(
-                owner=owner, kind=row[0], conversation_id=row[1], session_id=row[2], event_id=row[3],
+                owner=owner,
+                kind=row[0],
+                conversation_id=row[1],
+                session_id=row[2],
+                event_id=row[3],
                 body=json.loads(row[4]),
             )
             for row in found
@@ -106,22 +110,19 @@ class Ledger:
         customer_id, user_id = owner or (None, None)
         with self._database.read() as db:
             found = db.execute(
-                f"{BUNDLE} WHERE (?1 IS NULL OR (owner.customer_id = ?1 AND owner.user_id = ?2)) "
-                "AND (?3 IS NULL OR decision_id = ?3) ORDER BY bundle.id DESC LIMIT ?4",
+                "SELECT * FROM owned_bundle WHERE (?1 IS NULL OR (customer_id = ?1 AND user_id = ?2)) "
+                "AND (?3 IS NULL OR decision_id = ?3) ORDER BY id DESC LIMIT ?4",
                 (customer_id, user_id, decision_id, limit),
             ).fetchall()
         return [bundle_of(row) for row in found]
 
     def counts(self) -> dict[str, int]:
         """Rows by kind, for the person at the machine."""
-        tables = {
-            "users": "owner",
-            "conversations": "conversation",
-            "turns": "turn",
-            "events": "event",
-            "sessions": "session",
-            "bundles": "bundle",
-            "bundles_used": "bundle WHERE used_at IS NOT NULL",
-        }
         with self._database.read() as db:
-            return {name: db.execute(f"SELECT count(*) FROM {table}").fetchone()[0] for name, table in tables.items()}
+            found = db.execute(
+                "SELECT (SELECT count(*) FROM owner), (SELECT count(*) FROM conversation), "
+                "(SELECT count(*) FROM turn), (SELECT count(*) FROM event), (SELECT count(*) FROM session), "
+                "(SELECT count(*) FROM bundle), (SELECT count(*) FROM bundle WHERE used_at IS NOT NULL)"
+            ).fetchone()
+        names = ("users", "conversations", "turns", "events", "sessions", "bundles", "bundles_used")
+        return dict(zip(names, found, strict=True))

@@ -15,7 +15,7 @@ _MICROSECOND: Final = timedelta(microseconds=1)
 
 
 class Owner(NamedTuple):
-    """Whose memory: a user of a customer. Both are compared byte for byte; no customer is ``""`` and equals only that."""
+    """Whose memory: a user of a customer, compared byte for byte; no customer is ``""`` and equals only that."""
 
     customer_id: str
     user_id: str
@@ -94,7 +94,7 @@ class Hit(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A turn that answers a query. ``relevance`` is 0..1, 1 for the best of its answer; ``queries`` are those it answers."""
+    """A turn that answers ``queries``. ``relevance`` is 0..1, and 1 for the best of an answer."""
 
     turn: Turn
     relevance: float

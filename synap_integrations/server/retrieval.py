@@ -14,8 +14,6 @@ from typing import Final
 
 from .records import Hit, Place
 
-BM25: Final = "bm25(0.0, 0.0, 0.2, 1.0)"
-"""Weights of the index's columns: a word in the speaker's name counts a fifth of one in the turn."""
 SHARES: Final = ((0, 1.0), (1, 0.5), (2, 0.35), (-1, 0.25), (-2, 0.1))
 """Distance from the hit in turns, and the share of its score that the turn there gets."""
 RECENCY: Final = 0.25
@@ -31,15 +29,16 @@ _WORD: Final = re.compile(r"\w+")
 _UNSPACED: Final = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af\uf900-\ufaff]+")
 """Kana, Han and Hangul: no spaces between words, or endings glued to them."""
 _SPEAKER: Final = re.compile(r"([A-Z][\w.'-]*(?: [A-Z][\w.'-]*){0,3}): (?=\S)")
-STOP_WORDS: Final = frozenset(
-    "a about above after again against ain all am an and any are aren as at be because been before being below between "
-    "both but by can could couldn d did didn do does doesn doing don down during each few for from further had hadn has "
-    "hasn have haven having he her here hers herself him himself his how i if in into is isn it its itself just ll m me "
-    "more most my myself no nor not now o of off on once only or other our ours ourselves out over own re s same she "
-    "should shouldn so some such t than that the their theirs them themselves then there these they this those through "
-    "to too under until up ve very was wasn we were weren what when where which while who whom why will with won would "
-    "wouldn y you your yours yourself yourselves hello hi hey ok okay please thank thanks yes".split()
-)
+_STOP_WORDS: Final = """
+a about above after again against ain all am an and any are aren as at be because been before being below between
+both but by can could couldn d did didn do does doesn doing don down during each few for from further had hadn has
+hasn have haven having he her here hers herself him himself his how i if in into is isn it its itself just ll m me
+more most my myself no nor not now o of off on once only or other our ours ourselves out over own re s same she
+should shouldn so some such t than that the their theirs them themselves then there these they this those through to
+too under until up ve very was wasn we were weren what when where which while who whom why will with won would
+wouldn y you your yours yourself yourselves hello hi hey ok okay please thank thanks yes
+"""
+STOP_WORDS: Final = frozenset(_STOP_WORDS.split())
 
 
 def terms(query: str) -> list[str]:
@@ -50,7 +49,7 @@ def terms(query: str) -> list[str]:
 
 def telling(query: str) -> bool:
     """True if the query has a word that says something; "ok, thanks" asks for nothing."""
-    return any(word not in STOP_WORDS for word in _WORD.findall(query.lower()))
+    return not STOP_WORDS.issuperset(_WORD.findall(query.lower()))
 
 
 def expression(words: Sequence[str], *, owner: int, conversation: int | None = None) -> str:
@@ -65,9 +64,15 @@ def expression(words: Sequence[str], *, owner: int, conversation: int | None = N
 
 def indexed(content: str, speaker: str | None) -> tuple[str, str]:
     """Speaker and words as they are indexed. ``Ana: hello`` is something Ana said, wherever the name was put."""
-    if speaker is None and (named := _SPEAKER.match(content)):
-        return named[1], _spaced(content[named.end() :])
+    if speaker is None:
+        speaker, content = named(content)
     return speaker or "", _spaced(content)
+
+
+def named(content: str) -> tuple[str | None, str]:
+    """The name that a turn such as ``Ana: hello`` begins with, if it does, and what was said."""
+    found = _SPEAKER.match(content)
+    return (found[1], content[found.end() :]) if found else (None, content)
 
 
 def spread(hits: Iterable[Hit], *, now_us: int, without: frozenset[Place] = frozenset()) -> list[tuple[Place, float]]:
@@ -79,12 +84,11 @@ def spread(hits: Iterable[Hit], *, now_us: int, without: frozenset[Place] = froz
     for place, said_at, score in hits:
         if place in without:
             continue
-        age = max(now_us - said_at, 0)
-        score *= 1 + RECENCY * 0.5 ** (age / HALF_LIFE_US)
+        fresh = score * (1 + RECENCY * 0.5 ** (max(now_us - said_at, 0) / HALF_LIFE_US))
         for distance, share in SHARES:
             neighbour = Place(place.conversation, place.position + distance)
             if neighbour.position > 0 and neighbour not in without:
-                scores[neighbour] += share * score
+                scores[neighbour] += share * fresh
     return sorted(scores.items(), key=lambda entry: (-entry[1], entry[0]))
 
 

@@ -5,30 +5,13 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Any
 
 from .records import Owner, Place, PushedBundle, Turn, moment
 
-WHOSE: Final = "(SELECT id FROM owner WHERE customer_id = ? AND user_id = ?)"
-"""The owner's number, inside the statement that reads what is theirs."""
-
-TURN: Final = """
-    SELECT owner.customer_id, owner.user_id, conversation.conversation_id, conversation.own_name, turn.position,
-           turn.message_id, turn.event_id, turn.session_id, turn.role, turn.speaker, turn.content, turn.metadata,
-           turn.said_at, turn.recorded_at, turn.conversation
-    FROM turn
-    JOIN conversation ON conversation.id = turn.conversation
-    JOIN owner ON owner.id = turn.owner
-"""
-BUNDLE: Final = """
-    SELECT bundle_id, kind, pattern, decision_id, owner.customer_id, owner.user_id, conversation_id, queries, items,
-           pushed_at, used_at, used_items
-    FROM bundle JOIN owner ON owner.id = bundle.owner
-"""
-
 
 def turn_of(row: Sequence[Any]) -> Turn:
-    """The turn in a row of `TURN`."""
+    """The turn in a row of ``owned_turn``."""
     return Turn(
         owner=Owner(row[0], row[1]),
         conversation_id=row[2],
@@ -47,18 +30,18 @@ def turn_of(row: Sequence[Any]) -> Turn:
 
 
 def place_of(row: Sequence[Any]) -> Place:
-    """Where the turn in a row of `TURN` stands."""
+    """Where the turn in a row of ``owned_turn`` stands."""
     return Place(row[14], row[4])
 
 
 def bundle_of(row: Sequence[Any]) -> PushedBundle:
-    """The bundle in a row of `BUNDLE`."""
+    """The bundle in a row of ``owned_bundle``."""
     return PushedBundle(
-        bundle_id=row[0],
-        kind=row[1],
-        pattern=row[2],
-        decision_id=row[3],
-        owner=Owner(row[4], row[5]),
+        owner=Owner(row[0], row[1]),
+        bundle_id=row[2],
+        kind=row[3],
+        pattern=row[4],
+        decision_id=row[5],
         conversation_id=row[6],
         queries=tuple(json.loads(row[7])),
         item_ids=tuple(json.loads(row[8])),

@@ -19,6 +19,7 @@ CREATE TABLE conversation (
     UNIQUE (owner, conversation_id)
 );
 CREATE INDEX conversation_by_id ON conversation (conversation_id);
+CREATE INDEX conversation_by_name ON conversation (own_name);
 CREATE INDEX conversation_by_age ON conversation (owner, updated_at);
 
 -- Turns, word for word. `event_id` is the idempotency key and is kept as long as the turn is.
@@ -39,6 +40,7 @@ CREATE TABLE turn (
     UNIQUE (conversation, position),
     UNIQUE (owner, event_id)
 );
+CREATE INDEX turn_by_age ON turn (owner, id);
 
 -- Words only; the text stays in `turn`. Owner and conversation are tokens of digits, which the stemmer leaves alone.
 CREATE VIRTUAL TABLE turn_words USING fts5 (
@@ -83,4 +85,25 @@ CREATE TABLE bundle (
     used_at         INTEGER,
     used_items      TEXT NOT NULL DEFAULT '[]'
 );
-CREATE INDEX bundle_by_cause ON bundle (owner, decision_id);
+
+-- What is read: everything with its owner beside it.
+CREATE VIEW owned_conversation AS
+    SELECT owner.customer_id, owner.user_id, conversation.*
+    FROM conversation JOIN owner ON owner.id = conversation.owner;
+
+CREATE VIEW owned_turn AS
+    SELECT owner.customer_id, owner.user_id, conversation.conversation_id, conversation.own_name,
+           turn.position, turn.message_id, turn.event_id, turn.session_id, turn.role, turn.speaker, turn.content,
+           turn.metadata, turn.said_at, turn.recorded_at, turn.conversation, turn.id
+    FROM turn
+    JOIN conversation ON conversation.id = turn.conversation
+    JOIN owner ON owner.id = turn.owner AND owner.id = conversation.owner;
+
+CREATE VIEW owned_event AS
+    SELECT owner.customer_id, owner.user_id, event.* FROM event JOIN owner ON owner.id = event.owner;
+
+CREATE VIEW owned_bundle AS
+    SELECT owner.customer_id, owner.user_id, bundle.bundle_id, bundle.kind, bundle.pattern, bundle.decision_id,
+           bundle.conversation_id, bundle.queries, bundle.items, bundle.pushed_at, bundle.used_at, bundle.used_items,
+           bundle.id
+    FROM bundle JOIN owner ON owner.id = bundle.owner;

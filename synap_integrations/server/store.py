@@ -9,18 +9,30 @@ from typing import Final
 
 from .database import Database
 from .records import Hit, NewTurn, Owner, Place, Recorded, Turn, microseconds, moment
-from .retrieval import BM25, CANDIDATES, expression, indexed
-from .rows import TURN, WHOSE, json_text, owner_number, place_of, turn_of
+from .retrieval import CANDIDATES, expression, indexed
+from .rows import json_text, owner_number, place_of, turn_of
 
-_SEARCH: Final = f"""
+# The speaker's name counts a fifth of a word of the turn; whose it is decides, but does not count.
+_SEARCH: Final = """
     SELECT turn.conversation, turn.position, turn.said_at, -best.rank
     FROM (
-        SELECT rowid, rank FROM turn_words WHERE turn_words MATCH ? AND rank MATCH '{BM25}' ORDER BY rank LIMIT ?
+        SELECT rowid, rank FROM turn_words
+        WHERE turn_words MATCH ? AND rank MATCH 'bm25(0.0, 0.0, 0.2, 1.0)' ORDER BY rank LIMIT ?
     ) AS best
     JOIN turn ON turn.id = best.rowid
-    WHERE turn.owner = {WHOSE}
+    WHERE turn.owner = (SELECT id FROM owner WHERE customer_id = ? AND user_id = ?)
     ORDER BY best.rank, turn.id
 """
+_AT: Final = """
+    SELECT turn.* FROM json_each(?) AS place CROSS JOIN owned_turn AS turn
+    WHERE turn.conversation = json_extract(place.value, '$[0]') AND turn.position = json_extract(place.value, '$[1]')
+    AND turn.customer_id = ? AND turn.user_id = ?
+"""
+_UP: Final = """
+    SELECT * FROM owned_turn WHERE customer_id = ? AND user_id = ? AND conversation_id = ? AND position >= ?
+    ORDER BY position LIMIT ?
+"""
+_DOWN: Final = _UP.replace("position LIMIT", "position DESC LIMIT")
 
 
 class Store:
@@ -48,8 +60,8 @@ class Store:
         if not words:
             return []
         with self._database.read() as db:
-            number = db.execute(f"SELECT {WHOSE}", owner).fetchone()[0]
-            within = None
+            found = db.execute("SELECT id FROM owner WHERE customer_id = ? AND user_id = ?", owner).fetchone()
+            number, within = (found[0] if found else None), None
             if number is not None and conversation_id is not None:
                 found = db.execute(
                     "SELECT id FROM conversation WHERE owner = ? AND conversation_id = ?", (number, conversation_id)
@@ -58,25 +70,21 @@ class Store:
             if number is None:
                 return []
             match = expression(words, owner=number, conversation=within)
-            found = db.execute(_SEARCH, (match, limit, *owner)).fetchall()
-        return [Hit(Place(row[0], row[1]), row[2], row[3]) for row in found]
+            hits = db.execute(_SEARCH, (match, limit, *owner)).fetchall()
+        return [Hit(Place(row[0], row[1]), row[2], row[3]) for row in hits]
 
     def at(self, owner: Owner, places: Iterable[Place]) -> dict[Place, Turn]:
         """The owner's turns at these places; a place that does not exist or is not theirs is left out."""
         with self._database.read() as db:
-            found = db.execute(
-                f"{TURN} WHERE (turn.conversation, turn.position) IN "
-                "(SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]') FROM json_each(?)) "
-                f"AND turn.owner = {WHOSE}",
-                (json_text(list(places)), *owner),
-            ).fetchall()
+            found = db.execute(_AT, (json_text(list(places)), *owner)).fetchall()
         return {place_of(row): turn_of(row) for row in found}
 
     def extent(self, owner: Owner, conversation_id: str) -> Place | None:
         """The place of the last turn of the owner's conversation, None if they have no such conversation."""
         with self._database.read() as db:
             found = db.execute(
-                f"SELECT id, turns FROM conversation WHERE owner = {WHOSE} AND conversation_id = ?",
+                "SELECT id, turns FROM owned_conversation "
+                "WHERE customer_id = ? AND user_id = ? AND conversation_id = ?",
                 (*owner, conversation_id),
             ).fetchone()
         return Place(*found) if found else None
@@ -85,20 +93,17 @@ class Store:
         self, owner: Owner, conversation_id: str, *, start: int = 1, limit: int = 500, newest: bool = False
     ) -> list[Turn]:
         """The owner's turns of one conversation in order: ``limit`` from position ``start``, or the newest ones."""
-        order = "DESC" if newest else "ASC"
+        order = _DOWN if newest else _UP
         with self._database.read() as db:
-            found = db.execute(
-                f"{TURN} WHERE turn.owner = {WHOSE} AND conversation.conversation_id = ? AND turn.position >= ? "
-                f"ORDER BY turn.position {order} LIMIT ?",
-                (*owner, conversation_id, start, limit),
-            ).fetchall()
+            found = db.execute(order, (*owner, conversation_id, start, limit)).fetchall()
         return [turn_of(row) for row in (reversed(found) if newest else found)]
 
     def newest(self, owner: Owner, *, limit: int) -> list[Turn]:
         """The owner's newest turns, newest first."""
         with self._database.read() as db:
             found = db.execute(
-                f"{TURN} WHERE turn.owner = {WHOSE} ORDER BY turn.id DESC LIMIT ?", (*owner, limit)
+                "SELECT * FROM owned_turn WHERE customer_id = ? AND user_id = ? ORDER BY id DESC LIMIT ?",
+                (*owner, limit),
             ).fetchall()
         return [turn_of(row) for row in found]
 
@@ -106,7 +111,8 @@ class Store:
         """The owner's conversation with the newest turn, except ``besides``."""
         with self._database.read() as db:
             found = db.execute(
-                f"SELECT conversation_id FROM conversation WHERE owner = {WHOSE} AND conversation_id <> ? "
+                "SELECT conversation_id FROM owned_conversation "
+                "WHERE customer_id = ? AND user_id = ? AND conversation_id <> ? "
                 "ORDER BY updated_at DESC, id DESC LIMIT 1",
                 (*owner, besides),
             ).fetchone()
@@ -119,9 +125,8 @@ class Store:
         """
         with self._database.read() as db:
             found = db.execute(
-                "SELECT customer_id, user_id, conversation_id FROM conversation "
-                "JOIN owner ON owner.id = conversation.owner WHERE conversation_id = ?1 OR own_name = ?1 "
-                "ORDER BY conversation.id",
+                "SELECT customer_id, user_id, conversation_id FROM owned_conversation "
+                "WHERE conversation_id = ?1 OR own_name = ?1 ORDER BY id",
                 (name,),
             ).fetchall()
         return [(Owner(row[0], row[1]), row[2]) for row in found]
@@ -130,7 +135,10 @@ class Store:
 def _add(db: sqlite3.Connection, turn: NewTurn, message_id: str, session_id: str, *, now: int) -> Recorded:
     owner = owner_number(db, turn.owner)
     event_id = turn.event_id or message_id
-    if known := db.execute(f"{TURN} WHERE turn.owner = ? AND turn.event_id = ?", (owner, event_id)).fetchone():
+    known = db.execute(
+        "SELECT * FROM owned_turn WHERE customer_id = ? AND user_id = ? AND event_id = ?", (*turn.owner, event_id)
+    ).fetchone()
+    if known is not None:
         (count,) = db.execute("SELECT turns FROM conversation WHERE id = ?", (place_of(known).conversation,)).fetchone()
         return Recorded(turn_of(known), count, fresh=False)
     place, session_id = _next_place(db, owner, turn, session_id, now)

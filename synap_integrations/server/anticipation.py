@@ -1,0 +1,142 @@
+"""What to push, for which event.
+
+| event | pushed |
+|---|---|
+| session start | ``user_summary``: how the user's last conversation began and ended, word for word |
+| user turn | what was said before that answers it, other conversations first; nothing, if the best of it is weak |
+| context request | an answer to its queries, always, even an empty one |
+| tool call | what answers its ``search_queries``, else its short text arguments |
+
+An item is a turn with the one before and the one after it, so that it can be understood without the rest.
+
+Assistant turns and tool results cause nothing: what they would bring covers a tenth of what the next turn needs.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from .engine import RECENT_TURNS, Engine
+from .records import Bundle, Item, Owner, Place, Turn
+from .retrieval import WEAK, coverage, interleaved, named, telling, terms
+
+MOST_ITEMS: Final = 5
+_CENTRES: Final = 10
+"""Best turns that are looked at to make `MOST_ITEMS` windows that do not overlap."""
+_TURN_CHARS: Final = 1200
+_NEIGHBOUR_CHARS: Final = 400
+_EPISODES: Final = frozenset({"episodes", "episode", "all"})
+
+Pattern = Literal["session_start", "user_message", "context_request", "tool_call"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cause:
+    """An event that may cause a push. ``decision_id`` is its id; ``said_at`` the place of the turn, if it is one."""
+
+    pattern: Pattern
+    owner: Owner
+    decision_id: str
+    conversation_id: str = ""
+    queries: tuple[str, ...] = ()
+    context_types: tuple[str, ...] = ()
+
+    @property
+    def urgent(self) -> bool:
+        """True if somebody waits for the answer."""
+        return self.pattern == "context_request"
+
+
+def anticipate(engine: Engine, cause: Cause) -> Bundle | None:
+    """The bundle for this event, None if there is nothing worth pushing."""
+    started = time.perf_counter()
+    items: Sequence[Item]
+    match cause.pattern:
+        case "session_start":
+            items = _last_time(engine, cause)
+        case "context_request":
+            wanted = not cause.context_types or not _EPISODES.isdisjoint(cause.context_types)
+            items = _windows(engine, cause, cause.queries, faint=True) if wanted else ()
+        case _:
+            items = _windows(engine, cause, [query for query in cause.queries if telling(query)], faint=False)
+    if not items and not cause.urgent:
+        return None
+    return Bundle(
+        bundle_id=engine.new_id(),
+        kind="user_summary" if cause.pattern == "session_start" else "anticipation",
+        pattern=cause.pattern,
+        decision_id=cause.decision_id,
+        owner=cause.owner,
+        conversation_id=cause.conversation_id,
+        queries=cause.queries,
+        items=tuple(items),
+        created_at=engine.now(),
+        retrieval_ms=round((time.perf_counter() - started) * 1000),
+    )
+
+
+def _windows(engine: Engine, cause: Cause, queries: Sequence[str], *, faint: bool) -> list[Item]:
+    """The best turns for the queries, each with its neighbours; empty if all are weak, unless ``faint`` will do."""
+    here, running = _running(engine, cause)
+    rankings = [engine.ranked(cause.owner, query, without=running) for query in queries]
+    best = [(place, score) for place, score in interleaved(rankings)[: 2 * _CENTRES]]
+    around = {centre: _around(centre, running) for centre, _ in best}
+    held = engine.store.at(cause.owner, {place for places in around.values() for place in places})
+    best = [(place, score) for place, score in best if place in held][:_CENTRES]
+    best.sort(key=lambda entry: entry[0].conversation == here)
+    items: list[Item] = []
+    shown: set[Place] = set()
+    for centre, score in best:
+        if len(items) == MOST_ITEMS:
+            break
+        if centre not in shown:
+            turns = [held[place] for place in around[centre] if place in held and place not in shown]
+            shown.update(around[centre])
+            items.append(_item(held[centre], turns, score))
+    strong = any(coverage(terms(query), item.content) >= WEAK for query in queries for item in items)
+    return items if strong or faint else []
+
+
+def _running(engine: Engine, cause: Cause) -> tuple[int | None, frozenset[Place]]:
+    """The conversation that is going on, and its newest turns, which the prompt holds anyway."""
+    end = engine.store.extent(cause.owner, cause.conversation_id)
+    if end is None:
+        return None, frozenset()
+    first = max(end.position - RECENT_TURNS, 1)
+    return end.conversation, frozenset(Place(end.conversation, at) for at in range(first, end.position + 1))
+
+
+def _around(centre: Place, running: frozenset[Place]) -> list[Place]:
+    places = (Place(centre.conversation, centre.position + distance) for distance in (-1, 0, 1))
+    return [place for place in places if place not in running]
+
+
+def _last_time(engine: Engine, cause: Cause) -> list[Item]:
+    """How the last other conversation began and how it ended: an excerpt, not a summary."""
+    last = engine.store.latest_conversation(cause.owner, besides=cause.conversation_id)
+    if last is None:
+        return []
+    opening = engine.store.turns(cause.owner, last, limit=2)
+    ending = engine.store.turns(cause.owner, last, start=3, limit=3, newest=True)
+    return [_item(turns[0], turns, 0.5) for turns in (opening, ending) if turns]
+
+
+def _item(centre: Turn, turns: Sequence[Turn], relevance: float) -> Item:
+    return Item(
+        item_id=centre.message_id,
+        content="\n".join(_line(turn, _TURN_CHARS if turn is centre else _NEIGHBOUR_CHARS) for turn in turns),
+        relevance=relevance,
+        said_at=centre.said_at,
+        recorded_at=centre.recorded_at,
+    )
+
+
+def _line(turn: Turn, limit: int) -> str:
+    """Who said what; a turn that begins with a name already says who."""
+    said = turn.content if len(turn.content) <= limit else f"{turn.content[:limit]}…"
+    if turn.speaker is None and named(turn.content)[0]:
+        return said
+    return f"{turn.speaker or turn.role}: {said}"

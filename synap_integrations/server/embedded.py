@@ -1,0 +1,197 @@
+"""A Synap inside this process: the handlers of the wire called directly, no port, no account.
+
+Everybody in the process who opens the same file shares one of it, with its streams: a turn that one client records is
+pushed to the stream of every other. In memory each opening is a Synap of its own.
+"""
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+from synap_integrations.guard import contained
+from synap_integrations.ports import LocalStream
+from synap_integrations.settings import Settings
+from synap_integrations.wire.proto import DecodeError, StreamEvent, StreamResponse
+
+from .anticipation import Cause
+from .database import Database
+from .engine import Engine
+from .forks import survives_forks
+from .push import Pusher
+from .records import Recorded
+from .rest_api import Answer, RestApi
+from .stream_api import ListenSession
+
+_log = logging.getLogger(__name__)
+
+IN_MEMORY: Final = Path(":memory:")
+FILE_NAME: Final = "local.db"
+_ANSWER: Final = contained("embedded answer")
+_STREAM: Final = contained("embedded stream")
+_FAULT: Final[Answer] = (500, {"content-type": "application/json"}, b'{"detail": "a fault of the local Synap"}')
+
+
+class LocalSynap:
+    """Engine, REST and pushes over one database. Thread-safe."""
+
+    def __init__(self, database: Database, name: str, *, engine: Engine | None = None) -> None:
+        self.name = name
+        self.engine = engine or Engine(database)
+        self.pusher = Pusher(self.engine)
+        self.rest = RestApi(self.engine, on_turn=self._pushed_for)
+
+    def _pushed_for(self, recorded: Recorded) -> None:
+        turn = recorded.turn
+        if recorded.fresh and turn.role == "user":
+            self.pusher.request(
+                Cause(
+                    pattern="user_message",
+                    owner=turn.owner,
+                    decision_id=turn.event_id,
+                    conversation_id=turn.conversation_id,
+                    queries=(turn.content,),
+                )
+            )
+
+    def close(self) -> None:
+        """Stop pushing and let go of the file."""
+        self.pusher.close()
+        self.engine.database.close()
+
+
+class EmbeddedSynap:
+    """`ports.LocalPlatform` in this process; made by `open_embedded`. ``synap`` is what is behind it."""
+
+    def __init__(self, synap: LocalSynap, release: Callable[[], None]) -> None:
+        self.synap = synap
+        self.name = synap.name
+        self._release = release
+        self._streams: list[_EmbeddedStream] = []
+        self._closed = False
+
+    @property
+    def engine(self) -> Engine:
+        """What is remembered, to look at."""
+        return self.synap.engine
+
+    def answer(
+        self, method: str, path: str, *, query: str, headers: dict[str, str], body: bytes
+    ) -> tuple[int, dict[str, str], bytes]:
+        """One REST request: status, headers, body. Never raises."""
+        with _ANSWER:
+            return self.synap.rest.answer(method, path, query=query, headers=headers, body=body)
+        return _FAULT
+
+    def listen(self, emit: Callable[[bytes], None], *, metadata: dict[str, str]) -> LocalStream:  # noqa: ARG002 - nobody has to prove who they are to their own process
+        """One ``Listen`` call; each serialized ``StreamResponse`` goes to ``emit``, on any thread."""
+        stream = _EmbeddedStream(self.synap, emit)
+        self._streams.append(stream)
+        return stream
+
+    def drain(self, timeout_s: float = 5.0) -> bool:
+        """Wait until everything that is to be pushed is pushed. False if ``timeout_s`` seconds were not enough."""
+        return self.synap.pusher.drain(timeout_s)
+
+    def close(self) -> None:
+        """Let go of the file, if nobody else in the process uses it. Idempotent."""
+        if not self._closed:
+            self._closed = True
+            for stream in self._streams:
+                stream.half_close()
+            self._release()
+
+
+class _EmbeddedStream:
+    """One ``Listen`` call without a socket. Never raises."""
+
+    def __init__(self, synap: LocalSynap, emit: Callable[[bytes], None]) -> None:
+        def serialized(response: StreamResponse) -> None:
+            emit(response.SerializeToString())
+
+        self._session = ListenSession(synap.engine, synap.pusher, serialized)
+
+    def receive(self, message: bytes) -> None:
+        """One serialized ``StreamEvent``; bytes that are none are counted as an incident."""
+        with _STREAM:
+            try:
+                event = StreamEvent.FromString(message)
+            except DecodeError as error:
+                fault = f"{len(message)} bytes that are no StreamEvent"
+                raise ValueError(fault) from error
+            self._session.receive(event)
+
+    def half_close(self) -> None:
+        """The client has nothing more to say."""
+        with _STREAM:
+            self._session.half_close()
+
+
+class _Opened:
+    """The files that this process has open, each once."""
+
+    def __init__(self) -> None:
+        self.forget_parent()
+        survives_forks(self)
+
+    def forget_parent(self) -> None:
+        """In a forked child: nothing is open."""
+        self._lock = threading.Lock()
+        self._synaps: dict[Path, tuple[LocalSynap, int]] = {}
+
+    def open(self, path: Path, *, synchronous: str) -> EmbeddedSynap:
+        """Raises: OSError or sqlite3.Error, if there is no such file and none can be made."""
+        with self._lock:
+            synap, users = self._synaps.get(path, (None, 0))
+            if synap is None:
+                database = Database(path, synchronous=synchronous)
+                database.open()
+                synap = LocalSynap(database, str(path))
+            self._synaps[path] = synap, users + 1
+        return EmbeddedSynap(synap, lambda: self._release(path, synap))
+
+    def _release(self, path: Path, synap: LocalSynap) -> None:
+        with self._lock:
+            held, users = self._synaps.get(path, (None, 0))
+            if held is not synap:
+                return  # a handle that was opened before a fork
+            if users > 1:
+                self._synaps[path] = synap, users - 1
+                return
+            del self._synaps[path]
+        synap.close()
+
+
+_opened: Final = _Opened()
+
+
+def open_embedded(settings: Settings) -> EmbeddedSynap:
+    """The Synap of this process over ``<root>/local.db``, or in memory where the storage path says ``:memory:``.
+
+    A file that cannot be used is replaced by memory, and the log says so; nothing is raised.
+    """
+    if settings.storage_path == IN_MEMORY:
+        return _in_memory("memory")
+    path = (settings.root / FILE_NAME).absolute()
+    try:
+        with suppress(OSError):
+            path = path.resolve()
+        return _opened.open(path, synchronous="FULL" if settings.durability == "power" else "NORMAL")
+    except (OSError, sqlite3.Error) as error:
+        _log.warning(
+            "synap: %s cannot be used (%s): the embedded Synap remembers in memory until the process ends; "
+            "set SYNAP_STORAGE_PATH to a folder that can be written",
+            path,
+            error,
+        )
+        return _in_memory(f"memory, since {path} cannot be used")
+
+
+def _in_memory(name: str) -> EmbeddedSynap:
+    synap = LocalSynap(Database(None), name)
+    return EmbeddedSynap(synap, synap.close)

@@ -1,0 +1,155 @@
+"""What REST answers look like. Pure functions; lists are never null, ``confidence`` is within 0..1.
+
+Source: maximem-synap 0.6.9, transport/http_client.py and models/: which keys are read, and which nulls break a client.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final, Literal, assert_never
+
+from synap_integrations.wire.report import CONTEXT_TYPES
+
+from .records import Found, Recorded, Turn
+
+INSTANCE_ID: Final = "inst_6c6f63616c000000"
+CLIENT_ID: Final = "cli_6c6f63616c000000"
+"""``local``, in the platform's form of an id."""
+NOT_CACHED: Final = -1
+"""As ``ttl_seconds``: what was just said is found at once. 0 would mean the client's default."""
+
+Style = Literal["structured", "narrative", "bullet_points"]
+Json = dict[str, object]
+
+
+def whoami() -> Json:
+    """Who this is: local, and a customer may be named but need not be."""
+    return {
+        "client_id": CLIENT_ID,
+        "instance_id": INSTANCE_ID,
+        "user_context_isolation": "optional",
+        "environment": "local",
+    }
+
+
+def balance() -> Json:
+    """There is nothing to pay here."""
+    return {"client_id": CLIENT_ID, "balance_credits": 0, "warning_low": False, "buckets": []}
+
+
+def ledger() -> Json:
+    """There is nothing to pay here."""
+    return {"entries": [], "total": 0, "limit": 0, "offset": 0}
+
+
+def recorded(found: Recorded) -> Json:
+    """A turn was stored."""
+    turn = found.turn
+    return {
+        "message_id": turn.message_id,
+        "conversation_id": turn.conversation_id,
+        "session_id": turn.session_id,
+        "recorded_at": turn.recorded_at.isoformat(),
+        "conversation_message_count": found.count,
+    }
+
+
+def message(turn: Turn) -> Json:
+    """A turn as the list of a conversation's turns has it."""
+    return {
+        "role": turn.role,
+        "content": turn.content,
+        "timestamp": turn.said_at.isoformat(),
+        "message_id": turn.message_id,
+        "position": turn.position,
+    }
+
+
+def fetched(found: Sequence[Found], *, ranked: bool) -> Json:
+    """What was found, by type and, if asked for, as one ranked list. Turns are episodes, word for word."""
+    items = [_episode(entry) for entry in found]
+    context: Json = {kind: items if kind == "episodes" else [] for kind in CONTEXT_TYPES}
+    if ranked:
+        context["items"] = [{**item, "rank": at, "category": "episodes"} for at, item in enumerate(items, start=1)]
+    return {"context": context, "ttl_seconds": NOT_CACHED}
+
+
+def _episode(entry: Found) -> Json:
+    turn = entry.turn
+    said_at = turn.said_at.isoformat()
+    return {
+        "id": turn.message_id,
+        "content": turn.content,
+        "confidence": entry.relevance,
+        "rank_score": entry.relevance,
+        "source": "conversation",
+        "extracted_at": turn.recorded_at.isoformat(),
+        "occurred_at": said_at,
+        "said_at": said_at,
+        "participants": [turn.speaker or turn.role],
+        "matched_queries": list(entry.queries),
+        "metadata": {
+            **turn.metadata,
+            "conversation_id": turn.conversation_id,
+            "message_id": turn.message_id,
+            "position": turn.position,
+            "role": turn.role,
+            "rank_score": entry.relevance,
+        },
+    }
+
+
+def conversation_context(conversation_id: str, turns: Sequence[Turn]) -> Json:
+    """The running conversation beside what was found."""
+    return {
+        "summary": None,
+        "current_state": {},
+        "key_extractions": {},
+        "recent_turns": [
+            {"role": turn.role, "content": turn.content, "timestamp": turn.said_at.isoformat()} for turn in turns
+        ],
+        "compaction_id": None,
+        "compacted_at": None,
+        "conversation_id": conversation_id,
+        "formatted_context": formatted(turns, "structured"),
+    }
+
+
+def context_for_prompt(turns: Sequence[Turn], *, total: int, style: Style) -> Json:
+    """One conversation, ready for a prompt; nothing is compacted here, so that it is the turns themselves."""
+    return {
+        "formatted_context": formatted(turns, style),
+        "available": bool(turns),
+        "is_stale": False,
+        "compression_ratio": None,
+        "validation_score": None,
+        "compaction_age_seconds": None,
+        "quality_warning": False,
+        "recent_messages": [message(turn) for turn in turns],
+        "recent_message_count": len(turns),
+        "compacted_message_count": 0,
+        "total_message_count": total,
+        "context_block": None,
+        "compaction_id": None,
+    }
+
+
+def formatted(turns: Sequence[Turn], style: Style) -> str | None:
+    """The turns as text, None if there are none."""
+    if not turns:
+        return None
+    match style:
+        case "structured":
+            lines = [f"{turn.speaker or turn.role} ({turn.said_at:%Y-%m-%d %H:%M}): {turn.content}" for turn in turns]
+            return "\n".join(["## Recent conversation", *lines])
+        case "narrative":
+            return " ".join(f"The {turn.speaker or turn.role} said: “{turn.content}”" for turn in turns)
+        case "bullet_points":
+            return "\n".join(f"- {turn.speaker or turn.role}: {turn.content}" for turn in turns)
+        case _:
+            assert_never(style)
+
+
+def refusal(code: str, detail: str, details: Json | None = None) -> Json:
+    """An error: ``detail`` for the SDK, the rest for readers of the documentation."""
+    return {"detail": detail, "error": detail, "code": code, "details": details or {}}

@@ -1,0 +1,169 @@
+"""What REST requests say, read strictly enough to store it and no stricter."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from hashlib import blake2b
+from typing import Any, Final, NoReturn
+from urllib.parse import parse_qs
+
+from synap_integrations.errors import InvalidInputError
+from synap_integrations.model import Scope
+from synap_integrations.scoping import checked
+from synap_integrations.wire.report import CONTEXT_TYPES, ROLES
+
+from .engine import MOST_FOUND
+from .records import NewTurn
+from .turns_wire import marks_of, owner_of
+
+_SINGULAR: Final = {"fact": "facts", "preference": "preferences", "episode": "episodes", "emotion": "emotions"}
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One request. Header names are in lower case; ``named`` is what the path names."""
+
+    headers: Mapping[str, str]
+    query: Mapping[str, str]
+    body: bytes
+    named: Mapping[str, str]
+
+    def json(self) -> dict[str, Any]:
+        """The body, a JSON object. Raises: InvalidInputError."""
+        try:
+            found = json.loads(self.body)
+            # Half of a surrogate pair can be escaped in JSON, but is no letter and cannot be stored.
+            if b"\\u" in self.body:
+                found = json.loads(_whole(json.dumps(found, ensure_ascii=False)))
+        except (ValueError, RecursionError):
+            found = None
+        if not isinstance(found, dict):
+            message = "the body must be a JSON object"
+            raise InvalidInputError(message)
+        return found
+
+
+def query_of(raw: str) -> dict[str, str]:
+    """The query string by name; of a repeated name the last."""
+    return {name: values[-1] for name, values in parse_qs(raw, keep_blank_values=True).items()}
+
+
+def new_turn(given: object, *, key: str | None, correlation_id: str | None) -> NewTurn:
+    """The turn in a body.
+
+    ``key`` is the idempotency key of the request. Without one, the id in the metadata is it; without that, the
+    correlation id together with the turn itself, since clients repeat it with the repetitions of one call.
+
+    Raises: InvalidInputError, naming the field.
+    """
+    if not isinstance(given, dict):
+        message = "a message must be an object"
+        raise InvalidInputError(message)
+    scope = scope_of(given, need=("conversation_id", "user_id"))
+    role, content = given.get("role"), given.get("content")
+    if role not in ROLES:
+        _refuse("role", f"must be one of {', '.join(ROLES)}")
+    if not isinstance(content, str):
+        _refuse("content", "must be a string")
+    metadata = given.get("metadata")
+    if metadata is None:
+        metadata = {}
+    if not isinstance(metadata, dict):
+        _refuse("metadata", "must be an object")
+    assert scope.conversation_id is not None
+    carried = metadata.get("synap_event_id")
+    key = key or (carried if isinstance(carried, str) and carried else None)
+    if key is None and correlation_id:
+        key = _repetition(correlation_id, scope.conversation_id, role, content)
+    return NewTurn(
+        owner=owner_of(scope),
+        conversation_id=scope.conversation_id,
+        role=role,
+        content=content,
+        event_id=key,
+        session_id=scope.session_id,
+        metadata=metadata,
+        **marks_of(metadata),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What a fetch asks for. ``queries`` empty: whatever is newest."""
+
+    scope: Scope
+    queries: tuple[str, ...]
+    limit: int
+    per_query: int | None
+    types: frozenset[str]
+    ranked: bool
+    with_conversation: bool
+
+
+def wanted(given: Mapping[str, Any], *, level: str) -> Wanted:
+    """What the body of a fetch at this level (user, customer, client, conversation) asks for.
+
+    Raises: InvalidInputError, naming the field.
+    """
+    need = {"user": ("user_id",), "customer": ("customer_id",), "conversation": ("conversation_id",)}.get(level, ())
+    queries = given.get("search_query") or []
+    queries = [queries] if isinstance(queries, str) else queries
+    if not isinstance(queries, list) or not all(isinstance(query, str) for query in queries):
+        _refuse("search_query", "must be a list of strings")
+    types = given.get("types") or ["all"]
+    if not isinstance(types, list) or not all(isinstance(kind, str) for kind in types):
+        _refuse("types", "must be a list of strings")
+    shape = given.get("response_shape") or "by_type"
+    if shape not in {"by_type", "ranked"}:
+        _refuse("response_shape", "must be by_type or ranked")
+    asked = {_SINGULAR.get(str(kind), str(kind)) for kind in types}
+    return Wanted(
+        scope=scope_of(given, need=need),
+        queries=tuple(query for query in queries if query.strip()),
+        limit=min(_count(given, "max_results", 10), MOST_FOUND),
+        per_query=_count(given, "max_results_per_query", None),
+        types=frozenset(CONTEXT_TYPES if "all" in asked else asked),
+        ranked=shape == "ranked",
+        with_conversation=given.get("include_conversation_context") is not False,
+    )
+
+
+def scope_of(given: Mapping[str, Any], *, need: tuple[str, ...] = ()) -> Scope:
+    """The ids in a body or query; empty and null are absent. Raises: InvalidInputError, naming the field."""
+    found = {
+        name: None if given.get(name) == "" else given.get(name)
+        for name in ("conversation_id", "user_id", "customer_id", "session_id")
+    }
+    for name in need:
+        if found[name] is None:
+            _refuse(name, "is required")
+    return checked(Scope(**found))
+
+
+def _count(given: Mapping[str, Any], name: str, default: Any) -> Any:  # noqa: ANN401 - the default's type
+    value = given.get(name)
+    if value is None:
+        return default
+    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+        _refuse(name, "must be a whole number from 0 up")
+    return value
+
+
+def _repetition(*parts: str) -> str:
+    return f"call:{blake2b(json.dumps(parts).encode(), digest_size=16).hexdigest()}"
+
+
+def _whole(text: str) -> str:
+    """The text with lone halves of surrogate pairs replaced."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return text
+
+
+def _refuse(field: str, fault: str) -> NoReturn:
+    message = f"{field} {fault}"
+    raise InvalidInputError(message, details={"argument": field})

@@ -1,0 +1,308 @@
+"""One ``Listen`` call, without I/O of its own: stream events in, stream responses out.
+
+Turns are stored once per event id and acknowledged after the commit, repetitions too; everything else is kept or
+discarded and acknowledged all the same, because what is not acknowledged is sent again for ever. Clients that send no
+event ids (before 0.5) are served without acknowledgements.
+
+Source: maximem-synap 0.6.9, transport/grpc_client.py: what is replayed, when, and what the client does with an answer.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Callable, Mapping
+from itertools import islice
+from typing import Final
+
+from synap_integrations.errors import InvalidInputError
+from synap_integrations.model import Scope
+from synap_integrations.scoping import checked
+from synap_integrations.wire.proto import (
+    ContextAssembledEvent,
+    ContextUsedEvent,
+    ConversationEvent,
+    ConversationState,
+    EventAck,
+    HeartbeatPong,
+    SessionControl,
+    StreamEvent,
+    StreamResponse,
+    StreamSignal,
+)
+
+from .anticipation import Cause, Pattern
+from .bundle_wire import bundle_message
+from .engine import Engine
+from .push import Pusher
+from .records import Bundle, Happening, Item, NewTurn, Owner
+from .turns_wire import marks_of, owner_of
+
+_TURNS: Final = {"user_message": "user", "assistant_message": "assistant"}
+_KEPT: Final = frozenset(
+    {"tool_call", "tool_result", "agent_thinking", "context_request", "context_fetch", "session_start", "session_end"}
+)
+_ASKED_BY: Final[Mapping[str, Pattern]] = {"context_request": "context_request", "tool_call": "tool_call"}
+AGAIN_S: Final = 25 * 60
+"""How long an item that was pushed unasked is not pushed unasked again; the client keeps it that long."""
+_MAX_PUSHED: Final = 10_000
+_MAX_HINTS: Final = 3
+_HINT_CHARS: Final = 200
+
+
+class ListenSession:
+    """The platform's end of one ``Listen`` call. `receive` on one thread at a time; `push` on any.
+
+    Everything it says goes to ``emit``, never while a lock is held. Acknowledgements are emitted at once where
+    ``ack_delay_s`` is 0; else whoever owns the socket calls `acknowledge` when `acks_due_s`, on ``clock``, has come.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        pusher: Pusher,
+        emit: Callable[[StreamResponse], None],
+        *,
+        ack_delay_s: float = 0.0,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._engine = engine
+        self._pusher = pusher
+        self._emit = emit
+        self._ack_delay_s = ack_delay_s
+        self._clock = clock
+        self._unacknowledged: list[str] = []
+        self._pushed: dict[str, float] = {}
+        self._lock = threading.Lock()
+        self.acks_due_s: float | None = None
+        """When the collected acknowledgements are due, on ``clock``; None while there are none."""
+        pusher.add(self)
+
+    def receive(self, message: StreamEvent) -> None:
+        """Deal with one event. Raises sqlite3.Error if it could not be stored; it is not acknowledged then."""
+        match message.WhichOneof("payload"):
+            case "conversation_event":
+                self._conversation_event(message.conversation_event)
+            case "heartbeat_ping":
+                self._emit(
+                    StreamResponse(heartbeat_pong=HeartbeatPong(timestamp_ms=message.heartbeat_ping.timestamp_ms))
+                )
+            case "session_control":
+                self._session_control(message.session_control)
+            case "context_used":
+                self._context_used(message.context_used)
+            case "context_assembled":
+                self._context_assembled(message.context_assembled)
+            case _:  # newer than this server
+                return
+
+    def half_close(self) -> None:
+        """The client has nothing more to say: acknowledge what is left, push no more."""
+        self._pusher.remove(self)
+        self.acknowledge()
+
+    def acknowledge(self) -> None:
+        """Acknowledge everything that was taken so far."""
+        with self._lock:
+            taken, self._unacknowledged = self._unacknowledged, []
+            self.acks_due_s = None
+        if taken:
+            self._emit(StreamResponse(event_ack=EventAck(event_ids=taken, timestamp_ms=self._now_ms())))
+
+    def push(self, bundle: Bundle) -> None:
+        """Send the bundle. What nobody asked for leaves out items that this client was sent a while ago."""
+        items = bundle.items
+        if bundle.pattern in {"session_start", "tool_call"}:
+            items = self._new_to_client(items)
+            if not items:
+                return
+        self._emit(bundle_message(bundle, items))
+
+    # --- events ----------------------------------------------------------------------------------------------
+
+    def _conversation_event(self, event: ConversationEvent) -> None:
+        try:
+            scope = checked(_scope(event))
+        except InvalidInputError:
+            scope = Scope()
+        if scope.user_id is None:
+            self._take(event)
+        elif event.event_type in _TURNS and scope.conversation_id is not None:
+            self._turn(event, scope)
+        elif event.event_type in _KEPT:
+            self._happening(event, scope)
+        else:
+            self._take(event)
+
+    def _turn(self, event: ConversationEvent, scope: Scope) -> None:
+        owner, metadata = owner_of(scope), dict(event.metadata)
+        recorded = self._engine.record(
+            NewTurn(
+                owner=owner,
+                conversation_id=event.conversation_id,
+                role=_TURNS[event.event_type],
+                content=event.content,
+                event_id=event.event_id or None,
+                session_id=event.session_id or None,
+                metadata=metadata,
+                **marks_of(metadata),
+            )
+        )
+        if recorded.fresh:
+            state = ConversationState(conversation_id=event.conversation_id, message_count=recorded.count)
+            self._emit(StreamResponse(conversation_state=state))
+        self._take(event)
+        if recorded.fresh and event.event_type == "user_message":
+            turn = recorded.turn
+            self._pusher.request(
+                Cause(
+                    pattern="user_message",
+                    owner=owner,
+                    decision_id=turn.event_id,
+                    conversation_id=turn.conversation_id,
+                    queries=(turn.content,),
+                ),
+                to=self,
+            )
+
+    def _happening(self, event: ConversationEvent, scope: Scope) -> None:
+        happening = Happening(
+            owner=owner_of(scope),
+            kind=event.event_type,
+            conversation_id=event.conversation_id,
+            session_id=event.session_id,
+            event_id=event.event_id or self._engine.new_id(),
+            body=_body(event),
+        )
+        fresh = self._engine.keep(happening)
+        self._take(event)
+        if not fresh:
+            return
+        if event.event_type == "session_start":
+            self._session_begins(
+                happening.owner, event.session_id, event.conversation_id, decision_id=happening.event_id or ""
+            )
+        elif event.event_type == "session_end":
+            self._engine.end_session(event.session_id, event.conversation_id)
+        elif event.event_type in _ASKED_BY:
+            self._ask(event, happening)
+
+    def _ask(self, event: ConversationEvent, happening: Happening) -> None:
+        queries = tuple(event.search_queries)
+        if event.event_type == "tool_call":
+            queries = queries or _hints(event.tool_args_json)
+        cause = Cause(
+            pattern=_ASKED_BY[event.event_type],
+            owner=happening.owner,
+            decision_id=happening.event_id or "",
+            conversation_id=event.conversation_id,
+            queries=queries,
+            context_types=tuple(event.context_types),
+        )
+        if queries or cause.urgent:
+            self._pusher.request(cause, to=self)
+
+    def _session_begins(self, owner: Owner, session_id: str, conversation_id: str, *, decision_id: str) -> None:
+        if self._engine.start_session(owner, session_id, conversation_id):
+            cause = Cause(
+                pattern="session_start", owner=owner, decision_id=decision_id, conversation_id=conversation_id
+            )
+            self._pusher.request(cause, to=self)
+
+    def _session_control(self, control: SessionControl) -> None:
+        try:
+            scope = checked(_scope(control))
+        except InvalidInputError:
+            return
+        if control.action == "end":
+            self._engine.end_session(control.session_id, control.conversation_id)
+        elif control.action == "start" and scope.user_id is None:
+            self._emit(
+                StreamResponse(signal=StreamSignal(signal_type="error", reason="a session starts with a user_id"))
+            )
+        elif control.action == "start":
+            self._session_begins(
+                owner_of(scope), control.session_id, control.conversation_id, decision_id=control.session_id
+            )
+
+    def _context_used(self, used: ContextUsedEvent) -> None:
+        self._engine.used(list(used.source_bundle_ids) or [used.bundle_id], list(used.served_item_ids))
+
+    def _context_assembled(self, assembled: ContextAssembledEvent) -> None:
+        try:
+            scope = checked(_scope(assembled))
+        except InvalidInputError:
+            return
+        if scope.user_id is not None:
+            self._engine.keep(
+                Happening(
+                    owner=owner_of(scope),
+                    kind="context_assembled",
+                    conversation_id=assembled.conversation_id,
+                    body={
+                        "correlation_id": assembled.correlation_id,
+                        "item_ids": list(assembled.final_item_ids),
+                        "assembly_source": assembled.assembly_source,
+                        "recent_turn_count": assembled.recent_turn_count,
+                    },
+                )
+            )
+
+    # --- what is said back -----------------------------------------------------------------------------------
+
+    def _take(self, event: ConversationEvent) -> None:
+        """The event is dealt with for good: acknowledge it, now or together with others."""
+        if not event.event_id:
+            return
+        with self._lock:
+            self._unacknowledged.append(event.event_id)
+            if self.acks_due_s is None:
+                self.acks_due_s = self._clock() + self._ack_delay_s
+        if self._ack_delay_s <= 0:
+            self.acknowledge()
+
+    def _new_to_client(self, items: tuple[Item, ...]) -> tuple[Item, ...]:
+        now = self._clock()
+        with self._lock:
+            if len(self._pushed) > _MAX_PUSHED:
+                self._pushed = {item_id: at for item_id, at in self._pushed.items() if now - at < AGAIN_S}
+            new = tuple(item for item in items if now - self._pushed.get(item.item_id, -AGAIN_S) >= AGAIN_S)
+            self._pushed.update((item.item_id, now) for item in new)
+        return new
+
+    def _now_ms(self) -> int:
+        return int(self._engine.now().timestamp() * 1000)
+
+
+def _scope(event: ConversationEvent | SessionControl | ContextAssembledEvent) -> Scope:
+    """Whose event it is; empty is absent on the wire."""
+    return Scope(event.conversation_id or None, event.user_id or None, customer_id=event.customer_id or None)
+
+
+def _body(event: ConversationEvent) -> dict[str, object]:
+    """The fields of an event that are set, as they came."""
+    found: dict[str, object] = {
+        "role": event.role,
+        "content": event.content,
+        "tool_name": event.tool_name,
+        "tool_args_json": event.tool_args_json,
+        "tool_result_json": event.tool_result_json,
+        "tool_call_id": event.tool_call_id,
+        "search_queries": list(event.search_queries),
+        "context_types": list(event.context_types),
+        "metadata": dict(event.metadata),
+        "sent_at_ms": event.sent_at_ms,
+    }
+    return {name: value for name, value in found.items() if value}
+
+
+def _hints(tool_args_json: str) -> tuple[str, ...]:
+    """Short text arguments of a tool call: what it is about, as far as anybody can tell."""
+    try:
+        arguments = json.loads(tool_args_json or "{}")
+    except (ValueError, RecursionError):
+        return ()
+    values = arguments.values() if isinstance(arguments, dict) else ()
+    short = (value for value in values if isinstance(value, str) and 0 < len(value) <= _HINT_CHARS)
+    return tuple(islice(short, _MAX_HINTS))
