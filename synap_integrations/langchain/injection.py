@@ -1,0 +1,219 @@
+"""Context beside the last thing the user said, in a copy of the messages that only the model sees.
+
+Every door of this island (middleware, model, template, history) goes through an `Injector`. What it puts in place is
+transient and the same for all model calls of a turn, so that neither history nor checkpoint nor prompt cache notices.
+
+The block is appended to a copy of the last human message: every provider accepts text there, the messages before stay
+byte for byte what they were, and a tool call keeps its result beside it.
+"""
+
+from __future__ import annotations
+
+import threading
+import uuid
+import weakref
+from collections import OrderedDict
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, NamedTuple, cast
+
+from langchain_core.runnables.config import var_child_runnable_config
+
+from synap_integrations import scoping
+from synap_integrations.context.render import Block, as_block, beside, has_context
+from synap_integrations.guard import contained
+from synap_integrations.langchain import identity
+from synap_integrations.langchain.ledger import captured_scope
+from synap_integrations.langchain.messages import (
+    content_of,
+    is_ours_or_the_frameworks,
+    role_of,
+    text_of,
+    text_of_content,
+)
+from synap_integrations.langchain.options import Options
+from synap_integrations.model import Context, ContextUsed, Scope
+
+if TYPE_CHECKING:
+    from langchain_core.messages import BaseMessage
+    from langchain_core.runnables import RunnableConfig
+
+    from synap_integrations.ports import Memory
+
+OURS: Final = "synap"
+"""``lc_source`` of a message that holds nothing but our block: no framework or handler takes it for the user's."""
+
+_RECALL: Final = contained("recall")
+_INTERNAL_TAGS: Final = frozenset({"nostream", "langsmith:hidden"})
+_MAX_FROZEN: Final = 1_000
+_NOTHING: Final = Block()
+
+_living: Final[weakref.WeakValueDictionary[str, Injector]] = weakref.WeakValueDictionary()
+
+
+def is_internal(tags: Collection[str] | None, metadata: Mapping[str, object] | None) -> bool:
+    """True for a model call that is not for the user: a summary, a selection, a title."""
+    if metadata and (metadata.get("lc_source") or metadata.get("lc_internal_call")):
+        return True
+    return bool(tags) and not _INTERNAL_TAGS.isdisjoint(tags or ())
+
+
+class _Key(NamedTuple):
+    """What a turn is recognised by: the message's id, or its place and text where it has none."""
+
+    scope: Scope
+    message: str | tuple[int, str]
+
+
+@dataclass(frozen=True, slots=True)
+class _Target:
+    """Where context belongs in a list of messages, and whether the turn may have its block already."""
+
+    place: int
+    query: str
+    key: _Key
+    repeats: bool
+
+
+class Injector:
+    """Recalls once for each turn and shows the model the same block in all calls of it. Thread-safe.
+
+    Copies of it are itself, also through pickle within a process; in another process it finds the Synap of that one.
+    """
+
+    def __init__(self, synap: Memory | None, scope: Scope, *, token: str | None = None) -> None:
+        self._options = Options(synap, scoping.checked(scope))
+        self._lock = threading.Lock()
+        self._frozen: OrderedDict[_Key, Block] = OrderedDict()
+        self._token = token or uuid.uuid4().hex
+        _living[self._token] = self
+
+    def __copy__(self) -> Injector:
+        return self
+
+    def __deepcopy__(self, memo: object) -> Injector:
+        return self
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return revived, (self._token, self._options.scope)
+
+    @property
+    def memory(self) -> Memory:
+        """Where context comes from: what was given, or the process-wide Synap."""
+        return self._options.memory()
+
+    def scope_for(self, config: RunnableConfig | None = None) -> Scope:
+        """Who is talking in the run of this config, by default the surrounding one.
+
+        A handler that captures the run has settled that, and its bundles are stamped accordingly.
+        """
+        explicit = self._options.scope
+        captured = captured_scope(config)
+        if captured is not None:
+            return scoping.merged(explicit, captured)
+        return identity.scope_of_run(config, explicit=explicit)
+
+    # --- beside a message --------------------------------------------------------------------------------------------
+
+    def into(self, messages: Sequence[BaseMessage], scope: Scope) -> Sequence[BaseMessage]:
+        """The messages with context beside the last human one; the very same object if there is none to show."""
+        with _RECALL:
+            target = _target(messages, scope)
+            if target is None:
+                return messages
+            block = self._held(target)
+            if block is None:
+                block = self._freeze(target, self.memory.recall(target.query, scope=scope))
+            return _placed(messages, target.place, block)
+        return messages
+
+    async def ainto(self, messages: Sequence[BaseMessage], scope: Scope) -> Sequence[BaseMessage]:
+        """`into` that waits without blocking the event loop."""
+        with _RECALL:
+            target = _target(messages, scope)
+            if target is None:
+                return messages
+            block = self._held(target)
+            if block is None:
+                block = self._freeze(target, await self.memory.arecall(target.query, scope=scope))
+            return _placed(messages, target.place, block)
+        return messages
+
+    def _held(self, target: _Target) -> Block | None:
+        if not target.repeats:
+            return None
+        with self._lock:
+            return self._frozen.get(target.key)
+
+    def _freeze(self, target: _Target, context: Context) -> Block:
+        """The block of this turn from now on, empty ones too: what was not there in lap one does not appear in two."""
+        block = self.shown(context, target.key.scope)
+        with self._lock:
+            self._frozen[target.key] = block
+            self._frozen.move_to_end(target.key)
+            if len(self._frozen) > _MAX_FROZEN:
+                self._frozen.popitem(last=False)
+        return block
+
+    # --- by itself ---------------------------------------------------------------------------------------------------
+
+    def shown(self, context: Context, scope: Scope) -> Block:
+        """The context as a block that a model is about to see; tells the platform which of its bundles were used."""
+        block = as_block(context) if context.items else _NOTHING
+        bundle_ids = context.receipt.bundle_ids if context.receipt else ()
+        if block and bundle_ids:
+            self.memory.record(ContextUsed(bundle_ids, block.item_ids), scope=scope)
+        return block
+
+
+def revived(token: str, scope: Scope) -> Injector:
+    """The injector that was pickled, or one of this process's own Synap."""
+    return _living.get(token) or Injector(None, scope, token=token)
+
+
+def in_internal_run() -> bool:
+    """True if the code that asks runs inside a run that is not for the user."""
+    config = var_child_runnable_config.get()
+    return config is not None and is_internal(config.get("tags"), config.get("metadata"))
+
+
+def _target(messages: Sequence[BaseMessage], scope: Scope) -> _Target | None:
+    """None if there is no human message, or context stands beside it already."""
+    place = next(
+        (
+            at
+            for at in range(len(messages) - 1, -1, -1)
+            if role_of(messages[at]) == "user" and not is_ours_or_the_frameworks(messages[at])
+        ),
+        None,
+    )
+    if place is None or _is_provided(messages, place):
+        return None
+    message = messages[place]
+    query = text_of(message)
+    repeats = message.id is not None or place < len(messages) - 1
+    return _Target(place, query, _Key(scope, message.id or (place, query)), repeats)
+
+
+def _is_provided(messages: Sequence[BaseMessage], place: int) -> bool:
+    """True if a block of ours stands in the turn's own messages, or in a system message."""
+    own = True
+    for at in range(place, -1, -1):
+        role = role_of(messages[at])
+        own = own and role in ("user", "system")
+        if (own or role == "system") and has_context(text_of_content(content_of(messages[at]))):
+            return True
+    return False
+
+
+def _placed(messages: Sequence[BaseMessage], place: int, block: Block) -> Sequence[BaseMessage]:
+    if not block:
+        return messages
+    message = messages[place]
+    content = message.content
+    with_block: str | list[object]
+    if isinstance(content, str):
+        with_block = beside(content, block.text)
+    else:
+        with_block = [*cast("list[object]", content), {"type": "text", "text": block.text}]
+    return [*messages[:place], message.model_copy(update={"content": with_block}), *messages[place + 1 :]]
