@@ -33,18 +33,67 @@ class OutboxStore(Protocol):
     def append(self, envelope: Envelope) -> None:
         """Keep the envelope: when this returns, a killed process does not lose it."""
 
-    def claim(self, limit: int) -> Sequence[Envelope]:
-        """The next waiting envelopes in order of capture; a claimed one is not claimed again until released."""
+    def claim(self, limit: int, *, skip: Collection[str] = ()) -> Sequence[Envelope]:
+        """The next waiting envelopes in order of capture; a claimed one is not claimed again until released.
+
+        ``skip`` names classes of events that stay where they are.
+        """
         ...
 
     def acknowledge(self, event_ids: Collection[str]) -> None:
         """Delivered: forget them. Unknown ids are ignored."""
 
-    def release(self, event_ids: Collection[str], *, retry_after_s: float) -> None:
-        """Not delivered: they may be claimed again after ``retry_after_s`` seconds."""
+    def release(self, event_ids: Collection[str], *, retry_after_s: float, reason: str = "") -> None:
+        """Not delivered: they, and their conversations, may be claimed again after ``retry_after_s`` seconds."""
 
     def bury(self, event_id: str, reason: str) -> None:
         """Refused for good: keep it as a dead letter."""
+
+    def put_all_back(self) -> None:
+        """Whoever claimed envelopes is gone: all of them may be claimed again."""
+
+    def next_due_s(self) -> float | None:
+        """Seconds until a conversation that was released with a wait is due; None if none waits."""
+        ...
+
+    def expedite(self) -> None:
+        """End all waits."""
+
+    def mark(self) -> int:
+        """A place in the order after everything that was appended so far."""
+        ...
+
+    def passed(self, mark: int) -> bool:
+        """True if nothing before the mark waits any more."""
+        ...
+
+    def adopt(self) -> bool:
+        """Take over what one dead process left; False if there is nothing to take over."""
+        ...
+
+    def has_orphans(self) -> bool:
+        """True if `adopt` may find something."""
+        ...
+
+    def maintain(self) -> bool:
+        """Tidy up, about once a second; True if there was anything to do."""
+        ...
+
+    def counts(self) -> Tally:
+        """What became of what was captured."""
+        ...
+
+    def close(self) -> None:
+        """Let go of the file; what waits stays in it for the next start."""
+
+
+class Tally(Protocol):
+    """How many envelopes had which fate; ``outbox.Counts`` says what each figure means."""
+
+    @property
+    def waiting(self) -> int:
+        """Not delivered yet."""
+        ...
 
 
 class Handover(Enum):

@@ -3,5 +3,6 @@
 from .counts import Counts
 from .ephemeral import EphemeralOutbox
 from .sqlite import SqliteOutbox
+from .worker import DeliveryWorker
 
-__all__ = ["Counts", "EphemeralOutbox", "SqliteOutbox"]
+__all__ = ["Counts", "DeliveryWorker", "EphemeralOutbox", "SqliteOutbox"]

@@ -154,6 +154,11 @@ class SqliteOutbox:
         with self._lock:
             self._shelf.bury(event_id, reason)
 
+    def put_all_back(self) -> None:
+        """Nothing is under way: whoever claimed it is gone."""
+        with self._lock:
+            self._shelf.turnstile.put_back(list(self._shelf.turnstile.taken))
+
     def next_due_s(self) -> float | None:
         """Seconds until a conversation that was released with a wait may be claimed again; None if there is none."""
         with self._lock:
@@ -213,8 +218,11 @@ class SqliteOutbox:
 
     # --- upkeep and the end ----------------------------------------------------------------------------------
 
-    def maintain(self) -> None:
-        """Bring what was written to disk, tidy up, retry what failed. On the delivery thread, about once a second."""
+    def maintain(self) -> bool:
+        """Bring what was written to disk, tidy up, retry what failed; True if there was anything to do.
+
+        On the delivery thread, about once a second while something happens.
+        """
         with self._lock:
             shelf = self._shelf
             self._commit_queue()
@@ -224,7 +232,7 @@ class SqliteOutbox:
             place, dirty = shelf.storage.place, shelf.dirty
             shelf.dirty = False
         if place is None or not dirty:
-            return
+            return dirty
         try:
             place.sync()  # without the lock: capture goes on
             with self._lock:
@@ -233,6 +241,7 @@ class SqliteOutbox:
             with self._lock:
                 if not is_full(error) and shelf.storage.place is place:
                     shelf.move_out(error)
+        return True
 
     def counts(self) -> Counts:
         """What became of what was captured."""

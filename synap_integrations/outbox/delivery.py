@@ -1,0 +1,353 @@
+"""From the outbox to the platform: order, retries, acknowledgements. Runs on one event loop and takes its time."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+import random
+import threading
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from synap_integrations.errors import NetworkTimeoutError, SynapError
+from synap_integrations.guard import contained
+from synap_integrations.model import Ack, Envelope, Inbound, Signal
+from synap_integrations.ports import Handover, OutboxStore, Transport
+
+from .lanes import Lane, Lanes
+from .link import Link
+from .pace import Pace, backoff_s
+from .verdicts import AWAIT_STREAM, FAULT, Do, Verdict, judge
+
+_log = logging.getLogger(__name__)
+_DELIVER: Final = contained("deliver")
+_INBOUND: Final = contained("inbound")
+
+_IN_MEMORY: Final = 256
+_CLAIM: Final = 128
+_WINDOW: Final = 64
+"""Envelopes that may be on the stream and not acknowledged."""
+_IN_A_ROW: Final = 16
+"""Envelopes of one conversation that are sent before the next conversation has its turn."""
+_SETTLE_AT: Final = 128
+_FAULTS: Final = 5
+"""Attempts after which an envelope that makes the transport itself fail is a dead letter."""
+_POISON_WITHIN_S: Final = 2.0
+_POISON_STRIKES: Final = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Rhythm:
+    """Durations in seconds."""
+
+    settle_s: float = 0.02
+    """Longest that a delivered envelope waits to be deleted together with others."""
+    claim_s: float = 0.005
+    """Time between two looks into an outbox that is being filled."""
+    ack_s: float = 30.0
+    """Longest wait for an acknowledgement before an event is written again."""
+    send_s: float = 60.0
+    """Longest that one send may take, whatever the transport thinks."""
+    maintain_s: float = 1.0
+    adopt_s: float = 30.0
+
+
+class Delivery:
+    """Delivers what a store holds, until it is told to stop. ``on_progress`` is called whenever something was settled.
+
+    Every envelope of a conversation is sent after the one before it was delivered or written; a conversation that has
+    to wait does not keep others waiting. One exception: while no stream can be had, events that travel on the stream
+    only are kept aside, and the turns of their conversation go on.
+    """
+
+    def __init__(  # noqa: PLR0913 - parts by name
+        self,
+        store: OutboxStore,
+        transport: Transport,
+        *,
+        on_inbound: Callable[[Inbound], None],
+        on_progress: Callable[[], None] = lambda: None,
+        rhythm: Rhythm | None = None,
+        rng: random.Random | None = None,
+    ) -> None:
+        self._store = store
+        self._transport = transport
+        self._on_inbound = on_inbound
+        self._on_progress = on_progress
+        self._rhythm = rhythm or Rhythm()
+        self._rng = rng or random.Random()  # noqa: S311 - spreads load, guards nothing
+        self._loop = asyncio.get_running_loop()
+        self._now = self._loop.time
+        self._thread = threading.get_ident()
+        self.pace = Pace(self._rng)
+        self.link = Link(transport, self._hear, self._link_decided, rng=self._rng)
+        self.hungry = False
+        """True if the store should say when there is something new."""
+        self._lanes = Lanes()
+        self._poke = asyncio.Event()
+        self._couriers: set[asyncio.Task[None]] = set()
+        self._passing: set[asyncio.Task[Handover | Verdict]] = set()
+        self._delivered: list[str] = []
+        self._attempts: Counter[str] = Counter()
+        self._strikes: Counter[str] = Counter()
+        self._suspect: str | None = None
+        self._needs_stream: set[str] = set()
+        self._awaiting_link: list[Lane] = []
+        self._may_claim = False
+        self._look_at = self._settle_at = self._maintain_at = self._adopt_at = -math.inf
+        self._stopping = False
+        self._fault: BaseException | None = None
+
+    # --- what others ask, on this loop -----------------------------------------------------------------------
+
+    def poke(self) -> None:
+        """There may be something to do."""
+        self._poke.set()
+
+    def expedite(self) -> None:
+        """Somebody waits for delivery: end all waits that are ours to end."""
+        self.pace.expedite()
+        self._store.expedite()
+        self._poke.set()
+
+    def pass_on(self, envelope: Envelope) -> None:
+        """Send one envelope now or never; it is in no store."""
+        task = asyncio.ensure_future(self._attempt(envelope))
+        self._passing.add(task)
+        task.add_done_callback(self._passing.discard)
+
+    def stop(self) -> None:
+        """Finish; what is under way stays in the store."""
+        self._stopping = True
+        self._poke.set()
+
+    # --- the loop --------------------------------------------------------------------------------------------
+
+    async def run(self, *, goodbye_s: float = 0.3) -> None:
+        """Deliver until `stop`; then at most ``goodbye_s`` for the farewell."""
+        link = asyncio.create_task(self.link.keep(), name="synap-link")
+        link.add_done_callback(self._ended)
+        try:
+            while not self._stopping:
+                if self._fault is not None:
+                    raise self._fault
+                self._poke.clear()
+                self._upkeep()
+                self._refill()
+                self._dispatch()
+                await self._nap()
+        finally:
+            tasks = [link, *self._couriers, *self._passing]
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            with _DELIVER:
+                async with asyncio.timeout(goodbye_s):
+                    await self._transport.close(goodbye_s)
+            self._settle()
+
+    def _upkeep(self) -> None:
+        now = self._now()
+        if now >= self._adopt_at:
+            while self._store.adopt():
+                pass
+            self._adopt_at = now + self._rhythm.adopt_s * self._rng.uniform(0.8, 1.2)
+        if self._delivered and (now >= self._settle_at or not self._lanes):
+            self._settle()
+        if now >= self._maintain_at:
+            busy = self._store.maintain() or not self.hungry
+            self._maintain_at = now + (self._rhythm.maintain_s if busy else self._rhythm.adopt_s)
+        oldest = self._lanes.oldest_unacknowledged()
+        if oldest is not None and now >= oldest.at + self._rhythm.ack_s:
+            self._lanes.send_again()
+
+    def _refill(self) -> None:
+        """Claim, if there is room in memory and the envelopes can go."""
+        now = self._now()
+        room = _IN_MEMORY - len(self._lanes)
+        self._may_claim = room >= _IN_MEMORY // 2 and self.pace.allowance(now) > 0
+        self.hungry = self._may_claim and now >= self._look_at
+        if self.hungry:
+            # What is appended from here on pokes us; what was appended before is found by this claim.
+            envelopes = self._store.claim(min(room, _CLAIM), skip=() if self.link.up else self._needs_stream)
+            if envelopes:
+                self._lanes.add(envelopes)
+                self._look_at = now + self._rhythm.claim_s
+                self._maintain_at = min(self._maintain_at, now + self._rhythm.maintain_s)
+                self.hungry = False
+
+    def _dispatch(self) -> None:
+        allowed = self._allowance()
+        while len(self._couriers) < allowed and not self._window_is_full and (lane := self._lanes.next_lane()):
+            courier = asyncio.create_task(self._serve(lane), name="synap-courier")
+            self._couriers.add(courier)
+            courier.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._couriers.discard(task)
+        if not task.cancelled() and (fault := task.exception()) is not None:
+            self._fault = fault
+        self._poke.set()
+
+    async def _nap(self) -> None:
+        """Sleep until something can be done."""
+        now = self._now()
+        waits = [self._adopt_at - now, self._maintain_at - now]
+        if (resume := self.pace.wait_s(now)) is not None:
+            waits.append(resume)
+        elif (due := self._store.next_due_s()) is not None:
+            waits.append(due)
+        if self._delivered:
+            waits.append(self._settle_at - now)
+        if (oldest := self._lanes.oldest_unacknowledged()) is not None:
+            waits.append(oldest.at + self._rhythm.ack_s - now)
+        if self._may_claim and not self.hungry:
+            waits.append(self._look_at - now)
+        timer = self._loop.call_later(max(0.0, min(waits)), self._poke.set)
+        try:
+            await self._poke.wait()
+        finally:
+            timer.cancel()
+
+    # --- one conversation ------------------------------------------------------------------------------------
+
+    async def _serve(self, lane: Lane) -> None:
+        """Send the next envelopes of one conversation, in order."""
+        for _ in range(_IN_A_ROW):
+            if self._window_is_full or not self._allowance() or not (envelope := self._lanes.next_in(lane)):
+                break
+            outcome = await self._attempt(envelope)
+            if not self._conclude(lane, envelope, outcome):
+                return
+        self._lanes.give_back(lane)
+
+    async def _attempt(self, envelope: Envelope) -> Handover | Verdict:
+        if not self.link.up and type(envelope.event).__name__ in self._needs_stream:
+            return AWAIT_STREAM
+        with _DELIVER:
+            try:
+                async with asyncio.timeout(self._rhythm.send_s):
+                    return await self._transport.send(envelope)
+            except SynapError as error:
+                return judge(error)
+            except TimeoutError:
+                return judge(NetworkTimeoutError("the platform did not answer in time"))
+        return FAULT
+
+    def _conclude(self, lane: Lane, envelope: Envelope, outcome: Handover | Verdict) -> bool:
+        """Act on what became of it; True if the conversation may go on."""
+        event_id = envelope.event_id
+        if isinstance(outcome, Verdict):
+            return self._put_up_with(lane, envelope, outcome)
+        if self.pace.succeeded():
+            self._store.expedite()  # what waited because of the same trouble need not wait any longer
+        if outcome is Handover.DELIVERED or self._lanes.written(envelope, self._now()):
+            self._has_arrived(event_id)
+        else:
+            self._needs_stream.add(type(envelope.event).__name__)
+        lane.current = None
+        return True
+
+    def _put_up_with(self, lane: Lane, envelope: Envelope, verdict: Verdict) -> bool:
+        event_id = envelope.event_id
+        if verdict.do is Do.AWAIT_STREAM:
+            return self._without_stream(lane, envelope)
+        self._attempts[event_id] += 1
+        if verdict.do is Do.BURY or (verdict is FAULT and self._attempts[event_id] >= _FAULTS):
+            self.pace.succeeded()  # the platform works: it has read and refused this one
+            self._bury(event_id, verdict)
+            lane.current = None
+            return True
+        self.pace.failed(verdict, self._now())
+        wait_s = backoff_s(self._attempts[event_id], self._rng) if verdict.do is Do.RETRY else 0.0
+        self._store.release([event_id], retry_after_s=wait_s, reason=verdict.why)
+        self._store.release(self._lanes.drop(lane), retry_after_s=0.0)
+        return False
+
+    def _without_stream(self, lane: Lane, envelope: Envelope) -> bool:
+        """It needs the stream: wait while that may come up; keep it aside and go on if it does not."""
+        self.link.ended()
+        if self.link.undecided:
+            self._lanes.set_aside(lane)
+            self._awaiting_link.append(lane)
+            return False
+        self._needs_stream.add(type(envelope.event).__name__)
+        self._lanes.done(envelope.event_id)
+        self._store.release([envelope.event_id], retry_after_s=0.0)
+        lane.current = None
+        return True
+
+    def _bury(self, event_id: str, verdict: Verdict) -> None:
+        _log.warning("synap: the platform refused an event for good (%s); it is kept as a dead letter", verdict.why)
+        self._store.bury(event_id, f"{verdict.why}: {verdict.detail}")
+        self._forget(event_id)
+        self._on_progress()
+
+    def _has_arrived(self, event_id: str) -> None:
+        if not self._delivered:
+            self._settle_at = self._now() + self._rhythm.settle_s
+        self._delivered.append(event_id)
+        self._forget(event_id)
+        if len(self._delivered) >= _SETTLE_AT:
+            self._settle()
+
+    def _forget(self, event_id: str) -> None:
+        self._lanes.done(event_id)
+        self._attempts.pop(event_id, None)
+        self._strikes.pop(event_id, None)
+        if self._suspect == event_id:
+            self._suspect = None
+
+    def _settle(self) -> None:
+        if self._delivered:
+            delivered, self._delivered = self._delivered, []
+            self._store.acknowledge(delivered)
+            self._on_progress()
+
+    @property
+    def _window_is_full(self) -> bool:
+        return self._lanes.unacknowledged >= (1 if self._suspect else _WINDOW)
+
+    def _allowance(self) -> int:
+        return 1 if self._suspect else self.pace.allowance(self._now())
+
+    # --- what the platform says ------------------------------------------------------------------------------
+
+    def _hear(self, inbound: Inbound) -> None:
+        if threading.get_ident() != self._thread:
+            self._loop.call_soon_threadsafe(self._hear, inbound)
+            return
+        if isinstance(inbound, Ack):
+            for event_id in inbound.event_ids:
+                if self._lanes.acknowledged(event_id):
+                    self._has_arrived(event_id)
+            self._poke.set()
+        elif isinstance(inbound, Signal):
+            if inbound.kind == "disconnected":
+                self._look_for_poison()
+            self.link.hear(inbound)
+        with _INBOUND:
+            self._on_inbound(inbound)
+
+    def _link_decided(self) -> None:
+        if self.link.up:
+            self._lanes.send_again(first=self._suspect)
+        for lane in self._awaiting_link:
+            self._lanes.give_back(lane)
+        self._awaiting_link.clear()
+        self._poke.set()
+
+    def _look_for_poison(self) -> None:
+        """An event that kills each stream it is written on must not keep everything else from being delivered."""
+        oldest = self._lanes.oldest_unacknowledged()
+        if oldest is None or self._now() - oldest.at > _POISON_WITHIN_S:
+            return
+        event_id = oldest.envelope.event_id
+        self._strikes[event_id] += 1
+        if event_id == self._suspect:
+            self._bury(event_id, Verdict(Do.BURY, "poison", detail="the stream died whenever it was written"))
+        elif self._strikes[event_id] >= _POISON_STRIKES:
+            self._suspect = event_id

@@ -1,0 +1,120 @@
+"""The stream's opening and reopening, in the background: a stream that is down never stops what goes another way."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import Callable
+from typing import Final
+
+from synap_integrations.errors import ListeningAlreadyActiveError, NetworkTimeoutError, SynapError
+from synap_integrations.guard import contained
+from synap_integrations.model import Inbound, Signal
+from synap_integrations.ports import Transport
+
+from .pace import backoff_s
+from .verdicts import PROBE_EVERY_S
+
+_log = logging.getLogger(__name__)
+_DELIVER: Final = contained("deliver")
+
+_OPEN_S: Final = 10.0
+"""Longest wait for a stream to open; what needs it is kept aside afterwards."""
+_COMES_BACK_S: Final = 60.0
+"""Time that a transport has to reconnect by itself, before it is opened again."""
+_STEADY_S: Final = 5.0
+
+
+class Link:
+    """Whether the stream is up. ``on_change`` hears when that has been decided, one way or the other."""
+
+    def __init__(
+        self,
+        transport: Transport,
+        on_inbound: Callable[[Inbound], None],
+        on_change: Callable[[], None],
+        *,
+        rng: random.Random,
+    ) -> None:
+        self._transport = transport
+        self._on_inbound = on_inbound
+        self._on_change = on_change
+        self._rng = rng
+        self._changed = asyncio.Event()
+        self._ended = False
+        self.up = False
+        self.undecided = True
+        """True while it may be up in a moment: what needs it should wait and not be kept aside."""
+
+    def hear(self, signal: Signal) -> None:
+        """What the transport says about its connection."""
+        if signal.kind == "connected":
+            self._set(up=True)
+        elif signal.kind == "disconnected":
+            self._lost()
+
+    def ended(self) -> None:
+        """A send found that there is no stream, although it should be up."""
+        if self.up:
+            self._ended = True
+            self._lost()
+
+    def _lost(self) -> None:
+        self.up, self.undecided = False, True
+        self._changed.set()
+
+    def _set(self, *, up: bool) -> None:
+        self.up, self.undecided = up, False
+        self._changed.set()
+        self._on_change()
+
+    async def keep(self) -> None:
+        """Open the stream, and open it again whenever it has ended. Returns only by cancellation."""
+        now = asyncio.get_running_loop().time
+        failures = 0
+        while True:
+            began = now()
+            error = await self._open()
+            if error is None:
+                self._set(up=True)
+                await self._until_ended()
+                failures = 0 if now() - began > _STEADY_S else failures + 1
+            elif isinstance(error, ListeningAlreadyActiveError):
+                # It is on its way back; or it was open before we came, and nothing will be said about it.
+                self._set(up=self.up or self.undecided)
+                await self._until_ended()
+            else:
+                failures += 1
+                self._set(up=False)
+                if failures == 1:
+                    _log.info("synap: the stream cannot be opened (%s); turns go on without it", error.code)
+                if not error.retryable:
+                    await asyncio.sleep(PROBE_EVERY_S)
+            if failures:
+                await asyncio.sleep(backoff_s(failures, self._rng))
+
+    async def _open(self) -> SynapError | None:
+        with _DELIVER:
+            try:
+                async with asyncio.timeout(_OPEN_S):
+                    await self._transport.open(self._on_inbound)
+            except TimeoutError:
+                return NetworkTimeoutError("the stream did not open in time")
+            except SynapError as error:
+                return error
+            return None
+        return SynapError("the transport failed")
+
+    async def _until_ended(self) -> None:
+        """While it is up, or may come back by itself."""
+        self._ended = False
+        while not self._ended:
+            self._changed.clear()
+            try:
+                async with asyncio.timeout(None if self.up else _OPEN_S if self.undecided else _COMES_BACK_S):
+                    await self._changed.wait()
+            except TimeoutError:
+                if not self.undecided:
+                    return
+                self._set(up=False)

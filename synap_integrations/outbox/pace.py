@@ -1,0 +1,78 @@
+"""How fast to go: backoff with full jitter, a breaker, pauses that the platform asked for. Time is an argument."""
+
+from __future__ import annotations
+
+import logging
+import random
+from typing import Final
+
+from .verdicts import Do, Verdict
+
+_log = logging.getLogger(__name__)
+
+_BASE_S: Final = 0.5
+_CAP_S: Final = 60.0
+_BREAKS_AFTER: Final = 5
+IN_PARALLEL: Final = 4
+
+
+def backoff_s(attempt: int, rng: random.Random) -> float:
+    """Seconds to wait after the n-th failure (from 1): anything up to 0.5 s, 1 s, 2 s, … 60 s.
+
+    All of the range, so that the clients of a platform that was away do not come back at once.
+    """
+    return rng.uniform(0.0, min(_CAP_S, _BASE_S * 2 ** min(attempt - 1, 16)))
+
+
+class Pace:
+    """How many conversations may be under way. Times are seconds of a monotonic clock."""
+
+    def __init__(self, rng: random.Random | None = None) -> None:
+        self._rng = rng or random.Random()  # noqa: S311 - spreads load, guards nothing
+        self._failures = 0
+        self._resume_at = 0.0
+        self._doing = Do.RETRY
+        self.why = ""
+        """Why less than everything is under way; empty if all is well."""
+
+    def allowance(self, now: float) -> int:
+        """How many sends may be under way: none during a pause, one to find out whether it is over, else four."""
+        if now < self._resume_at:
+            return 0
+        return 1 if self.why else IN_PARALLEL
+
+    def wait_s(self, now: float) -> float | None:
+        """Seconds until the allowance changes; None if it does not by itself."""
+        return self._resume_at - now if now < self._resume_at else None
+
+    @property
+    def held(self) -> bool:
+        """True if nothing goes until somebody acts."""
+        return bool(self.why) and self._doing is Do.HOLD
+
+    def succeeded(self) -> bool:
+        """A send went well; True if that ends a time of trouble."""
+        recovered = bool(self.why)
+        if recovered:
+            _log.warning("synap: delivery goes on (it was held by: %s)", self.why)
+        self._failures, self.why, self._resume_at = 0, "", 0.0
+        return recovered
+
+    def failed(self, verdict: Verdict, now: float) -> None:
+        """A send went wrong in a way that may concern all of them."""
+        self._failures += 1
+        if verdict.do is Do.RETRY:
+            if self._failures >= _BREAKS_AFTER:
+                self._pause(verdict, now + backoff_s(self._failures - _BREAKS_AFTER + 2, self._rng))
+        else:
+            self._pause(verdict, now + verdict.wait_s)
+
+    def expedite(self) -> None:
+        """Somebody waits for delivery: try now, unless the platform or an account's owner has to act first."""
+        if self._doing is Do.RETRY:
+            self._resume_at = 0.0
+
+    def _pause(self, verdict: Verdict, until: float) -> None:
+        if self.why != verdict.why:
+            _log.warning("synap: delivery is held by: %s; nothing is lost, it goes on by itself", verdict.why)
+        self.why, self._doing, self._resume_at = verdict.why, verdict.do, max(until, self._resume_at)

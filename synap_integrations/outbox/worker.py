@@ -1,0 +1,253 @@
+"""The one daemon thread: started by the first wake, alive in its own process only, gone within its time at exit."""
+
+from __future__ import annotations
+
+import atexit
+import threading
+import time
+import weakref
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final
+
+from synap_integrations.guard import contained, quiet
+from synap_integrations.model import Envelope, Inbound
+from synap_integrations.ports import OutboxStore, Transport
+
+from . import forks
+
+if TYPE_CHECKING:
+    import asyncio
+    import random
+
+    from .delivery import Delivery, Rhythm
+
+_DELIVER: Final = contained("deliver")
+_GOODBYE_SHARE: Final = 0.2
+_RESTART_S: Final = 1.0
+_MAX_RESTART_S: Final = 60.0
+
+
+class DeliveryWorker:
+    """Delivers from a store on a thread of its own. Thread-safe; construction starts nothing.
+
+    ``transport`` is called on the thread, when it starts. ``on_inbound`` hears there what the platform says.
+    ``loop_factory``, ``rhythm`` and ``rng`` are for tests: another clock, other durations, other dice.
+    """
+
+    def __init__(  # noqa: PLR0913 - parts by name
+        self,
+        store: OutboxStore,
+        transport: Callable[[], Transport],
+        *,
+        on_inbound: Callable[[Inbound], None] = lambda _: None,
+        shutdown_timeout_s: float = 2.0,
+        rhythm: Rhythm | None = None,
+        rng: random.Random | None = None,
+        loop_factory: Callable[[], asyncio.AbstractEventLoop] | None = None,
+    ) -> None:
+        self._store = store
+        self._transport = transport
+        self._on_inbound = on_inbound
+        self.shutdown_timeout_s = shutdown_timeout_s
+        self._rhythm, self._rng, self._loop_factory = rhythm, rng, loop_factory
+        self._closed = False
+        self._start_empty()
+        forks.watch(self)
+
+    def _start_empty(self) -> None:
+        self._lock = threading.Lock()
+        self._thread: threading.Thread | None = None
+        self._delivery: Delivery | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._stop = threading.Event()
+        self._waiting: list[tuple[int, threading.Event]] = []
+
+    # --- any thread ------------------------------------------------------------------------------------------
+
+    def wake(self) -> None:
+        """Something was appended. Costs two attribute reads while delivery is busy."""
+        delivery = self._delivery
+        if delivery is None:
+            self._start()
+        elif delivery.hungry:
+            delivery.hungry = False
+            self._call(delivery.poke)
+
+    def submit(self, envelope: Envelope) -> bool:
+        """Send it now, stored nowhere. False at once if the stream is not known to be up, or delivery is held."""
+        delivery = self._delivery
+        if delivery is None:
+            self._start()
+            return False
+        if not delivery.link.up or delivery.pace.why:
+            return False
+        return self._call(delivery.pass_on, envelope)
+
+    def flush(self, timeout_s: float) -> bool:
+        """Wait until everything appended so far is delivered or a dead letter. False after ``timeout_s`` seconds."""
+        mark = self._store.mark()
+        if self._delivery is None and self._store.passed(mark) and not self._store.has_orphans():
+            return True
+        self._start()
+        return self._passed(mark, time.monotonic() + timeout_s)
+
+    def close(self, timeout_s: float) -> bool:
+        """Deliver what is left for at most ``timeout_s`` seconds, then let go of thread, network and store.
+
+        True if nothing was left behind. Idempotent; what is appended later waits for the next start.
+        """
+        deadline = time.monotonic() + timeout_s
+        with self._lock:
+            self._closed = True
+        if self._thread is not None and self._thread is not threading.current_thread():
+            goodbye_s = _GOODBYE_SHARE * timeout_s
+            self._passed(self._store.mark(), deadline - goodbye_s, give_up_if_held=True)
+            self._stop.set()
+            if (delivery := self._delivery) is not None:
+                self._call(delivery.stop)
+            self._thread.join(max(0.0, deadline - time.monotonic()))
+        self._store.close()
+        return not self._store.counts().waiting
+
+    def state(self) -> str:
+        """What delivery is doing now, in a word or two."""
+        delivery = self._delivery
+        if self._closed:
+            return "closed"
+        if delivery is None:
+            return "not started" if self._thread is None else "starting"
+        if delivery.pace.why:
+            return f"held: {delivery.pace.why}"
+        return "delivering" if delivery.link.up else "delivering, no stream"
+
+    # --- the thread ------------------------------------------------------------------------------------------
+
+    def _start(self) -> None:
+        with self._lock:
+            if self._thread is not None or self._closed:
+                return
+            thread = threading.Thread(target=self._run, name="synap-delivery", daemon=True)
+            try:
+                thread.start()
+            except RuntimeError:  # the interpreter is shutting down: the next start delivers
+                return
+            self._thread = thread
+        _exit.watch(self)
+
+    def _run(self) -> None:
+        """Deliver, and begin anew if that breaks by a fault of ours."""
+        pause_s = _RESTART_S
+        with quiet():
+            while not self._stop.is_set():
+                with _DELIVER:
+                    self._deliver()
+                self._delivery = self._loop = None
+                self._stop.wait(pause_s)
+                pause_s = min(2 * pause_s, _MAX_RESTART_S)
+
+    def _deliver(self) -> None:
+        import asyncio  # noqa: PLC0415 - so that a program that records nothing does not load it
+
+        from .delivery import Delivery  # noqa: PLC0415 - see above
+
+        async def deliver() -> None:
+            self._loop = asyncio.get_running_loop()
+            delivery = Delivery(
+                self._store,
+                self._transport(),
+                on_inbound=self._on_inbound,
+                on_progress=self._tell_waiting,
+                rhythm=self._rhythm,
+                rng=self._rng,
+            )
+            self._store.put_all_back()
+            self._delivery = delivery
+            await delivery.run(goodbye_s=_GOODBYE_SHARE * self.shutdown_timeout_s)
+
+        with asyncio.Runner(loop_factory=self._loop_factory) as runner:
+            runner.run(deliver())
+
+    def _call(self, function: Callable[..., None], *arguments: object) -> bool:
+        """Run it on the thread's loop; False if there is none any more."""
+        loop = self._loop
+        if loop is None:
+            return False
+        try:
+            loop.call_soon_threadsafe(function, *arguments)
+        except RuntimeError:  # it has just been closed
+            return False
+        return True
+
+    # --- waiting ---------------------------------------------------------------------------------------------
+
+    def _passed(self, mark: int, deadline: float, *, give_up_if_held: bool = False) -> bool:
+        if self._thread is None or self._thread is threading.current_thread():
+            return self._store.passed(mark)
+        passed = threading.Event()
+        waiting = (mark, passed)
+        self._waiting.append(waiting)
+        try:
+            while not self._store.passed(mark):
+                if (delivery := self._delivery) is not None:
+                    if give_up_if_held and delivery.pace.held:
+                        return False
+                    self._call(delivery.expedite)
+                if (left := deadline - time.monotonic()) <= 0 or not self._thread.is_alive():
+                    return False
+                passed.wait(min(left, 1.0))
+        finally:
+            self._waiting.remove(waiting)
+        return True
+
+    def _tell_waiting(self) -> None:
+        for mark, event in list(self._waiting):
+            if self._store.passed(mark):
+                event.set()
+
+    # --- forks -----------------------------------------------------------------------------------------------
+
+    def before_fork(self) -> None:
+        """Nothing to bring to rest: the child forgets the thread."""
+
+    def after_fork_in_parent(self) -> None:
+        """Go on."""
+
+    def after_fork_in_child(self) -> None:
+        """The thread is the parent's; the first record here starts another one."""
+        self._start_empty()
+
+
+class _AtExit:
+    """One farewell for all workers of the process, within one timeout, while executors still work."""
+
+    def __init__(self) -> None:
+        self._workers: weakref.WeakSet[DeliveryWorker] = weakref.WeakSet()
+        self._registered = False
+
+    def watch(self, worker: DeliveryWorker) -> None:
+        self._workers.add(worker)
+        if not self._registered:
+            self._registered = True
+            self._register()
+
+    def _register(self) -> None:
+        # asyncio resolves names in executor threads, which are gone when ``atexit`` runs. The last to register here is
+        # called first, so the executor's own farewell has to be there before ours.
+        # Source: CPython 3.11, Lib/threading.py, _register_atexit; Lib/concurrent/futures/thread.py
+        import concurrent.futures.thread  # noqa: F401, PLC0415 - registers itself
+
+        register = getattr(threading, "_register_atexit", atexit.register)
+        try:
+            register(self._farewell)
+        except RuntimeError:  # the interpreter is already shutting down
+            self._registered = False
+
+    def _farewell(self) -> None:
+        workers = list(self._workers)
+        deadline = time.monotonic() + max((worker.shutdown_timeout_s for worker in workers), default=0.0)
+        with contained("exit"):
+            for worker in workers:
+                worker.close(max(0.0, deadline - time.monotonic()))
+
+
+_exit: Final = _AtExit()
