@@ -1,0 +1,382 @@
+"""Agents of LlamaIndex: every call, result and thought stands in the transcript, also when the run does not succeed."""
+
+import asyncio
+import gc
+
+import pytest
+
+pytest.importorskip("llama_index.core", reason="LlamaIndex is not installed in this environment")
+
+from llama_index.core.agent.workflow import AgentWorkflow, CodeActAgent, FunctionAgent, ReActAgent
+from llama_index.core.base.llms.types import ChatMessage
+from llama_index.core.tools import FunctionTool
+from llama_index.core.workflow import Context
+from llamaindex_models import Say, ScriptedLLM
+from llamaindex_world import settled, transcript
+
+from synap_integrations.guard import incidents
+from synap_integrations.llamaindex import SynapMemory
+from synap_integrations.testing import FakeMemory
+
+# LlamaIndex itself uses what pydantic has deprecated.
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
+
+
+@pytest.fixture(autouse=True)
+def no_faults():
+    """No fault of ours, contained or not, and no turn left open."""
+    incidents.clear()
+    yield
+    gc.collect()
+    assert settled()
+    assert incidents.counts() == {}
+
+
+@pytest.fixture
+def sink():
+    return FakeMemory()
+
+
+@pytest.fixture
+def memory(sink):
+    return SynapMemory(sink, user_id="ana", conversation_id="c1")
+
+
+def add(a: int, b: int) -> int:
+    """Add two numbers."""
+    return a + b
+
+
+def explode(what: str) -> str:
+    """Break down."""
+    raise ValueError(f"tool exploded: {what}")
+
+
+async def slow(seconds: float) -> str:
+    """Take a while."""
+    await asyncio.sleep(seconds)
+    return "slept"
+
+
+def calls(*given, text="", thinking=""):
+    """A model's wish for tools."""
+    return Say(text, thinking, list(given))
+
+
+ADD = ("call_1", "add", {"a": 2, "b": 3})
+IT_IS_5 = ["U 2+3?", "C call_1 add {'a': 2, 'b': 3}", "T call_1 5", "A it is 5"]
+
+
+@pytest.mark.parametrize("streaming", [True, False])
+async def test_20_an_answer_without_tools(streaming, sink, memory):
+    """Question, reasoning, answer; streamed or not."""
+    agent = FunctionAgent(llm=ScriptedLLM(Say("hi there", thinking="greet back")), tools=[add])
+    agent.streaming = streaming
+    assert str(await agent.run("hello", memory=memory)) == "hi there"
+    assert transcript(sink) == ["U hello", "R greet back", "A hi there"]
+
+
+async def test_21_a_tool_is_called(sink, memory):
+    """Text beside a tool call is narration and no answer; call and result share their id."""
+    llm = ScriptedLLM(calls(ADD, text="let me add", thinking="need the tool"), Say("it is 5", thinking="done"))
+    await FunctionAgent(llm=llm, tools=[add]).run("2+3?", memory=memory)
+    assert transcript(sink) == [
+        "U 2+3?", "R need the tool", "N let me add", "C call_1 add {'a': 2, 'b': 3}", "T call_1 5", "R done",
+        "A it is 5",
+    ]  # fmt: skip
+
+
+async def test_22_two_tools_at_once(sink, memory):
+    """Both calls come before both results, and the results come as they are ready."""
+    both = calls(("call_2", "slow_add", {"a": 1, "b": 1}), ("call_3", "add", {"a": 2, "b": 2}))
+
+    async def slow_add(a: int, b: int) -> int:
+        """Add slowly."""
+        await asyncio.sleep(0.05)
+        return a + b
+
+    async def quick_add(a: int, b: int) -> int:
+        """Add."""
+        await asyncio.sleep(0.01)
+        return a + b
+
+    tools = [slow_add, FunctionTool.from_defaults(async_fn=quick_add, name="add")]
+    await FunctionAgent(llm=ScriptedLLM(both, "2 and 4"), tools=tools).run("both?", memory=memory)
+    lines = transcript(sink)
+    assert sorted(lines[1:3]) == ["C call_2 slow_add {'a': 1, 'b': 1}", "C call_3 add {'a': 2, 'b': 2}"]
+    assert [lines[0], *lines[3:]] == ["U both?", "T call_3 4", "T call_2 2", "A 2 and 4"]
+
+
+@pytest.mark.parametrize(
+    ("call", "result"),
+    [
+        (("call_4", "explode", {"what": "y"}), "T call_4 tool exploded: y !"),
+        (("call_5", "nope", {}), "T call_5 Tool nope not found. Please select a tool that is available. !"),
+    ],
+)
+async def test_23_24_a_tool_that_fails(call, result, sink, memory):
+    """A tool that raises, or that does not exist, leaves its call and an error as result; the agent goes on."""
+    llm = ScriptedLLM(calls(call), "sorry it failed")
+    await FunctionAgent(llm=llm, tools=[explode]).run("go", memory=memory)
+    assert transcript(sink)[2:] == [result, "A sorry it failed"]
+
+
+async def test_25_a_tool_that_answers(sink, memory):
+    """A tool whose result is the answer leaves one answer."""
+    tool = FunctionTool.from_defaults(lambda: "DIRECT now", name="direct", return_direct=True)
+    await FunctionAgent(llm=ScriptedLLM(calls(("c", "direct", {}))), tools=[tool]).run("go", memory=memory)
+    assert transcript(sink) == ["U go", "C c direct {}", "T c DIRECT now", "A DIRECT now"]
+
+
+@pytest.mark.parametrize("streaming", [True, False])
+async def test_26_the_model_fails_after_a_tool(streaming, sink, memory):
+    """The tool's call and result are there although the run failed; its exception is the model's."""
+    llm = ScriptedLLM(calls(("call_7", "add", {"a": 7, "b": 7})), Say("never", fails_after=0))
+    agent = FunctionAgent(llm=llm, tools=[add])
+    agent.streaming = streaming
+    with pytest.raises(Exception, match="model broke down"):
+        await agent.run("go", memory=memory)
+    assert transcript(sink) == ["U go", "C call_7 add {'a': 7, 'b': 7}", "T call_7 14"]
+
+
+async def test_27_too_many_rounds(sink, memory):
+    """What happened in each round is there when the agent gives up."""
+    agent = FunctionAgent(llm=ScriptedLLM(calls(ADD)), tools=[add])
+    with pytest.raises(Exception, match="Max iterations"):
+        await agent.run("go", memory=memory, max_iterations=3)
+    call = IT_IS_5[1:3]
+    assert transcript(sink) in (["U go", *call, *call], ["U go", *call, *call, *call])
+
+
+async def test_27_too_many_rounds_with_a_last_word(sink, memory):
+    """An agent that is told to sum up after too many rounds leaves its last word as the answer."""
+    agent = FunctionAgent(llm=ScriptedLLM(calls(ADD), calls(ADD), "final"), tools=[add])
+    try:
+        await agent.run("go", memory=memory, max_iterations=2, early_stopping_method="generate")
+    except Exception as error:  # noqa: BLE001 - older versions do not know how to sum up
+        pytest.skip(f"no early stopping here: {error}")
+    assert transcript(sink)[-1] == "A final"
+
+
+@pytest.mark.parametrize("call_id", ["", "same"])
+async def test_28_29_tools_without_ids_of_their_own(call_id, sink, memory):
+    """Empty ids are replaced by distinct ones, repeated ids keep both calls; each result has its call's id."""
+    llm = ScriptedLLM(calls((call_id, "add", {"a": 1, "b": 1})), calls((call_id, "add", {"a": 2, "b": 2})), "done")
+    await FunctionAgent(llm=llm, tools=[add]).run("go", memory=memory)
+    lines = [row.split() for row in transcript(sink)[1:5]]
+    assert [row[0] for row in lines] == ["C", "T", "C", "T"]
+    assert lines[0][1] == lines[1][1]
+    assert lines[2][1] == lines[3][1]
+    assert (lines[0][1] == lines[2][1]) is bool(call_id)
+
+
+def test_30_arguments_as_json_text():
+    """Arguments that came as JSON text are recorded as the object they are."""
+    from synap_integrations.llamaindex.translate import arguments_of  # noqa: PLC0415 - only here
+
+    assert arguments_of('{"a": 2, "b": 3}') == {"a": 2, "b": 3}
+    assert arguments_of("not json") == {"input": "not json"}
+    assert arguments_of("[1]") == {"input": [1]}
+    assert arguments_of(None) == {}
+
+
+async def test_31_react(sink, memory):
+    """A ReAct agent's scratchpad becomes reasoning, call, result and answer; none of its labels is left."""
+    llm = ScriptedLLM(
+        'Thought: I need a tool\nAction: add\nAction Input: {"a": 2, "b": 3}', "Thought: I know\nAnswer: it is 5"
+    )
+    await ReActAgent(llm=llm, tools=[add]).run("2+3?", memory=memory)
+    call_id = transcript(sink)[2].split()[1]
+    assert transcript(sink) == [
+        "U 2+3?", "R I need a tool", f"C {call_id} add {{'a': 2, 'b': 3}}", f"T {call_id} 5", "R I know", "A it is 5"
+    ]  # fmt: skip
+
+
+async def test_32_code_act(sink, memory):
+    """A CodeAct agent's code is narration and a call; what it prints is a result and no user's message."""
+    code = "<execute>\nprint(2+3)\n</execute>"
+    agent = CodeActAgent(code_execute_fn=lambda code: "5", llm=ScriptedLLM(code, "The answer is 5"))
+    await agent.run("2+3?", memory=memory)
+    call_id = transcript(sink)[2].split()[1]
+    assert transcript(sink) == [
+        "U 2+3?", f"N {code}", f"C {call_id} execute {{'code': 'print(2+3)'}}", f"T {call_id} 5", "A The answer is 5"
+    ]  # fmt: skip
+
+
+def two_agents(first, second):
+    """A front desk that can hand over to a calculator."""
+    desk = FunctionAgent(name="A", description="desk", llm=first, tools=[], can_handoff_to=["B"])
+    calculator = FunctionAgent(name="B", description="calculator", llm=second, tools=[add])
+    return AgentWorkflow(agents=[desk, calculator], root_agent="A")
+
+
+async def test_33_a_hand_off(sink, memory):
+    """A hand-off is a tool call like any other; the second agent's work belongs to the same turn."""
+    first = ScriptedLLM(calls(("h1", "handoff", {"to_agent": "B", "reason": "numbers"})))
+    second = ScriptedLLM(calls(("b1", "add", {"a": 2, "b": 3})), "it is 5")
+    await two_agents(first, second).run("2+3?", memory=memory)
+    lines = transcript(sink)
+    assert lines[:2] == ["U 2+3?", "C h1 handoff {'to_agent': 'B', 'reason': 'numbers'}"]
+    assert lines[2].startswith("T h1 ")
+    assert lines[3:] == ["C b1 add {'a': 2, 'b': 3}", "T b1 5", "A it is 5"]
+
+
+async def test_34_a_run_that_nobody_awaits(sink, memory):
+    """A run is recorded whether somebody waits for it or not."""
+    handler = FunctionAgent(llm=ScriptedLLM(calls(ADD), "it is 5"), tools=[add]).run("2+3?", memory=memory)
+    for _ in range(200):
+        await asyncio.sleep(0.01)
+        if len(sink.recorded) >= 4:
+            break
+    assert transcript(sink) == IT_IS_5
+    assert handler.done()
+
+
+async def test_34_the_stream_of_events_stays_the_users(sink, memory):
+    """Recording takes nothing from ``stream_events()``; leaving it early changes nothing."""
+    agent = FunctionAgent(llm=ScriptedLLM(calls(ADD), "it is 5"), tools=[add])
+    handler = agent.run("2+3?", memory=memory)
+    names = [type(event).__name__ async for event in handler.stream_events()]
+    await handler
+    assert {"AgentStream", "ToolCall", "ToolCallResult", "AgentOutput"} <= set(names)
+    handler = agent.run("2+3?", memory=SynapMemory(sink, user_id="ana", conversation_id="c2"))
+    async for _ in handler.stream_events():
+        break
+    await handler
+    assert transcript(sink, "c1")[0] == transcript(sink, "c2")[0] == "U 2+3?"
+    assert transcript(sink, "c1") == IT_IS_5
+
+
+async def test_35_a_cancelled_run(sink, memory):
+    """A run that is cancelled within a tool leaves the call without a result."""
+    agent = FunctionAgent(llm=ScriptedLLM(calls(("s1", "slow", {"seconds": 30}))), tools=[slow])
+    handler = agent.run("go", memory=memory)
+    await asyncio.sleep(0.2)
+    await handler.cancel_run()
+    with pytest.raises(BaseException):  # noqa: B017, PT011 - its class differs between versions
+        await handler
+    await asyncio.sleep(0.05)
+    assert transcript(sink) == ["U go", "C s1 slow {'seconds': 30}"]
+
+
+async def test_36_a_run_that_takes_too_long(sink, memory):
+    """A run that times out leaves the question and what there was of an answer."""
+    agent = FunctionAgent(llm=ScriptedLLM(Say("one two three", pause_s=0.25)), tools=[add], timeout=0.6)
+    with pytest.raises(Exception, match="timed out"):
+        await agent.run("go", memory=memory)
+    await asyncio.sleep(0.05)
+    assert transcript(sink)[0] == "U go"
+    assert all(row.startswith("P one") for row in transcript(sink)[1:])
+
+
+async def test_39_a_failed_run_is_started_again(sink, memory):
+    """The user's words are recorded for each attempt, and stand in the prompt of the second once."""
+    llm = ScriptedLLM(Say("never", fails_after=0), "hello")
+    agent = FunctionAgent(llm=llm, tools=[add])
+    with pytest.raises(Exception, match="model broke down"):
+        await agent.run("hi", memory=memory)
+    await agent.run("hi", memory=memory)
+    assert transcript(sink) == ["U hi", "U hi", "A hello"]
+    assert [text for _, text in llm.asked[-1]] == ["hi"]
+
+
+async def test_40_history_without_a_message(sink, memory):
+    """Without a message of its own the turn's question is the last one of the history."""
+    history = [ChatMessage(role="assistant", content="welcome"), ChatMessage(role="user", content="hi")]
+    await FunctionAgent(llm=ScriptedLLM("hello"), tools=[add]).run(chat_history=history, memory=memory)
+    assert transcript(sink) == ["U hi", "A hello"]
+
+
+async def test_41_state_is_not_what_the_user_said(sink, memory):
+    """An agent with state wraps the user's words for the model only: neither transcript nor history has the wrapping."""
+    llm = ScriptedLLM("hello", "again")
+    agent = FunctionAgent(llm=llm, tools=[add], initial_state={"mood": "good"})
+    await agent.run("hi", memory=memory)
+    await agent.run("more", memory=memory)
+    assert "mood" in llm.asked[0][-1][1]
+    assert transcript(sink) == ["U hi", "A hello", "U more", "A again"]
+    assert [m.content for m in memory.get_all()] == ["hi", "hello", "more", "again"]
+    assert llm.asked[1][0] == ("user", "hi")
+
+
+async def test_42_a_tool_that_waits_for_a_human(sink, memory):
+    """A tool that asks a human and waits is one call with one result."""
+    from llama_index.core.workflow import HumanResponseEvent, InputRequiredEvent  # noqa: PLC0415 - only here
+
+    async def confirm(ctx: Context) -> str:
+        """Ask the human."""
+        answer = await ctx.wait_for_event(
+            HumanResponseEvent, waiter_id="w", waiter_event=InputRequiredEvent(prefix="sure?")
+        )
+        return f"human said {answer.response}"
+
+    agent = FunctionAgent(llm=ScriptedLLM(calls(("w1", "confirm", {})), "done"), tools=[confirm])
+    handler = agent.run("go", memory=memory)
+    async for event in handler.stream_events():
+        if isinstance(event, InputRequiredEvent):
+            handler.ctx.send_event(HumanResponseEvent(response="yes"))
+    await handler
+    assert transcript(sink) == ["U go", "C w1 confirm {}", "T w1 human said yes", "A done"]
+
+
+async def test_45_one_after_another(sink):
+    """Agent, engine and agent in one task are three turns, none inside another."""
+    from llamaindex_world import simple  # noqa: PLC0415 - only here
+
+    def memory_of(name):
+        return SynapMemory(sink, user_id="ana", conversation_id=name)
+
+    agent = FunctionAgent(llm=ScriptedLLM("from the agent"), tools=[add])
+    await agent.run("one", memory=memory_of("c1"))
+    await simple(ScriptedLLM("from the engine"), memory_of("c2")).achat("two")
+    await agent.run("three", memory=memory_of("c3"))
+    assert transcript(sink) == [
+        "U one", "A from the agent", "U two", "A from the engine", "U three", "A from the agent"
+    ]  # fmt: skip
+
+
+async def test_46_many_at_once(sink):
+    """Thirty runs of one agent at once, started in one task and in thirty, are each complete and none is mixed."""
+    agent = FunctionAgent(llm=ScriptedLLM("done"), tools=[add])
+
+    async def one(at):
+        await agent.run(f"q{at}", memory=SynapMemory(sink, user_id=f"u{at}", conversation_id=f"c{at}"))
+
+    await asyncio.gather(*[one(at) for at in range(30)])
+    started = [
+        agent.run(f"q{at}", memory=SynapMemory(sink, user_id=f"u{at}", conversation_id=f"c{at}"))
+        for at in range(30, 60)
+    ]
+    await asyncio.gather(*started)
+    for at in range(60):
+        assert transcript(sink, f"c{at}") == [f"U q{at}", "A done"]
+
+
+async def test_46_many_threads(sink):
+    """Twenty threads that chat and stream at once: every turn is complete and none is mixed."""
+    from llamaindex_world import read, simple  # noqa: PLC0415 - only here
+
+    def work(at):
+        engine = simple(ScriptedLLM("one two"), SynapMemory(sink, user_id=f"u{at}", conversation_id=f"c{at}"))
+        engine.chat(f"q{at}")
+        read(engine.stream_chat(f"s{at}"))
+
+    await asyncio.gather(*[asyncio.to_thread(work, at) for at in range(20)])
+    assert settled()
+    for at in range(20):
+        assert transcript(sink, f"c{at}") == [f"U q{at}", "A one two", f"U s{at}", "A one two"]
+
+
+def test_48_the_runners_of_0_12(sink, memory):
+    """Where the older runners exist, their turn is recorded once although it reaches the memory as a whole."""
+    agents = pytest.importorskip("llama_index.core.agent")
+    if not hasattr(agents, "FunctionCallingAgent"):
+        pytest.skip("the older runners are gone from this version")
+    llm = ScriptedLLM(calls(ADD), "it is 5")
+    tools = [FunctionTool.from_defaults(add)]
+    agents.FunctionCallingAgent.from_tools(tools, llm=llm, memory=memory).chat("2+3?")
+    lines = transcript(sink)
+    call_id = lines[1].split()[1]
+    assert lines == ["U 2+3?", f"C {call_id} add {{'a': 2, 'b': 3}}", f"T {call_id} 5", "A it is 5"]
+
+
