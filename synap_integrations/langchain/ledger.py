@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 _INTERNAL_TAGS: Final = frozenset({"nostream", "langsmith:hidden"})
+_PLACES: Final = ("seq:step:", "map:key:", "branch:", "condition:", "graph:step:")
 _NO_METADATA: Final[Mapping[str, object]] = {}
 
 
@@ -84,8 +85,8 @@ class Ledger:
             if run is None or run.internal:
                 return
             root = run.root
-            if not run.in_tool or root.options.nested_tools:
-                run.call = root.conversation.calls.start(str(start.run_id), call_id, start.name or "tool", inputs)
+            if run.tool is None or root.options.nested_tools:
+                run.call = run.calls.start(str(start.run_id), call_id, start.name or "tool", inputs)
                 root.ask(run.call)
         root.deliver()
 
@@ -121,7 +122,7 @@ class Ledger:
         """A graph stopped where it was told to stop."""
         with self._lock:
             run = None if run_id is None else self._runs.get(run_id)
-            if run is not None and not run.in_tool:
+            if run is not None and run.tool is None:
                 run.root.interrupted = True
 
     # --- ends --------------------------------------------------------------------------------------------------------
@@ -161,7 +162,7 @@ class Ledger:
             root = run.root
             if run.call is not None:
                 given = translate.given_by(output, run.call.id)
-                root.give(root.conversation.calls.end(run.call, given.call_id), given)
+                root.give(run.calls.end(run.call, given.call_id), given)
             if run.is_root:
                 self._finish(root, root.give_up)
         root.deliver()
@@ -231,7 +232,7 @@ class Ledger:
             return None
         if root.deferred and parent.first:
             run.first = _gets_the_same_input(start)
-        if options is not root.options and not run.in_tool:
+        if options is not root.options and run.tool is None:
             self._join(root, options)
         if not root.settled and (kind != "chain" or self._runs.get(identity.surrounding_run_id()) is not None):  # type: ignore[arg-type]
             self._settle(root)
@@ -342,23 +343,20 @@ class Ledger:
     def _model_said(self, run: Run, message: BaseMessage) -> None:
         root = run.root
         if run.aside:
-            if run.in_tool and not run.internal and root.options.nested_tools:
-                self._settle(root, last_chance=True)
-                for asked in translate.calls_of(message):
-                    root.conversation.calls.declare(asked.id or new_id(), asked.name, asked.args)
+            if root.options.nested_tools and not run.internal:
+                run.calls.declare_all(translate.calls_of(message))
             return
         self._settle(root, last_chance=True)
         if reasoning := translate.reasoning_of(message):
             root.think(reasoning, "reasoning")
         for executed in translate.executed_in(message):
-            call = root.conversation.calls.declare(executed.call.id or new_id(), executed.call.name, executed.call.args)
+            (call,) = run.calls.declare_all([executed.call])
             root.give(call, translate.Given(executed.result, executed.is_error))
         text = messages.text_of(message)
         if messages.has_calls(message):
             root.narrate(text)
             root.candidate = None
-            for asked in translate.calls_of(message):
-                root.conversation.calls.declare(asked.id or new_id(), asked.name, asked.args)
+            run.calls.declare_all(translate.calls_of(message))
         else:
             root.candidate, root.streamed = text, bool(run.tokens)
 
@@ -374,9 +372,10 @@ def _is_internal(tags: Sequence[str] | None, metadata: Mapping[str, object]) -> 
 
 def _gets_the_same_input(start: Start) -> bool:
     """True for what gets its parent's input: the first step of a sequence, the branches of a map, an assignment's map."""
-    if any(tag == "seq:step:1" or tag.startswith("map:key:") for tag in start.tags or ()):
-        return True
-    return not start.tags and start.name is not None and start.name.startswith("RunnableParallel<")
+    places = [tag for tag in start.tags or () if tag.startswith(_PLACES)]
+    if places:
+        return places[0] == "seq:step:1" or places[0].startswith("map:key:")
+    return start.name is not None and start.name.startswith("RunnableParallel<")
 
 
 LEDGER: Final = Ledger()

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Final, Literal
 from uuid import UUID
 
 from synap_integrations.langchain.roots import Root
+from synap_integrations.langchain.tools import Call, CallBook
 
 if TYPE_CHECKING:
     from synap_integrations.langchain.options import Options
-    from synap_integrations.langchain.tools import Call
 
 Kind = Literal["chain", "model", "tool", "retriever"]
 
@@ -29,11 +29,25 @@ IDLE_S: Final = 7_200.0
 class Run:
     """One node of the tree.
 
-    ``in_tool``: inside a tool. ``internal``: not for the user, such as a summary. ``first``: gets the root's own input.
-    ``copies``: how many handlers report it. ``tokens``: streamed text, once per copy; None where nobody needs it.
+    ``tool``: the tool run around it. ``internal``: not for the user, such as a summary. ``first``: gets the root's own
+    input. ``copies``: how many handlers report it. ``tokens``: streamed text, once per copy; None where nobody needs it.
+    ``inner``: the calls made inside this tool run, whose ids may repeat those outside.
     """
 
-    __slots__ = ("call", "copies", "ended", "failed", "first", "in_tool", "internal", "is_root", "kind", "root", "tokens")
+    __slots__ = (
+        "call",
+        "copies",
+        "ended",
+        "failed",
+        "first",
+        "inner",
+        "internal",
+        "is_root",
+        "kind",
+        "root",
+        "tokens",
+        "tool",
+    )
 
     def __init__(self, kind: Kind, root: Root, parent: Run | None) -> None:
         self.kind = kind
@@ -42,18 +56,29 @@ class Run:
         self.copies = 1
         self.tokens: list[str] | None = None
         self.call: Call | None = None
+        self.inner: CallBook | None = None
         if parent is None:
             self.is_root = self.first = True
-            self.in_tool = self.internal = False
+            self.internal = False
+            self.tool: Run | None = None
         else:
             self.is_root = self.first = False
-            self.in_tool = parent.in_tool or parent.kind == "tool"
+            self.tool = parent if parent.kind == "tool" else parent.tool
             self.internal = parent.internal or parent.kind == "retriever"
 
     @property
     def aside(self) -> bool:
         """True for a run whose words are not the assistant's."""
-        return self.in_tool or self.internal
+        return self.internal or self.tool is not None
+
+    @property
+    def calls(self) -> CallBook:
+        """The book in which calls made here are kept."""
+        if self.tool is None:
+            return self.root.conversation.calls
+        if self.tool.inner is None:
+            self.tool.inner = CallBook()
+        return self.tool.inner
 
     def streamed(self) -> str:
         """The text streamed so far."""

@@ -8,10 +8,20 @@ an id wins.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping
-from typing import Final
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Final, NamedTuple
+
+from synap_integrations.model import new_id
 
 MAX_CALLS: Final = 256
+
+
+class Asked(NamedTuple):
+    """A tool call as a model wrote it; ``id`` is ``""`` where the provider gives none."""
+
+    id: str
+    name: str
+    args: Mapping[str, object]
 
 
 class Call:
@@ -50,6 +60,10 @@ class CallBook:
             forgotten, _ = self._calls.popitem(last=False)
             self.open.pop(forgotten, None)
         return call
+
+    def declare_all(self, asked: Iterable[Asked]) -> list[Call]:
+        """A model asked for these calls."""
+        return [self.declare(call.id or new_id(), call.name, call.args) for call in asked]
 
     def get(self, call_id: object) -> Call | None:
         """The call of this id, None if no model asked for it lately."""

@@ -15,6 +15,7 @@ from pydantic import BaseModel
 from synap_integrations.langchain import graph, messages
 from synap_integrations.langchain.messages import Spoken
 from synap_integrations.langchain.options import Key
+from synap_integrations.langchain.tools import Asked
 from synap_integrations.plain import Plain, plain
 
 _QUESTIONS: Final = (
@@ -227,15 +228,6 @@ def _reasoning(block: Mapping[str, object]) -> Iterator[str]:
     elif kind == "reasoning_content":
         inner = block.get("reasoning_content")
         yield str(inner.get("text") or "") if isinstance(inner, Mapping) else str(inner or "")
-
-
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """A tool call as the model wrote it."""
-
-    id: str
-    name: str
-    args: Mapping[str, object]
 
 
 def calls_of(message: object) -> list[Asked]:

@@ -3,6 +3,7 @@
 import asyncio
 import importlib
 import json
+import uuid
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
@@ -91,7 +92,7 @@ class ScriptedModel(BaseChatModel):
 
 
 def _chunks(message: AIMessage) -> Iterator[AIMessageChunk]:
-    extra = {"additional_kwargs": message.additional_kwargs, "id": message.id or "run-scripted"}
+    extra = {"additional_kwargs": message.additional_kwargs, "id": message.id or f"run-{uuid.uuid4()}"}
     if isinstance(message.content, list):
         for index, block in enumerate(message.content):
             yield AIMessageChunk([{**block, "index": index} if isinstance(block, dict) else block], id=extra["id"])
