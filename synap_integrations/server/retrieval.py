@@ -29,6 +29,7 @@ _WORD: Final = re.compile(r"\w+")
 _UNSPACED: Final = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af\uf900-\ufaff]+")
 """Kana, Han and Hangul: no spaces between words, or endings glued to them."""
 _SPEAKER: Final = re.compile(r"([A-Z][\w.'-]*(?: [A-Z][\w.'-]*){0,3}): (?=\S)")
+_ENDING: Final = re.compile(r"(?<=\w{3})(?:ing|ied|ies|ed|es|ly|s|e|y)$")
 _STOP_WORDS: Final = """
 a about above after again against ain all am an and any are aren as at be because been before being below between
 both but by can could couldn d did didn do does doesn doing don down during each few for from further had hadn has
@@ -116,7 +117,7 @@ def coverage(words: Sequence[str], text: str) -> float:
 
 
 def _stem(word: str) -> str:
-    return word[: max(4, len(word) - 3)]
+    return _ENDING.sub("", word)
 
 
 def _spaced(text: str) -> str:
