@@ -7,9 +7,9 @@ The policy of a recall, in this order:
 3. Nobody has asked this in this conversation: ask once and wait for the answer.
 4. Choose from what is held and relevant, which may be nothing.
 
-No wait is longer than ``timeout_s``. A platform that let one wait pass in vain is not waited for again until it has
-answered something, or until a pause that doubles from 5 s to 5 minutes is over: an application whose platform is silent
-is slowed down once, not on every turn.
+No wait is longer than ``timeout_s``. A platform that let three waits in a row pass in vain is not waited for again until
+it has answered something, or until a pause that doubles from 5 s to 5 minutes is over: an application whose platform is
+silent is slowed down three times, not on every turn.
 """
 
 from __future__ import annotations
@@ -49,6 +49,7 @@ _MAX_REMEMBERED: Final = 10_000
 _MAX_QUERY_CHARS: Final = 2_000
 _PATIENCE_S: Final = 1.0
 """What was asked longer ago than this is not waited for any more."""
+_MOST_IN_VAIN: Final = 3
 _FIRST_PAUSE_S: Final = 5.0
 _LONGEST_PAUSE_S: Final = 300.0
 
@@ -100,8 +101,8 @@ class ContextDesk:
         self._lock = threading.Lock()
         self._turns: OrderedDict[Owner, _Asked] = OrderedDict()
         self._requests: OrderedDict[tuple[Owner, str], _Asked] = OrderedDict()
-        self._deaf_until_s = float("-inf")
-        self._pause_s = _FIRST_PAUSE_S
+        self._in_vain = 0
+        self._paused_until_s = float("-inf")
 
     # --- what the desk hears -----------------------------------------------------------------------------------
 
@@ -116,7 +117,7 @@ class ContextDesk:
         """The platform pushed a bundle: file it and wake who waits for it. False if the store refused it."""
         if bundle.answers:
             with self._lock:
-                self._deaf_until_s, self._pause_s = float("-inf"), _FIRST_PAUSE_S
+                self._in_vain, self._paused_until_s = 0, float("-inf")
         return self.store.apply(bundle)
 
     def forget(self, scope: Scope) -> int:
@@ -191,7 +192,7 @@ class ContextDesk:
         pending = turn or request
         assert pending is not None
         had_its_chance = started - pending.at_s >= _PATIENCE_S
-        silent = started < self._deaf_until_s or (reachable is not None and not reachable())
+        silent = started < self._paused_until_s or (reachable is not None and not reachable())
         if timeout_s <= 0 or had_its_chance or silent:
             return replace(plan, why="no answer yet")
         expectation = self.store.expect(scope, answers=pending.event_id)
@@ -224,7 +225,7 @@ class ContextDesk:
     def _conclude(self, plan: _Plan, answer: ContextBundle | None) -> Context:
         ended = self._clock()
         if plan.wait_for and answer is None:
-            self._turn_deaf(ended)
+            self._waited_in_vain(ended)
         held = self.store.lookup(plan.scope)
         expected = {one.event_id for one in (plan.turn, plan.request) if one is not None}
         answering = {pushed.bundle.bundle_id for pushed in held if pushed.bundle.answers in expected}
@@ -255,11 +256,11 @@ class ContextDesk:
         fetched = plan.request is not None and any(one.bundle.answers == plan.request.event_id for one in used)
         return Context(chosen.items, turns, "fetched" if fetched else "pushed", receipt)
 
-    def _turn_deaf(self, now_s: float) -> None:
+    def _waited_in_vain(self, now_s: float) -> None:
         with self._lock:
-            if now_s >= self._deaf_until_s:
-                self._deaf_until_s = now_s + self._pause_s
-                self._pause_s = min(self._pause_s * 2, _LONGEST_PAUSE_S)
+            self._in_vain += 1
+            if (beyond := self._in_vain - _MOST_IN_VAIN) >= 0:
+                self._paused_until_s = now_s + min(_FIRST_PAUSE_S * 2.0 ** min(beyond, 16), _LONGEST_PAUSE_S)
 
 
 def _whose(scope: Scope) -> Owner | None:

@@ -4,6 +4,7 @@ import asyncio
 import copy
 import pickle
 import warnings
+from importlib.metadata import version
 
 import pytest
 from injected import BUNDLE, KNOWN, blocks_in, knowing, spoken, text_of, used
@@ -19,6 +20,7 @@ from scripted_models import MODES, Scripted, Streamed, calls, run, transcript
 
 import synap_integrations
 from synap_integrations import InvalidInputError, Scope
+from synap_integrations import langchain as synap_langchain
 from synap_integrations.context.render import without_context
 from synap_integrations.guard import incidents
 from synap_integrations.langchain import SynapCallbackHandler, SynapMemory, synap_context, with_synap_memory
@@ -224,6 +226,15 @@ def test_s89_internal_calls_get_no_context(memory, model, mode, config):
     augmented = with_synap_memory(model(), memory)
     run(augmented, "summarize", mode, **config)
     assert (blocks_in(augmented.seen[0]), memory.recalled) == ([], [])
+
+
+def test_middleware_says_what_it_needs():
+    """Where langchain has no middleware yet, only the name that needs it is refused, with what to install."""
+    if version("langchain") >= "1":
+        assert synap_langchain.SynapMiddleware.__name__ == "SynapMiddleware"
+    else:
+        with pytest.raises(ImportError, match=r"SynapMiddleware needs langchain 1\.0"):
+            _ = synap_langchain.SynapMiddleware
 
 
 def test_a_fault_in_memory_costs_the_context_and_nothing_else(memory):
