@@ -7,9 +7,9 @@ The policy of a recall, in this order:
 3. Nobody has asked this in this conversation: ask once and wait for the answer.
 4. Choose from what is held and relevant, which may be nothing.
 
-No wait is longer than ``timeout_s``. A platform that let three waits in a row pass in vain is not waited for again until
-it has answered something, or until a pause that doubles from 5 s to 5 minutes is over: an application whose platform is
-silent is slowed down three times, not on every turn.
+No wait is longer than ``timeout_s``. A platform that let three waits in a row pass in vain is not waited for again
+until it has answered something, or until a pause that doubles from 5 s to 5 minutes is over: an application whose
+platform is silent is slowed down three times, not on every turn.
 """
 
 from __future__ import annotations

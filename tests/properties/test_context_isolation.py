@@ -3,6 +3,7 @@
 import random
 import threading
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -50,6 +51,29 @@ def test_bounds_hold_after_every_step(steps):
         assert len(store) == len(shelves) <= 6
         assert all(len(shelf) <= 3 for shelf in store._shelves.values())
         assert store._bytes == sum(filed.size for filed in shelves) <= 12_000
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("seed", [20_250_601, None], ids=["fixed", "random"])
+def test_a_million_operations_agree_with_the_naive_rule(seed):
+    """A fixed and a random seed, 10^6 bundles and requests each: never one bundle more or less than the rule says."""
+    dice = random.Random(seed)
+    store, filed = ContextStore(max_bundles=64, max_bundles_per_owner=64), {}
+
+    def anybody():
+        return Scope(dice.choice(IDS), dice.choice(IDS), customer_id=dice.choice(IDS))
+
+    for step in range(500_000):
+        bundle = ContextBundle(f"b{step % 48}", "anticipation", scope=anybody(), items=(), rung=dice.choice(RUNGS))
+        if store.apply(bundle):
+            filed[bundle.bundle_id] = bundle
+        request, rung = anybody(), dice.choice(RUNGS)
+        served = {pushed.bundle.bundle_id for pushed in store.lookup(request, rung=rung)}
+        assert served == {name for name, one in filed.items() if may_answer(one.scope, one.rung, request, rung)}
+        if step % 97 == 0:
+            store.clear()
+            filed.clear()
 
 
 def test_eight_threads_never_see_each_other():
