@@ -24,7 +24,7 @@ from .records import Bundle, Item, Owner, Place, Turn
 from .retrieval import WEAK, coverage, interleaved, named, telling, terms
 
 MOST_ITEMS: Final = 5
-_CENTRES: Final = 10
+_CENTRES: Final = 15
 """Best turns that are looked at to make `MOST_ITEMS` windows that do not overlap."""
 _TURN_CHARS: Final = 1200
 _NEIGHBOUR_CHARS: Final = 400

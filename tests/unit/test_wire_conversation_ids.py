@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from synap_integrations.model import Scope
 from synap_integrations.wire.conversation_ids import ConversationIds, platform_id
 
 ID = "3f2504e0-4f89-41d3-9a0c-0305e82c3301"
@@ -47,6 +48,19 @@ def test_the_way_back_is_remembered_within_bounds():
     found = [ids.to_platform(name, user_id="u", customer_id=None) for name in ("a", "b", "a", "c")]
     assert [ids.to_caller(each) for each in found] == ["a", found[1], "a", "c"]
     assert ids.to_caller(ID) == ID
-    assert ids.used_for("a") == [found[0]]
-    assert ids.used_for(ID) == [ID]
-    assert ids.used_for("never") == []
+    assert ids.known("b") == []
+
+
+def test_who_used_a_name_is_known():
+    """By name alone, or with the owner narrowed down."""
+    ids = ConversationIds()
+    owners = [("ana", None), ("ana", "acme"), ("ben", "acme")]
+    for user, customer in owners:
+        ids.to_platform("support", user_id=user, customer_id=customer)
+    everybody = [Scope("support", user, customer_id=customer) for user, customer in owners]
+    assert ids.known("support") == everybody
+    assert ids.known("support", user_id="ana") == everybody[:2]
+    assert ids.known("support", user_id="ana", customer_id="acme") == everybody[1:2]
+    assert ids.known("sales") == []
+    ids.to_platform(ID, user_id="ana", customer_id=None)
+    assert ids.known(ID) == [Scope(ID, "ana")]
