@@ -21,7 +21,7 @@ from langchain_core.callbacks import BaseCallbackHandler
 from loopback import sink
 from measuring import Effort, Figure, Report, python
 
-from synap_integrations import Synap
+from synap_integrations import Settings, Synap
 from synap_integrations.langchain import SynapCallbackHandler
 from synap_integrations.ports import LocalPlatform
 
@@ -101,7 +101,8 @@ def _compare(folder: str, turns: int) -> dict[str, float]:
     """How many messages are missing in the embedded store, and at how many places another one stands than should."""
     from synap_integrations.server.embedded import open_embedded
 
-    platform, missing, wrong = open_embedded(Path(folder)), 2 * turns, 0
+    platform = open_embedded(Settings.read(base_url="local", storage_path=Path(folder)))
+    missing, wrong = 2 * turns, 0
     for first in range(CONVERSATIONS):
         said = [text for n in range(first, turns, CONVERSATIONS) for text in (f"question {n}", ANSWER)]
         stored = list(_stored(platform, _conversation(first)))

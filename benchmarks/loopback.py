@@ -17,6 +17,7 @@ import sys
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 from urllib.request import urlopen
 
@@ -108,9 +109,12 @@ def _swallow() -> Answerer:
 async def _platform(manner: str) -> tuple[int, int]:
     """Put the embedded Synap behind two sockets; the ports of REST and stream."""
     import grpc.aio
+
+    from synap_integrations import Settings
     from synap_integrations.server.embedded import open_embedded
 
-    local, delay_s = open_embedded(":memory:"), SLOW_S if manner == "slow" else 0.0
+    local = open_embedded(Settings.read(base_url="local", storage_path=Path(":memory:")))
+    delay_s = SLOW_S if manner == "slow" else 0.0
 
     async def answer(method: str, path: str, headers: dict[str, str], body: bytes) -> Answer:
         await _patience(manner, delay_s)
