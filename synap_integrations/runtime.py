@@ -6,17 +6,19 @@ thread, which owns the network; the first `Synap.recall` does the same for the s
 
 from __future__ import annotations
 
+import asyncio
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final, Self, TypedDict
 
 from . import scoping
 from .context.desk import ContextDesk
 from .guard import contained, incidents, is_quiet
-from .model import Context, ContextBundle, ContextRequest, Envelope, Event, Inbound, Scope, UserMessage, new_id
+from .model import Context, ContextBundle, ContextRequest, Envelope, Event, Inbound, Scope, Signal, UserMessage, new_id
 from .outbox import DeliveryWorker, EphemeralOutbox, SqliteOutbox
 from .settings import Settings
 
@@ -29,6 +31,7 @@ _RECORD: Final = contained("record")
 _RECALL: Final = contained("recall")
 _INBOUND: Final = contained("inbound")
 _NOTHING: Final = Context()
+_START_S: Final = 2.0
 IN_MEMORY: Final = Path(":memory:")
 
 
@@ -56,6 +59,13 @@ class Status:
         return "\n".join(f"{name.replace('_', ' '):<14}{value}" for name, value in asdict(self).items())
 
 
+class _Terms(TypedDict):
+    scope: Scope
+    ask: Callable[[ContextRequest], str | None]
+    timeout_s: float
+    reachable: Callable[[], bool]
+
+
 class Synap:
     """Memory for an application: `record` what happens, `recall` what helps. Thread-safe, usable from any loop.
 
@@ -69,6 +79,9 @@ class Synap:
     def __init__(self, client: object | None = None, *, settings: Settings | None = None, **explicit: Any) -> None:  # noqa: ANN401 - any setting's type
         self.settings = settings or Settings.read(**explicit)
         self._client = client
+        self._embedded = client is None and self.settings.embedded
+        self._listening = threading.Event()
+        self._started_s: float | None = None
         self._conversation = f"conversation-{new_id()}"
         self._desk = ContextDesk(budget_tokens=self.settings.context_max_tokens)
         self._outbox = _outbox(self.settings)
@@ -103,19 +116,17 @@ class Synap:
         `Settings.recall_timeout_s`.
         """
         with _RECALL:
-            scope = self._complete(scope)
-            return self._desk.recall(
-                query, scope=scope, ask=self._asker(scope), timeout_s=self.settings.recall_timeout_s
-            )
+            if (start_s := self._time_to_start()) > 0:
+                self._listening.wait(start_s)
+            return self._desk.recall(query, **self._terms(scope))
         return _NOTHING
 
     async def arecall(self, query: str | None, *, scope: Scope) -> Context:
         """`recall` that waits without blocking the event loop."""
         with _RECALL:
-            scope = self._complete(scope)
-            return await self._desk.arecall(
-                query, scope=scope, ask=self._asker(scope), timeout_s=self.settings.recall_timeout_s
-            )
+            if (start_s := self._time_to_start()) > 0:
+                await asyncio.to_thread(self._listening.wait, start_s)
+            return await self._desk.arecall(query, **self._terms(scope))
         return _NOTHING
 
     # --- the end ---------------------------------------------------------------------------------------------
@@ -151,11 +162,16 @@ class Synap:
             dead_letters=counts.dead_letters,
             adopted=counts.adopted,
             state=self._worker.state(),
-            platform="embedded" if self.settings.embedded and self._client is None else self.settings.rest_url,
+            platform=self._platform(),
             outbox=str(self._outbox.where),
             bundles=len(self._desk.store),
             incidents=incidents.counts(),
         )
+
+    def _platform(self) -> str:
+        if self._client is not None:
+            return type(self._client).__name__
+        return "embedded" if self._embedded else self.settings.rest_url
 
     # --- wiring ----------------------------------------------------------------------------------------------
 
@@ -170,14 +186,45 @@ class Synap:
         with _INBOUND:
             if isinstance(inbound, ContextBundle):
                 self._desk.apply(inbound)
+            elif isinstance(inbound, Signal) and inbound.kind == "connected":
+                self._listening.set()
+            elif isinstance(inbound, Signal) and inbound.kind == "disconnected":
+                self._listening.clear()
 
-    def _asker(self, scope: Scope) -> Callable[[ContextRequest], str | None]:
+    def _time_to_start(self) -> float:
+        """How long a recall waits for the embedded Synap to be up: once, in the first moments of the process.
+
+        Starting it is our own work, not a platform's, and takes about as long as its imports. Whoever wants no recall
+        to wait at all (``recall_timeout_s`` 0) does not wait for this either.
+        """
+        if self._listening.is_set():
+            return 0.0
+        if self._started_s is None:
+            self._started_s = time.monotonic()
+            self._worker.wake()
+        waits = self._embedded and self.settings.recall_timeout_s > 0
+        return max(0.0, self._started_s + _START_S - time.monotonic()) if waits else 0.0
+
+    def _may_answer(self) -> bool:
+        """Whether waiting for the platform makes sense: it is listening, or may be in a moment."""
+        started_s = self._started_s or 0.0
+        return self._listening.is_set() or time.monotonic() - started_s < _START_S
+
+    def _terms(self, scope: Scope) -> _Terms:
+        """On whose behalf a recall asks, whom, and how long it may take."""
+        scope = self._complete(scope)
+
         def ask(request: ContextRequest) -> str | None:
             """Ask over the stream, now or never; the event id that the answer will name, None if nobody listens."""
             envelope = Envelope.seal(scope, request)
             return envelope.event_id if self._worker.submit(envelope) else None
 
-        return ask
+        return {
+            "scope": scope,
+            "ask": ask,
+            "timeout_s": self.settings.recall_timeout_s,
+            "reachable": self._may_answer,
+        }
 
     def _complete(self, scope: Scope) -> Scope:
         return scoping.complete(scope, fallback_conversation=self._conversation)

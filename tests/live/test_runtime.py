@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
+from socket_platform import CUT, KEY, Answer
 
 import synap_integrations
 from synap_integrations import InvalidInputError, NetworkError, Scope, Synap
@@ -151,14 +152,12 @@ def test_an_unreachable_platform_costs_a_counter() -> None:
 
 def test_turns_wait_for_the_platform_and_go_out_once(synap_platform) -> None:
     """What was captured while the platform refused is delivered, in order, when it is back."""
-    synap_platform.refuse(503)
-    with Synap(base_url=synap_platform.url, api_key=synap_platform.api_key, customer_id="acme") as synap:
+    synap_platform.rest_script += [Answer(503), Answer(503), CUT]
+    with Synap(**synap_platform.address) as synap:
         for n in range(5):
-            synap.record(UserMessage(f"turn {n}"), scope=Scope("c-1", "ana", customer_id="acme"))
-        assert not synap.flush(0.3)
-        synap_platform.recover()
+            synap.record(UserMessage(f"turn {n}"), scope=ANA)
         assert synap.flush(20)
-        assert [turn["content"] for turn in synap_platform.turns()] == [f"turn {n}" for n in range(5)]
+        assert synap_platform.contents() == [f"turn {n}" for n in range(5)]
         assert_accounted(synap)
 
 
@@ -232,13 +231,13 @@ def run(code: str, storage: Path, **environ: str) -> subprocess.CompletedProcess
     )
 
 
-RECORD_AND_DIE = """
+RECORD_AND_DIE = f"""
 import os, signal
 from synap_integrations import Synap, Scope
 from synap_integrations.model import UserMessage
-synap = Synap(base_url="http://127.0.0.1:9", api_key="synap_test")
+synap = Synap(base_url="http://127.0.0.1:9", api_key="{KEY}")
 for n in range(20):
-    synap.record(UserMessage(f"turn {n}"), scope=Scope("c-1", "ana", customer_id="acme"))
+    synap.record(UserMessage(f"turn {{n}}"), scope=Scope("c-1", "ana"))
 os.kill(os.getpid(), signal.SIGKILL)
 """
 
@@ -247,17 +246,17 @@ def test_a_killed_process_loses_nothing(synap_platform, tmp_path: Path) -> None:
     """`kill -9` right after the callback returned; the next start delivers every turn once, in order."""
     storage = tmp_path / "storage"
     assert run(RECORD_AND_DIE, storage).returncode == -9
-    assert synap_platform.turns() == []
+    assert synap_platform.contents() == []
     next_start = f"""
     from synap_integrations import Synap, Scope
     from synap_integrations.model import UserMessage
-    with Synap(base_url="{synap_platform.url}", api_key="synap_test") as synap:
-        synap.record(UserMessage("turn 20"), scope=Scope("c-1", "ana", customer_id="acme"))
+    with Synap(**{synap_platform.address!r}) as synap:
+        synap.record(UserMessage("turn 20"), scope=Scope("c-1", "ana"))
         assert synap.flush(30), synap.status()
     """
     done = run(next_start, storage)
     assert (done.returncode, done.stderr) == (0, "")
-    assert [turn["content"] for turn in synap_platform.turns()] == [f"turn {n}" for n in range(21)]
+    assert synap_platform.contents() == [f"turn {n}" for n in range(21)]
 
 
 def test_a_script_that_ends_at_once_has_delivered(tmp_path: Path) -> None:
