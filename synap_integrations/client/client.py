@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Sequence
 from types import TracebackType
 from typing import Any, Literal, Self, get_args
+from urllib.parse import urlsplit
 
 from synap_integrations.errors import ContextNotFoundError, InvalidInputError, SynapError
 from synap_integrations.plain import text
@@ -64,7 +65,9 @@ class SynapClient:
         """The stream: what the agent does goes out, context comes in."""
 
     def __repr__(self) -> str:
-        return f"SynapClient({self._connection.platform.where})"
+        settings = self._connection.settings
+        # The host alone: whatever else an address may hold is nobody's business.
+        return f"SynapClient({'embedded' if settings.embedded else urlsplit(settings.rest_url).hostname})"
 
     async def initialize(self) -> Whoami:
         """Ask the platform who we are. Optional: the first call does it.
@@ -101,10 +104,7 @@ class SynapClient:
                 raise InvalidInputError(message, details={"argument": name})
         scope = identified(required=(), conversation_id=conversation_id, user_id=user_id, customer_id=customer_id)
         await self._connection.admitted(scope, must_name_customer=False)
-        platform_id = None
-        if conversation_id is not None:
-            ids = self._connection.ids
-            platform_id = ids.to_platform(conversation_id, user_id=user_id, customer_id=customer_id)
+        platform_id = self._connection.platforms(self._connection.owned(scope)).conversation_id
         wanted = FetchContext(
             user_id=user_id,
             customer_id=customer_id,

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import os
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 from weakref import WeakKeyDictionary
 
@@ -38,18 +38,29 @@ class _Identity:
 class Connection:
     """Opens nothing before it is used, and keeps one HTTP client for each event loop that uses it.
 
-    ``inline``: whoever uses it owns its loop and its retries, as delivery does; the embedded Synap then answers on that
-    loop's thread, and no call is repeated here.
+    ``inline``: whoever uses it owns its loop and its retries, as delivery does. The embedded Synap then answers on that
+    loop's thread, no call is repeated here, and a setting that cannot be used is an error of the first call, where it
+    can be held against a call, and not of the construction.
     """
 
     def __init__(self, settings: Settings, *, inline: bool) -> None:
         self.settings = settings
-        self.platform: Platform = platform_of(settings, inline=inline)
+        self._inline = inline
+        self._platform = None if inline else platform_of(settings, inline=False)
         self.ids = ConversationIds()
+        self.introduction = {"x-client-id": "", "x-instance-id": ""}
+        """Goes with every request; filled in when the platform has said who we are."""
         self._attempts = 1 if inline else ATTEMPTS
         self._pid = os.getpid()
         self._rest: WeakKeyDictionary[asyncio.AbstractEventLoop, Rest] = WeakKeyDictionary()
         self._identity: _Identity | None = None
+
+    @property
+    def platform(self) -> Platform:
+        """Where the bytes go."""
+        if self._platform is None:
+            self._platform = platform_of(self.settings, inline=self._inline)
+        return self._platform
 
     @property
     def rest(self) -> Rest:
@@ -60,7 +71,9 @@ class Connection:
         loop = asyncio.get_running_loop()
         if loop not in self._rest:
             timeout_s = self.settings.request_timeout_s
-            self._rest[loop] = Rest(self.platform.http(), timeout_s=timeout_s, attempts=self._attempts)
+            self._rest[loop] = Rest(
+                self.platform.http(), introduction=self.introduction, timeout_s=timeout_s, attempts=self._attempts
+            )
         return self._rest[loop]
 
     async def whoami(self) -> Whoami:
@@ -72,7 +85,10 @@ class Connection:
         if self._identity is None or not (self._identity.known or now - self._identity.asked_at < ASK_AGAIN_AFTER_S):
             try:
                 async with asyncio.timeout(self.settings.connect_timeout_s):
-                    self._identity = _Identity(await self.rest.send(calls.whoami()), known=True, asked_at=now)
+                    whoami = await self.rest.send(calls.whoami())
+                self._identity = _Identity(whoami, known=True, asked_at=now)
+                self.introduction["x-client-id"] = whoami.client_id or ""
+                self.introduction["x-instance-id"] = whoami.instance_id or ""
             except (SynapTransientError, TimeoutError) as error:
                 _log.info("synap: the platform does not say who we are (%s)", type(error).__name__)
                 self._identity = _Identity(UNKNOWN, known=False, asked_at=now)
@@ -95,12 +111,33 @@ class Connection:
             raise InvalidInputError(fault, details={"argument": "customer_id"})
         return scope
 
+    def owned(self, scope: Scope) -> Scope:
+        """The scope of a conversation that was used before, with the owner it had then where none is named now.
+
+        Raises: InvalidInputError, if more than one owner is possible.
+        """
+        if scope.conversation_id is None:
+            return scope
+        known = self.ids.known(scope.conversation_id, user_id=scope.user_id, customer_id=scope.customer_id)
+        if len(known) > 1:
+            message = "conversation_id is used by several users: pass user_id (and customer_id)"
+            raise InvalidInputError(message, details={"argument": "user_id"})
+        return replace(known[0], session_id=scope.session_id) if known else scope
+
+    def platforms(self, scope: Scope) -> Scope:
+        """The scope under the platform's id of the conversation."""
+        if scope.conversation_id is None:
+            return scope
+        found = self.ids.to_platform(scope.conversation_id, user_id=scope.user_id, customer_id=scope.customer_id)
+        return replace(scope, conversation_id=found)
+
     async def close(self) -> None:
         """Let go of everything that belongs to the running loop, and of the platform."""
         rest = self._rest.pop(asyncio.get_running_loop(), None)
         if rest is not None and self._pid == os.getpid():
             await rest.close()
-        self.platform.close()
+        if self._platform is not None:
+            self._platform.close()
 
 
 _FREE: Final = frozenset({"equals_customer", "optional"})

@@ -91,17 +91,9 @@ class Conversation:
             message = f"style must be one of {', '.join(get_args(Style))}"
             raise InvalidInputError(message, details={"argument": "style"})
         ids = {"conversation_id": conversation_id, "user_id": user_id, "customer_id": customer_id}
-        identified(required=("conversation_id",), **ids)
-        found = self._platform_id(conversation_id, user_id, customer_id)
+        scope = self._connection.owned(identified(required=("conversation_id",), **ids))
+        found = self._connection.platforms(scope).conversation_id or ""
         return await self._connection.rest.send(calls.context_for_prompt(found, style))
-
-    def _platform_id(self, conversation_id: str, user_id: str | None, customer_id: str | None) -> str:
-        if user_id is None and (used := self._connection.ids.used_for(conversation_id)):
-            if len(used) > 1:
-                message = "conversation_id is used by several users: pass user_id (and customer_id)"
-                raise InvalidInputError(message, details={"argument": "user_id"})
-            return used[0]
-        return self._connection.ids.to_platform(conversation_id, user_id=user_id, customer_id=customer_id)
 
     async def _prepared(self, entry: Mapping[str, Any], *, index: int | None = None) -> RecordMessage:
         """The body of one turn, checked and in the form that can travel."""
@@ -118,13 +110,12 @@ class Conversation:
             message = f"{where}metadata must be a mapping, not {type(metadata).__name__}"
             raise InvalidInputError(message, details={"argument": "metadata"})
         await self._connection.admitted(scope, must_name_customer=True)
-        caller, user_id, customer_id = scope.conversation_id or "", scope.user_id, scope.customer_id
-        found = self._connection.ids.to_platform(caller, user_id=user_id, customer_id=customer_id)
+        found = self._connection.platforms(scope).conversation_id
         kept = plain(metadata)
-        body = {"conversation_id": found, "role": role, "content": text(content), "user_id": user_id}
-        body |= {"customer_id": customer_id, "metadata": kept if isinstance(kept, dict) else {}}
-        if found != caller:
-            body["metadata"][ORIGINAL_ID] = caller
+        body = {"conversation_id": found, "role": role, "content": text(content), "user_id": scope.user_id}
+        body |= {"customer_id": scope.customer_id, "metadata": kept if isinstance(kept, dict) else {}}
+        if found != scope.conversation_id:
+            body["metadata"][ORIGINAL_ID] = scope.conversation_id
         if scope.session_id is not None:
             body["session_id"] = scope.session_id
         return RecordMessage.model_validate(body)

@@ -91,6 +91,10 @@ class _LocalDuplex:
         if not self._loop.is_closed():
             self._loop.call_soon_threadsafe(self._incoming.put_nowait, message)
 
+    async def accepted(self) -> bool:
+        """At once."""
+        return True
+
     async def write(self, message: bytes) -> None:
         """Hand over one message."""
         if self._inline:

@@ -15,7 +15,6 @@ from synap_integrations.model import ContextUsed, Inbound, Scope, Signal, new_id
 from synap_integrations.wire import grpc_codec
 from synap_integrations.wire.bundles import BundleDict, bundle_from_dict
 from synap_integrations.wire.grpc_codec import Decoded
-from synap_integrations.wire.proto import StreamEvent
 from synap_integrations.wire.report import EVENT_TYPES, ROLES, Report
 
 from .connection import Connection, identified
@@ -89,10 +88,10 @@ class Instance:
 
         self._opening = True
         try:
-            whoami = await self._connection.whoami()
+            await self._connection.whoami()
             stream = Stream(
                 self._connection.platform,
-                {"x-client-id": whoami.client_id or "", "x-instance-id": whoami.instance_id or ""},
+                self._connection.introduction,
                 on_message=on_message,
                 on_reconnect=reconnected,
                 on_disconnect=disconnected,
@@ -148,7 +147,11 @@ class Instance:
         scope = identified(required=required, **ids, session_id=session_id)
         stream = self._open_stream()
         await self._connection.admitted(scope, must_name_customer=False)
-        sent, original = self._platforms(scope)
+        if scope.user_id is None:
+            scope = self._connection.owned(scope)
+        sent = self._connection.platforms(scope)
+        renamed = sent.conversation_id != scope.conversation_id
+        original = {ORIGINAL_ID: scope.conversation_id} if renamed else {}
         now = datetime.now(UTC)
         event = grpc_codec.conversation_event(
             report,
@@ -163,14 +166,14 @@ class Instance:
     async def report_context_used(self, used: ContextUsed, *, scope: Scope) -> None:
         """Say which pushed items a model was shown. Raises: as `send_message`."""
         stream = self._open_stream()
-        sent, _ = self._platforms(scope)
-        await stream.send(_used(used, sent))
+        sent = self._connection.platforms(scope)
+        await stream.send(grpc_codec.context_used(used, scope=sent, now=datetime.now(UTC)))
 
     async def end_session(self, conversation_id: str) -> None:
         """The conversation is over for now; nothing happens if no session is open for it."""
         if self._stream is not None:
-            for found in self._connection.ids.used_for(conversation_id):
-                await self._stream.end_session(found)
+            for scope in self._connection.ids.known(conversation_id):
+                await self._stream.end_session(self._connection.platforms(scope).conversation_id or "")
 
     async def stop_listening(self, *, timeout_s: float = 2.0) -> None:
         """Close the stream: sessions end, the last acknowledgements are heard. Idempotent; at most ``timeout_s``."""
@@ -183,20 +186,6 @@ class Instance:
             message = "no stream is open on this event loop: call await client.instance.listen() first"
             raise ListeningNotActiveError(message)
         return self._stream
-
-    def _platforms(self, scope: Scope) -> tuple[Scope, dict[str, str]]:
-        """The scope under the platform's id of the conversation, and the caller's id where it is another."""
-        caller = scope.conversation_id
-        if caller is None:
-            return scope, {}
-        user_id = scope.user_id
-        if user_id is None and self._stream is not None:
-            # The conversation's own user, if exactly one is known.
-            known = {self._stream.user_of(found) for found in self._connection.ids.used_for(caller)}
-            user_id = known.pop() if len(known) == 1 else None
-        found = self._connection.ids.to_platform(caller, user_id=user_id, customer_id=scope.customer_id)
-        sent = Scope(found, user_id, customer_id=scope.customer_id, session_id=scope.session_id)
-        return sent, {} if found == caller else {ORIGINAL_ID: caller}
 
     def _callers(self, bundle: BundleDict) -> BundleDict:
         """The bundle under the caller's names of conversations."""
@@ -223,10 +212,6 @@ class Instance:
 async def _finish(outcome: Any) -> None:  # noqa: ANN401 - whatever the application's callback awaits
     with _CALLBACKS:
         await outcome
-
-
-def _used(used: ContextUsed, scope: Scope) -> StreamEvent:
-    return grpc_codec.context_used(used, scope=scope, now=datetime.now(UTC))
 
 
 def _known(name: str, value: object, known: tuple[str, ...]) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -33,10 +33,11 @@ _COME_BACK_LATER: Final = frozenset({"instance_not_ready", "instance_build_faile
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """Seconds: between heartbeats, until their answer, for a first sign of life, for one write."""
+    """Seconds: between heartbeats, until their answer, for a first sign of life without and with one, for one write."""
 
     heartbeat_s: float = 30.0
     answer_s: float = 15.0
+    quiet_s: float = 0.25
     first_sign_s: float = 1.0
     write_s: float = 10.0
 
@@ -64,20 +65,34 @@ class Line:
         self.opened_at = asyncio.get_running_loop().time()
 
     async def start(self) -> None:
-        """Begin to read, and give the platform a moment to refuse.
+        """Begin to read, and give the platform a moment to accept or refuse.
 
-        Raises: SynapError, if it does.
+        Raises: SynapError, if it refuses. One that says nothing at all is taken at its word later, by the heartbeat.
         """
         reader = asyncio.create_task(self._read(), name="synap-stream-reader")
         # However the reader ends, the line is over.
         reader.add_done_callback(lambda _: self.end("reader_ended"))
-        self._tasks = [reader, asyncio.create_task(self._beat(), name="synap-stream-heartbeat")]
-        sign = asyncio.create_task(self._heard.wait())
-        either: set[asyncio.Future[Any]] = {sign, self.lost}
-        await asyncio.wait(either, timeout=self._timing.first_sign_s, return_when=asyncio.FIRST_COMPLETED)
-        sign.cancel()
+        self._tasks = [reader]
+        # Nothing is written before: gRPC forgets the status of a refusal that a write runs into.
+        if not await self._sign(self._duplex.accepted(), self._timing.quiet_s):
+            heartbeat = asyncio.create_task(self._beat(), name="synap-stream-heartbeat")
+            self._tasks.append(heartbeat)
+            await self._sign(self._heard.wait(), self._timing.first_sign_s)
+        else:
+            self._tasks.append(asyncio.create_task(self._beat(), name="synap-stream-heartbeat"))
+
+    async def _sign(self, sign: Coroutine[Any, Any, bool], timeout_s: float) -> bool:
+        """True if the sign came in time. Raises the fault of a line that is over."""
+        waited = asyncio.create_task(sign)
+        either: set[asyncio.Future[Any]] = {waited, self.lost}
+        await asyncio.wait(either, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
+        seen = waited.done() and waited.result()
+        if waited.done() and not seen:
+            await asyncio.wait({self.lost}, timeout=timeout_s)
+        waited.cancel()
         if self.lost.done() and (fault := self.lost.result().fault) is not None:
             raise fault
+        return seen
 
     async def write(self, event: StreamEvent) -> None:
         """Send one message.
@@ -95,6 +110,11 @@ class Line:
         """The line is over; the first reason counts."""
         if not self.lost.done():
             self.lost.set_result(Loss(reason, fault, come_back_s))
+
+    async def failed(self) -> None:
+        """A write did not go through: the reader is about to learn why, and if it does not, the line is over anyway."""
+        await asyncio.wait({self.lost}, timeout=self._timing.first_sign_s)
+        self.end("write_failed")
 
     async def hang_up(self, timeout_s: float) -> None:
         """Say goodbye, hear what the platform still has to say, and let go. Never raises."""
@@ -143,8 +163,3 @@ class Line:
             self.end("heartbeat_timeout")
         except SynapError:
             await self.failed()
-
-    async def failed(self) -> None:
-        """A write did not go through: the reader is about to learn why, and if it does not, the line is over anyway."""
-        await asyncio.wait({self.lost}, timeout=self._timing.first_sign_s)
-        self.end("write_failed")

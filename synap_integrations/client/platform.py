@@ -13,6 +13,13 @@ from synap_integrations.settings import Settings
 class Duplex(Protocol):
     """Our end of one ``Listen`` call, in bytes."""
 
+    async def accepted(self) -> bool:
+        """Returns once the platform has taken the call (True) or refused it (False; `read` tells why).
+
+        A platform that says nothing until it has something to say leaves this waiting.
+        """
+        ...
+
     async def write(self, message: bytes) -> None:
         """Send one message. Raises a `SynapError` if the stream is gone."""
 

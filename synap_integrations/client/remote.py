@@ -111,6 +111,14 @@ class _GrpcDuplex:
             state = self._channel.get_state(try_to_connect=True)
         self._call = self._channel.stream_stream(LISTEN)(metadata=tuple(metadata.items()))
 
+    async def accepted(self) -> bool:
+        """When the headers of the answer are there, unless they came together with its end."""
+        try:
+            await self._call.initial_metadata()
+        except grpc.RpcError:
+            return False
+        return not self._call.done()
+
     async def write(self, message: bytes) -> None:
         """Send one message."""
         fault: SynapError | None = None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from typing import Final, TypeVar
 
 import httpx
@@ -50,12 +50,13 @@ class Rest:
     """
 
     def __init__(
-        self, http: httpx.AsyncClient, *, timeout_s: float, attempts: int = 3, backoff: Backoff | None = None
+        self, http: httpx.AsyncClient, *, introduction: Mapping[str, str], timeout_s: float, attempts: int
     ) -> None:
         self._http = http
+        self._introduction = introduction
         self._timeout_s = timeout_s
         self._attempts = attempts
-        self._backoff = backoff or Backoff(longest_s=10.0)
+        self._backoff = Backoff(longest_s=10.0)
 
     async def send(self, call: Call[A]) -> A:
         """The answer. Raises the `SynapError` that the answer, or its absence, stands for."""
@@ -78,7 +79,12 @@ class Rest:
             call.method,
             call.target,
             content=call.content(),
-            headers={"content-type": "application/json", "x-correlation-id": correlation_id, **call.headers},
+            headers={
+                "content-type": "application/json",
+                "x-correlation-id": correlation_id,
+                **self._introduction,
+                **call.headers,
+            },
         )
         try:
             async with asyncio.timeout_at(deadline):

@@ -19,7 +19,6 @@ from typing import Any, Final
 from synap_integrations import errors
 from synap_integrations.errors import (
     InvalidInputError,
-    ListeningAlreadyActiveError,
     ListeningNotActiveError,
     NetworkError,
     NetworkTimeoutError,
@@ -64,28 +63,27 @@ class Route:
     # --- Transport -----------------------------------------------------------------------------------------------
 
     async def open(self, on_inbound: Callable[[Inbound], None]) -> None:
-        """Initialize the client if it wants that, and listen. Raises a `SynapError`; may be tried again."""
+        """Initialize the client if it wants that, and listen.
+
+        Raises: a `SynapError`, after which it may be tried again; ListeningAlreadyActiveError, while the stream is
+        coming back by itself.
+        """
         self._on_inbound = on_inbound
         initialize = getattr(self._client, "initialize", None)
         if initialize is not None and not self._initialized:
             await _ask(initialize)
             self._initialized = True
         listen = self._client.instance.listen
-        try:
-            if self._ours:
-                await _ask(listen, on_inbound=self._heard)
-            else:
-                callbacks = {
-                    "on_reconnect": lambda *_: on_inbound(Signal("connected")),
-                    "on_disconnect": lambda *reason: on_inbound(
-                        Signal("disconnected", str(reason[0] if reason else ""))
-                    ),
-                    "on_context": self._pushed,
-                }
-                await _ask(listen, **_taken(listen, callbacks))
-                on_inbound(Signal("connected"))
-        except ListeningAlreadyActiveError:
+        if self._ours:
+            await _ask(listen, on_inbound=self._heard)
             return
+        callbacks = {
+            "on_reconnect": lambda *_: on_inbound(Signal("connected")),
+            "on_disconnect": lambda *reason: on_inbound(Signal("disconnected", str(reason[0] if reason else ""))),
+            "on_context": self._pushed,
+        }
+        await _ask(listen, **_taken(listen, callbacks))
+        on_inbound(Signal("connected"))
 
     async def send(self, envelope: Envelope) -> Handover:
         """Hand over one envelope. Raises a `SynapError`."""

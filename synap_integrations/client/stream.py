@@ -116,11 +116,6 @@ class Stream:
         if session is not None and self._line is not None:
             await self._line.write(session_control("end", scope=session))
 
-    def user_of(self, conversation_id: str) -> str | None:
-        """The user whose session is open for the conversation."""
-        session = self._sessions.get(conversation_id)
-        return session.user_id if session else None
-
     async def close(self, timeout_s: float) -> None:
         """End the sessions, hear the last acknowledgements, and let go, within ``timeout_s``. Never raises."""
         if self._keeper is None:

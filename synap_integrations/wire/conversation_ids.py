@@ -8,6 +8,8 @@ import uuid
 from collections import OrderedDict
 from typing import Final
 
+from synap_integrations.model import Scope
+
 NAMESPACE: Final = uuid.UUID("7c1f8f0e-2a55-5c0e-9f0b-5a9d0a6e51d7")
 """Never changes: the platform's ids of all conversations with a name of their own derive from it."""
 
@@ -30,24 +32,28 @@ class ConversationIds:
 
     def __init__(self, *, limit: int = 10_000) -> None:
         self._limit = limit
-        self._callers: OrderedDict[str, str] = OrderedDict()
+        self._owners: OrderedDict[str, Scope] = OrderedDict()
 
     def to_platform(self, conversation_id: str, *, user_id: str | None, customer_id: str | None) -> str:
         """`platform_id`, remembered for the way back."""
         found = platform_id(conversation_id, user_id=user_id, customer_id=customer_id)
-        if found != conversation_id:
-            self._callers[found] = conversation_id
-            self._callers.move_to_end(found)
-            if len(self._callers) > self._limit:
-                self._callers.popitem(last=False)
+        self._owners[found] = Scope(conversation_id, user_id, customer_id=customer_id)
+        self._owners.move_to_end(found)
+        if len(self._owners) > self._limit:
+            self._owners.popitem(last=False)
         return found
 
     def to_caller(self, platform_id: str) -> str:
         """The caller's name for the platform's id; the same id, if it is the caller's own or forgotten."""
-        return self._callers.get(platform_id, platform_id)
+        owner = self._owners.get(platform_id)
+        return owner.conversation_id or platform_id if owner else platform_id
 
-    def used_for(self, conversation_id: str) -> list[str]:
-        """Every platform's id under which this conversation was used, oldest first."""
-        if _UUID.fullmatch(conversation_id):
-            return [conversation_id]
-        return [found for found, caller in self._callers.items() if caller == conversation_id]
+    def known(self, conversation_id: str, *, user_id: str | None = None, customer_id: str | None = None) -> list[Scope]:
+        """Every use of this name so far that agrees with what is given, with its owner, oldest first."""
+        return [
+            owner
+            for owner in self._owners.values()
+            if owner.conversation_id == conversation_id
+            and user_id in {None, owner.user_id}
+            and customer_id in {None, owner.customer_id}
+        ]

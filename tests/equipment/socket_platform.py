@@ -5,7 +5,7 @@ misbehaves on demand:
 
     platform.rest_script += [Answer(503), HANG, CUT, LOSE]   # one entry per request, then normal again
     platform.refuse_stream = "UNAUTHENTICATED"               # end each new stream with this status
-    platform.acks = platform.pongs = False                   # say nothing
+    platform.acks = platform.pongs = platform.greets = False  # say nothing
     platform.push(bundle); platform.say(response); platform.drop_streams()
 """
 
@@ -90,7 +90,7 @@ class SocketPlatform:
         self.answers: dict[str, Answer] = {}
         self.refuse_stream: str | None = None
         self.trailers: tuple = ()
-        self.acks = self.pongs = True
+        self.acks = self.pongs = self.greets = True
         self.isolation: str | None = "optional"
         self._streams: list[_Stream] = []
         self._loop = asyncio.new_event_loop()
@@ -195,6 +195,8 @@ class SocketPlatform:
         self.opened.append({key: value for key, value in context.invocation_metadata() if isinstance(value, str)})
         if self.refuse_stream:
             await context.abort(getattr(grpc.StatusCode, self.refuse_stream), "refused", self.trailers)
+        if self.greets:
+            await context.send_initial_metadata(())
         stream = _Stream(context)
         self._streams.append(stream)
         try:

@@ -354,5 +354,5 @@ def test_a_client_costs_nothing_until_it_is_used():
     """No socket, no thread, no file and no event loop, also with the cloud as its address."""
     before = len(gc.get_objects(generation=0)) and set(sys.modules)
     client = SynapClient(KEY, base_url="cloud")
-    assert repr(client) == "SynapClient(https://synap-cloud-prod.maximem.ai)"
+    assert repr(client) == "SynapClient(synap-cloud-prod.maximem.ai)"
     assert not {name for name in set(sys.modules) - before if name.startswith("maximem")}

@@ -16,7 +16,7 @@ from synap_integrations.wire.proto import (
     ConversationContextProto,
 )
 
-QUICK = Timing(heartbeat_s=0.05, answer_s=0.2, first_sign_s=0.2, write_s=3.0)
+QUICK = Timing(heartbeat_s=0.05, answer_s=0.2, quiet_s=0.5, first_sign_s=0.5, write_s=3.0)
 SOON = Backoff(first_s=0.02, longest_s=0.1)
 ANA = {"conversation_id": "chat", "user_id": "ana"}
 
@@ -115,12 +115,11 @@ async def test_callbacks_may_be_async_and_may_fail(client, synap_platform):
         raise ValueError
 
     await client.instance.listen(on_context=slow, on_disconnect=broken, on_reconnect=broken)
-    for name in ("a", "b"):
+    for opened, name in enumerate(("a", "b"), start=1):
+        await synap_platform.until(lambda n=opened: len(synap_platform.opened) == n and client.instance.is_listening)
         synap_platform.push(ContextBundleProto(bundle_id=name))
         await synap_platform.until(lambda name=name: name in heard)
         synap_platform.drop_streams()
-        await synap_platform.until(lambda: not client.instance.is_listening)
-        await synap_platform.until(lambda: client.instance.is_listening)
 
 
 async def test_malformed_messages_are_skipped(client, synap_platform, ears):
@@ -190,6 +189,17 @@ async def test_a_refused_stream_is_not_open(client, synap_platform, status, trai
     assert client.instance.is_listening
 
 
+@pytest.mark.parametrize("pongs", [True, False])
+async def test_a_platform_that_does_not_greet_is_listened_to(synap_platform, pongs):
+    """It need not send headers, and may be too old for heartbeats: the stream opens a little later."""
+    synap_platform.greets, synap_platform.pongs = False, pongs
+    timing = Timing(quiet_s=0.05, first_sign_s=0.1)
+    async with SynapClient(**synap_platform.address, timing=timing) as client:
+        await client.instance.listen()
+        await client.instance.send_message("hi", **ANA)
+        await synap_platform.until(synap_platform.contents)
+
+
 async def test_a_platform_that_is_not_there_is_a_network_error(synap_platform):
     """Refused at once, not after a timeout."""
     address = synap_platform.address | {"grpc_port": 9}
@@ -209,6 +219,7 @@ async def test_what_was_not_acknowledged_is_sent_again_in_order(client, synap_pl
     await synap_platform.until(lambda: "never heard of" in ears.acknowledged())
     synap_platform.acks = True
     synap_platform.drop_streams()
+    await synap_platform.until(lambda: ears.disconnects)
     await client.instance.send_message("5", **ANA, event_id="e5")
     await synap_platform.until(lambda: "e5" in ears.acknowledged())
     again = synap_platform.events[5:]

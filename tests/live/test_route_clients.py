@@ -201,7 +201,8 @@ async def test_a_stream_that_cannot_be_opened_keeps_no_turn_back():
     assert handovers == [Handover.DELIVERED]
     await route.open(lambda _: None)
     client.faults = [errors.ListeningAlreadyActiveError("open")]
-    await route.open(lambda _: None)
+    with pytest.raises(errors.ListeningAlreadyActiveError):
+        await route.open(lambda _: None)
 
 
 async def test_sync_verbs_and_any_keyword_will_do():
@@ -277,6 +278,20 @@ async def test_a_turn_that_was_written_stays_with_the_stream(synap_platform):
     assert await route.send(large) is Handover.DELIVERED
     assert [len(content) for content in synap_platform.contents()] == [4, 7, 5_000_000]
     await route.close(2.0)
+
+
+@pytest.mark.parametrize(
+    ("address", "error"),
+    [({"base_url": "cloud"}, errors.AuthenticationError), ({"base_url": "http://evil.com"}, errors.InvalidInputError)],
+)
+async def test_a_setting_that_cannot_be_used_is_an_error_of_the_call(address, error):
+    """For delivery, which must be able to hold what waits; its client can always be made."""
+    route = Route(SynapClient(**address, inline=True))
+    with pytest.raises(error):
+        await route.open(lambda _: None)
+    with pytest.raises(error):
+        await route.send(sealed(UserMessage("x")))
+    await route.close(0.5)
 
 
 async def test_a_refused_key_is_known_by_its_error(synap_platform):
