@@ -89,9 +89,13 @@ class Line:
         given = {"user_id": "ana", "conversation_id": "chat", "event_id": f"e{len(self.heard)}-{event_type}"} | fields
         self.send(StreamEvent(conversation_event=ConversationEvent(event_type=event_type, **given)))
 
-    def start(self, *, user: str = "ana", conversation: str = "chat", session: str = "session-1") -> None:
+    def start(
+        self, *, user: str = "ana", customer: str = "", conversation: str = "chat", session: str = "session-1"
+    ) -> None:
         """Begin a session."""
-        control = SessionControl(action="start", session_id=session, conversation_id=conversation, user_id=user)
+        control = SessionControl(
+            action="start", session_id=session, conversation_id=conversation, user_id=user, customer_id=customer
+        )
         self.send(StreamEvent(session_control=control))
 
     def raw(self, data: bytes) -> None:
@@ -111,6 +115,11 @@ class Line:
     def bundles(self) -> list:
         """The bundles that were pushed."""
         return [message.context_bundle for message in self.heard if message.WhichOneof("payload") == "context_bundle"]
+
+    def answer_to(self, decision_id: str):
+        """The bundle that this event caused."""
+        (found,) = [bundle for bundle in self.bundles if bundle.decision_id == decision_id]
+        return found
 
     @property
     def acknowledged(self) -> list[str]:

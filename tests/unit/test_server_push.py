@@ -100,12 +100,12 @@ def test_what_the_prompt_holds_anyway_is_not_pushed_back(synap, line) -> None:
     """The message itself and the last turns of its conversation are not memories yet; older ones of it are."""
     synap.say("The puppy chewed on my shoes", conversation="now")
     line.event("user_message", content="That puppy again!", conversation_id="now", event_id="ask")
-    (bundle,) = line.bundles
+    bundle = line.answer_to("ask")
     assert all("shoes" not in item.content and "again" not in item.content for item in items_of(bundle))
     for number in range(12):
         synap.say(f"filler {number}", conversation="now")
     line.event("user_message", content="Bad puppy", conversation_id="now", event_id="later")
-    assert any("shoes" in item.content for item in items_of(line.bundles[-1]))
+    assert any("shoes" in item.content for item in items_of(line.answer_to("later")))
 
 
 def test_other_conversations_come_first(synap, line) -> None:
@@ -113,8 +113,8 @@ def test_other_conversations_come_first(synap, line) -> None:
     synap.say("puppy puppy puppy", conversation="now")
     for number in range(14):
         synap.say(f"filler {number}", conversation="now")
-    line.event("user_message", content="puppy", conversation_id="now")
-    contents = [item.content for item in items_of(line.bundles[0])]
+    line.event("user_message", content="puppy", conversation_id="now", event_id="ask")
+    contents = [item.content for item in items_of(line.answer_to("ask"))]
     assert "shelter" in contents[0]
     assert any("puppy puppy puppy" in content for content in contents[1:])
 
@@ -123,8 +123,8 @@ def test_a_bundle_is_small_and_its_windows_do_not_overlap(synap, line) -> None:
     """At most five items, however much there is, and no turn twice."""
     for number in range(30):
         synap.say(f"guitar lesson {number}", conversation=f"c{number // 6}")
-    line.event("user_message", content="guitar lesson", conversation_id="now")
-    contents = [item.content for item in items_of(line.bundles[0])]
+    line.event("user_message", content="guitar lesson", conversation_id="now", event_id="ask")
+    contents = [item.content for item in items_of(line.answer_to("ask"))]
     turns = [turn for content in contents for turn in content.splitlines()]
     assert len(contents) == 5
     assert len(turns) == len(set(turns))
