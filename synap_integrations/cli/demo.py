@@ -14,7 +14,7 @@ from pathlib import Path
 from synap_integrations.errors import InvalidInputError
 from synap_integrations.settings import Settings
 
-from .story.dialogue import read_dialogues
+from .story.dialogue import Dialogue, read_dialogues
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -28,28 +28,43 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Play, then print. Raises SynapError for what the user can put right; leaves nothing behind without --keep."""
+    real = Settings.read()
     if not Settings.capturing():
         message = "SYNAP_CAPTURE switches capture off, and without it there is nothing to show: unset it for the demo"
         raise InvalidInputError(message)
     dialogues = read_dialogues(options.data)
-    chosen = [dialogue.first(options.sessions) if options.sessions else dialogue for dialogue in dialogues]
-    left_out = sum(len(dialogue.sessions) for dialogue in dialogues) - sum(
-        len(dialogue.sessions) for dialogue in chosen
-    )
+    played = _first(dialogues, options.sessions) if options.sessions else dialogues
     with _needed_packages():
+        from .story.findings import Staging  # noqa: PLC0415 - what measures needs the client
         from .story.pages import print_findings, progress  # noqa: PLC0415 - rich may be missing
         from .story.play import play, sizes  # noqa: PLC0415 - LangChain may be missing
-        from .story.real_model import named  # noqa: PLC0415 - LangChain may be missing
+        from .story.real_model import RealModel  # noqa: PLC0415 - LangChain may be missing
 
-    model = named(options.model) if options.model else None
-    with _folder(options.keep) as folder, progress(sizes(chosen)) as advance:
-        findings = play(chosen, folder, model=model, advance=advance, left_out=left_out)
+    model = RealModel.named(options.model) if options.model else None
+    with _folder(options.keep) as folder, progress(sizes(played)) as advance:
+        findings = play(played, folder, model=model, advance=advance)
+    staging = Staging(
+        left_out=sum(len(dialogue.sessions) for dialogue in dialogues) - sum(len(part.sessions) for part in played),
+        kept_in=str(options.keep) if options.keep else None,
+        real_file=str(real.root / "local.db").replace(str(Path.home()), "~", 1),
+    )
     if options.json:
-        json.dump(dataclasses.asdict(findings), sys.stdout, indent=2, ensure_ascii=False)
-        sys.stdout.write("\n")
+        found = dataclasses.asdict(findings) | dataclasses.asdict(staging)
+        sys.stdout.write(f"{json.dumps(found, indent=2, ensure_ascii=False)}\n")
     else:
-        print_findings(findings)
+        print_findings(findings, staging)
     return 0
+
+
+def _first(dialogues: list[Dialogue], sessions: int) -> list[Dialogue]:
+    played = [dialogue.first(sessions) for dialogue in dialogues]
+    for dialogue in played:
+        if not dialogue.questions:
+            message = (
+                f"--sessions {sessions}: none of the questions about {dialogue.user_name} can be answered; take more"
+            )
+            raise InvalidInputError(message)
+    return played
 
 
 def _count(text: str) -> int:

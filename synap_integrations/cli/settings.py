@@ -22,7 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Print them. Raises InvalidInputError for a setting that does not exist or cannot have its value."""
     explicit = dict(_pair(text) for text in options.tried)
-    settings, origins = Settings.read(**explicit), Settings.origins(**explicit)
+    settings, origins = Settings.read(None, **explicit), Settings.origins(None, **explicit)
     rows = [
         {
             "name": row.name,
@@ -41,7 +41,7 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
-def _pair(text: str) -> tuple[str, object]:
+def _pair(text: str) -> tuple[str, str]:
     name, sign, value = text.partition("=")
     if not sign:
         message = f"{text!r} is not name=value, such as turns=stream"

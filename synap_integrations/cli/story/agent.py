@@ -21,7 +21,7 @@ from synap_integrations.langchain import SynapCallbackHandler, SynapMiddleware
 from synap_integrations.model import AssistantMessage, Context, Event, Scope
 from synap_integrations.runtime import Synap
 
-from .dialogue import Dialogue, Exchange, Session
+from .dialogue import CUSTOMER, Dialogue, Exchange, Session
 
 _NOTHING_TO_SAY: Final = "(the scripted model has no answer of its own; run with --model to hear a real one)"
 
@@ -123,7 +123,7 @@ class StoryAgent:
         self.witness.set_day(session.at)
         if session.opening:
             # The agent speaks first: no run of the framework brings this about, so the application records it.
-            scope = Scope(session.name, self._dialogue.user_id)
+            scope = Scope(session.name, self._dialogue.user_id, customer_id=CUSTOMER)
             self.witness.record(AssistantMessage(session.opening.text), scope=scope)
             yield 1
         for exchange in session.exchanges:
@@ -142,7 +142,7 @@ class StoryAgent:
             config={
                 "callbacks": list(self._callbacks),
                 "configurable": {"thread_id": conversation_id},
-                "metadata": {"user_id": self._dialogue.user_id},
+                "metadata": {"user_id": self._dialogue.user_id, "customer_id": CUSTOMER},
             },
         )
         return str(state["messages"][-1].text)

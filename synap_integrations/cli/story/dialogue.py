@@ -21,6 +21,9 @@ from typing import Any, Final
 from synap_integrations.errors import InvalidInputError
 
 OWN_FILE: Final = "dialogue.json"
+CUSTOMER: Final = "demo"
+"""Whose users they all are: named, so that no customer from the environment comes into the figures."""
+
 _TIME_FORMAT: Final = "%I:%M %p on %d %B, %Y"
 _TURN_ID: Final = re.compile(r"D(\d+):(\d+)")
 

@@ -36,11 +36,15 @@ class Transcript:
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One item of a pushed bundle. ``said_on`` is an ISO date."""
+    """One item of a pushed bundle, a turn with its neighbours, one a line. ``said_on`` is an ISO date.
+
+    ``evidence`` are the turns in it that hold the answer.
+    """
 
     text: str
     score: float
     said_on: str | None
+    evidence: list[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,8 +71,10 @@ class Asked:
 
 @dataclass(frozen=True, slots=True)
 class Accounting:
-    """``captured == delivered + waiting + refused + dead_letters``."""
+    """``captured == delivered + waiting + refused + dead_letters``, and every turn that was said is stored."""
 
+    turns_said: int
+    turns_stored: int
     captured: int
     delivered: int
     waiting: int
@@ -78,14 +84,21 @@ class Accounting:
 
 @dataclass(frozen=True, slots=True)
 class Findings:
-    """All that the demo shows."""
+    """All that came of it."""
 
     people: list[Person]
-    left_out: int
     transcript: Transcript
     asked: Asked
     recall: Recall
     prompts: Prompts
     accounting: Accounting
-    real_file: str
     seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Staging:
+    """How it was set up: conversations not played, where the file is kept (None: nowhere) and would be in real use."""
+
+    left_out: int
+    kept_in: str | None
+    real_file: str

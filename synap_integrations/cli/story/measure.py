@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 import html
 import re
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from statistics import fmean, quantiles
-from typing import Final
+from typing import Any, Final
 
 from synap_integrations.client import SynapClient
+from synap_integrations.errors import NetworkTimeoutError
+from synap_integrations.model import new_id
 
-from .dialogue import Dialogue, Question
+from .dialogue import CUSTOMER, Dialogue, Question
 
 RANKED: Final = 50
 """How many results a fetch asks for."""
+_PUSH_S: Final = 10.0
 _TELLING_CHARS: Final = 25
 """A turn shorter than this ("Thanks, Mel!") could be anybody's."""
 _NOT_A_CHARACTER: Final = re.compile(r"[\W_]+")
@@ -23,55 +27,107 @@ _NOT_A_CHARACTER: Final = re.compile(r"[\W_]+")
 
 @dataclass(frozen=True, slots=True)
 class Recall:
-    """Share of the evidence turns among the first 10 and 25 results, averaged over the questions; times in ms."""
+    """How much of the evidence is found, as the average share of a question's evidence turns, and how fast, in ms.
+
+    ``at_10``, ``at_25``: among the first results of a ranked search. ``pushed``: in the bundle that comes over the
+    stream, which has at most five items; ``pushed_any`` counts the questions with at least one evidence turn in it.
+    """
 
     questions: int
     at_10: float
     at_25: float
-    p50_ms: float
-    p99_ms: float
+    search_p50_ms: float
+    search_p99_ms: float
+    pushed: float
+    pushed_any: int
+    push_p50_ms: float
+    push_p99_ms: float
 
 
 @dataclass(frozen=True, slots=True)
 class Prompts:
     """What reached the model when each question was asked in a new conversation.
 
-    ``evidence`` is the average share of a question's evidence turns that stood in its prompt, ``any_evidence`` the
-    number of questions with at least one. ``own_turns`` and ``foreign_turns`` count turns, by whose they are, over all
-    prompts: those of the users' own questions and those where one user asked the other one's.
+    ``own_turns`` and ``foreign_turns`` count turns, by whose they are, over all prompts: those of the users' own
+    questions and those where one user asked the other one's. ``with_evidence`` of the ``own_questions`` had at least
+    one evidence turn in their prompt.
     """
 
     checked: int
-    questions: int
-    evidence: float
-    any_evidence: int
+    own_questions: int
+    with_evidence: int
     own_turns: int
     foreign_turns: int
 
 
-async def ranked_recall(client: SynapClient, dialogues: Sequence[Dialogue], on_question: Callable[[], None]) -> Recall:
-    """Ask the platform each user's questions, ranked, with all users in one database; clean counting."""
-    at_10: list[float] = []
-    at_25: list[float] = []
-    times_ms: list[float] = []
+async def recall_of(client: SynapClient, dialogues: Sequence[Dialogue], on_question: Callable[[], None]) -> Recall:
+    """Ask the platform each user's questions, with all users in one database; clean counting.
+
+    Each question is searched for and, as a request for context, answered over the stream. Nothing is recorded.
+    Raises: NetworkTimeoutError, if no bundle comes.
+    """
+    bundles: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+    await client.instance.listen(on_context=bundles.put)
+    found: list[tuple[float, float, float]] = []
+    search_ms: list[float] = []
+    push_ms: list[float] = []
     for dialogue in dialogues:
         texts = dialogue.turn_texts()
         for question in dialogue.questions:
             started = time.perf_counter()
-            found = await client.fetch(
-                user_id=dialogue.user_id,
-                search_query=[question.text],
-                max_results=RANKED,
-                response_shape="ranked",
-                include_conversation_context=False,
-            )
-            times_ms.append((time.perf_counter() - started) * 1000)
-            contents = [item["content"] for item in found.items]
-            at_10.append(share_held(question, texts, contents[:10]))
-            at_25.append(share_held(question, texts, contents[:25]))
+            ranked = await _searched(client, dialogue.user_id, question.text)
+            searched = time.perf_counter()
+            pushed = await _pushed(client, bundles, dialogue.user_id, question.text)
+            search_ms.append((searched - started) * 1000)
+            push_ms.append((time.perf_counter() - searched) * 1000)
+            held = [share_held(question, texts, contents) for contents in (ranked[:10], ranked[:25], pushed)]
+            found.append((held[0], held[1], held[2]))
             on_question()
+    at_10, at_25, in_bundle = zip(*found, strict=True)
+    any_pushed = sum(share > 0 for share in in_bundle)
+    search, push = _middle_and_tail(search_ms), _middle_and_tail(push_ms)
+    return Recall(len(found), fmean(at_10), fmean(at_25), *search, fmean(in_bundle), any_pushed, *push)
+
+
+async def _searched(client: SynapClient, user_id: str, question: str) -> list[str]:
+    found = await client.fetch(
+        user_id=user_id,
+        customer_id=CUSTOMER,
+        search_query=[question],
+        max_results=RANKED,
+        response_shape="ranked",
+        include_conversation_context=False,
+    )
+    return [item["content"] for item in found.items]
+
+
+async def _pushed(
+    client: SynapClient, bundles: asyncio.Queue[dict[str, Any]], user_id: str, question: str
+) -> list[str]:
+    """The items of the bundle that answers a request for context."""
+    event_id = new_id()
+    await client.instance.send_message(
+        "",
+        event_type="context_request",
+        conversation_id=f"{user_id}-wonders",
+        user_id=user_id,
+        customer_id=CUSTOMER,
+        search_queries=[question],
+        event_id=event_id,
+    )
+    try:
+        async with asyncio.timeout(_PUSH_S):
+            while (bundle := await bundles.get())["decision_id"] != event_id:
+                pass  # how the user's last conversation went, pushed because a new one begins
+    except TimeoutError:
+        message = f"no bundle came within {_PUSH_S:g} s"
+        raise NetworkTimeoutError(message) from None
+    return [item["content"] for items in bundle["items_by_type"].values() for item in items]
+
+
+def _middle_and_tail(times_ms: Sequence[float]) -> tuple[float, float]:
     hundredths = quantiles(times_ms, n=100, method="inclusive")
-    return Recall(len(times_ms), fmean(at_10), fmean(at_25), hundredths[49], hundredths[98])
+    return hundredths[49], hundredths[98]
 
 
 def share_held(question: Question, texts: dict[str, str], contents: Iterable[str]) -> float:
@@ -94,8 +150,7 @@ class PromptTally:
             for dialogue in dialogues
         }
         self._telling = {user_id: self._only_of(user_id) for user_id in self._said}
-        self._shares: list[float] = []
-        self._checked = self._own = self._foreign = 0
+        self._checked = self._own_questions = self._with_evidence = self._own = self._foreign = 0
 
     def count(self, user_id: str, prompt: str, *, evidence: Question | None = None) -> None:
         """One prompt of this user; ``evidence`` is given if the question is about the user's own conversations."""
@@ -108,15 +163,15 @@ class PromptTally:
             else:
                 self._foreign += found
         if evidence:
-            self._shares.append(share_held(evidence, self._said[user_id], [text]))
+            self._own_questions += 1
+            self._with_evidence += share_held(evidence, self._said[user_id], [text]) > 0
 
     def prompts(self) -> Prompts:
         """The sums."""
         return Prompts(
             self._checked,
-            len(self._shares),
-            fmean(self._shares),
-            sum(share > 0 for share in self._shares),
+            self._own_questions,
+            self._with_evidence,
             self._own,
             self._foreign,
         )

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import sys
+import textwrap
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
 
 from rich.console import Console, RenderableType
 from rich.padding import Padding
@@ -13,170 +15,194 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
-from .findings import Findings
+from .findings import Asked, Findings, Staging
 
 if TYPE_CHECKING:
     from .play import Advance
 
-_STYLES = {"user": "cyan", "assistant": "green", "tool call": "magenta", "tool result": "magenta"}
-_BLOCK = "bold yellow"
+_WIDTH: Final = 80
+_INDENT: Final = 3
+_STYLES: Final = {"user": "cyan", "assistant": "green", "tool call": "magenta", "tool result": "magenta"}
+_BLOCK: Final = "yellow"
+_QUIET: Final = "dim"
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A heading, a sentence on why it matters, and what there is to see."""
+
+    title: str
+    why: str
+    body: RenderableType
 
 
 @contextmanager
 def progress(sizes: dict[str, int]) -> Iterator[Advance]:
     """A bar for each stage, on stderr, while there is a terminal to show it."""
     console = Console(stderr=True)
-    columns = (TextColumn("{task.description:<24}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    columns = (TextColumn("{task.description:<22}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as bars:
         tasks = {stage: bars.add_task(stage, total=size) for stage, size in sizes.items()}
         yield lambda stage, done: bars.advance(tasks[stage], done)
 
 
-def print_findings(findings: Findings) -> None:
-    """All pages, in the order of the main job: captured, pushed, injected, then how good, how safe, how complete."""
-    console = Console(width=None if sys.stdout.isatty() else 100)
-    console.print(_people(findings))
-    for number, page in enumerate((_captured, _pushed, _injected, _recall, _isolation, _accounting), 1):
-        title, why, body = page(findings)
-        console.print()
-        console.print(f"[bold]{number}  {title}[/bold]", highlight=False)
-        console.print(Padding(Text(why, style="dim"), (0, 0, 1, 3)))
-        console.print(Padding(body, (0, 0, 0, 3)), highlight=False)
-    console.print()
+def print_findings(findings: Findings, staging: Staging) -> None:
+    """All pages, in the order of the main job: captured, pushed, injected; then how good, how safe, how complete."""
+    console = Console(highlight=False)
+    console.width = min(console.width, _WIDTH) if console.is_terminal else _WIDTH
+    with console.capture() as printed:
+        console.print(_introduction(findings, staging))
+        makers = (_captured, _pushed, _injected, _recall, _isolation)
+        pages = [*(make(findings) for make in makers), _accounting(findings, staging)]
+        for number, page in enumerate(pages, 1):
+            console.print(Text(f"\n{number}  {page.title}", style="bold"))
+            console.print(Padding(Text(page.why, style=_QUIET), (0, 0, 1, _INDENT)))
+            console.print(Padding(page.body, (0, 0, 0, _INDENT)))
+    # Without the spaces that fill each line, so that the pages can be piped and quoted.
+    sys.stdout.writelines(f"{line.rstrip()}\n" for line in printed.get().splitlines())
 
 
-def _people(findings: Findings) -> Text:
-    """Who speaks, and how much."""
-    text = Text("\nThe main job on real conversations\n", style="bold")
+def _introduction(findings: Findings, staging: Staging) -> Text:
+    text = Text("The main job on real conversations\n\n", style="bold")
     for person in findings.people:
         text.append(
             f"{person.user_name}: {person.turns} turns in {person.conversations} conversations, "
             f"{person.questions} questions about them\n",
             style="not bold",
         )
-    if findings.left_out:
-        text.append(f"{findings.left_out} conversations of the file were left out (--sessions)\n", style="not bold")
+    if staging.left_out:
+        text.append(f"Left out (--sessions): {staging.left_out} conversations\n", style="not bold")
     text.append(
-        "Each turn went through a LangChain agent with tools and a model that follows the script: callback, outbox, "
-        "delivery, embedded Synap, and back into the prompt.",
+        "Each turn went through a LangChain agent with tools and a model that follows the script: "
+        "callback, outbox, delivery, embedded Synap, and back into the prompt.",
         style="dim not bold",
     )
     return text
 
 
-Page = tuple[str, str, RenderableType]
-
-
 def _captured(findings: Findings) -> Page:
-    """The transcript of one conversation."""
-    rows = _grid()
+    rows = _columns()
     for line in findings.transcript.lines:
-        rows.add_row(Text(line.kind, style=_STYLES.get(line.kind, "")), _one_line(line.text))
-    return (
+        rows.add_row(Text(line.kind, style=_STYLES.get(line.kind, "")), _cut(line.text, _WIDTH - _INDENT - 13))
+    return Page(
         f"Captured: the conversation {findings.transcript.conversation_id}",
-        "Read back from the embedded Synap: each turn once, word for word, and the tool calls with their results.",
+        "Read back from the embedded Synap's file: each turn once, tool calls and results where they happened. "
+        "Cut to one line each here, kept word for word there.",
         rows,
     )
 
 
 def _pushed(findings: Findings) -> Page:
-    """The bundle for the question."""
     asked = findings.asked
-    rows = _grid()
-    rows.add_row("score", Text("said on", style="dim"), Text("what", style="dim"))
+    rows = _columns()
+    rows.add_row(*(Text(heading, style=_QUIET) for heading in ("score", "said on", "what", "")))
     for item in asked.items:
-        rows.add_row(f"{item.score:.2f}", item.said_on or "", _one_line(item.text, lines=3))
-    return (
-        f"Pushed: {asked.user_name} asks “{asked.question}”",
-        f"In a new conversation. Before the model is called, Synap has pushed what may help ({asked.why}).",
+        score, said_on = f"{item.score:.2f}", item.said_on or ""
+        for line in item.text.splitlines():
+            answers = any(answer in line for answer in item.evidence)
+            rows.add_row(score, said_on, _cut(line, 44), Text("◀ evidence", style="bold green") if answers else "")
+            score = said_on = ""
+    return Page(
+        "Pushed: what may help, before the model is called",
+        f"Another day, another process: {asked.user_name} asks “{asked.question}” ({asked.why})",
         rows,
     )
 
 
 def _injected(findings: Findings) -> Page:
-    """The exact prompt."""
-    body = Text()
-    for line in findings.asked.prompt:
-        gutter, style = ("▌ ", _BLOCK) if line.injected else ("  ", "")
-        body.append(f"{line.role:<10}", style="dim")
-        body.append(f"{gutter}{line.text}\n", style=style)
-    body.append(f"{'assistant':<10}", style="dim")
-    body.append(f"  {findings.asked.answer}", style="green")
-    return (
+    return Page(
         "Injected: the prompt exactly as the model received it",
-        "The marked lines are there for this call only, not in the history; stored text cannot leave them.",
-        body,
+        "The lines marked ▌ are there for this call only and in no history. Stored text cannot leave them.",
+        Text("\n").join(_prompt(findings.asked)),
     )
+
+
+def _prompt(asked: Asked) -> Iterator[Text]:
+    before = ""
+    for line in asked.prompt:
+        role = line.role if line.role != before else ""
+        before = line.role
+        more = "    " if line.injected else ""
+        for piece in textwrap.wrap(_printable(line.text), _WIDTH - _INDENT - 13, subsequent_indent=more) or [""]:
+            text = Text(f"{role:<10}", style=_QUIET)
+            text.append(f"▌ {piece}" if line.injected else f"  {piece}", style=_BLOCK if line.injected else "not dim")
+            yield text
+            role = ""
+    role = "assistant"
+    for piece in textwrap.wrap(_printable(asked.answer), _WIDTH - _INDENT - 13):
+        yield Text(f"{role:<10}", style=_QUIET).append(f"  {piece}", style="green not dim")
+        role = ""
 
 
 def _recall(findings: Findings) -> Page:
-    """Figures of retrieval."""
-    recall, prompts = findings.recall, findings.prompts
-    rows = _grid()
+    recall = findings.recall
+    rows = _columns()
+    rows.add_row("recall@10", f"{recall.at_10:.1%}", "of the evidence is among the first 10 results of a search")
     rows.add_row(
-        "recall@10",
-        f"{recall.at_10:.1%}",
-        f"of the evidence is among the first 10 results, {recall.at_25:.1%} among 25",
+        "recall@25", f"{recall.at_25:.1%}", f"among the first 25; {_times(recall.search_p50_ms, recall.search_p99_ms)}"
     )
     rows.add_row(
-        "in the prompt",
-        f"{prompts.evidence:.1%}",
-        f"of it reaches the model; some of it for {prompts.any_evidence} of {prompts.questions} questions",
+        "pushed",
+        f"{recall.pushed:.1%}",
+        f"in the bundle of 5 windows; {_times(recall.push_p50_ms, recall.push_p99_ms)}",
     )
-    rows.add_row(
-        "time",
-        f"{recall.p50_ms:.1f} ms",
-        f"for one search in the middle, {recall.p99_ms:.1f} ms at the 99th percentile",
-    )
-    return (
+    rows.add_row("", f"{recall.pushed_any}", f"of {recall.questions} questions have evidence in their bundle")
+    return Page(
         f"Recall: {recall.questions} questions whose evidence is known",
-        "Everybody's turns are in one database; each person's questions are asked about that person's conversations.",
+        "Everybody's turns are in one database. No embeddings, no model, no network: full-text search and neighbours.",
         rows,
     )
+
+
+def _times(p50_ms: float, p99_ms: float) -> str:
+    return f"p50 {p50_ms:.1f}, p99 {p99_ms:.1f} ms"
 
 
 def _isolation(findings: Findings) -> Page:
-    """Whose turns reached whom."""
     prompts = findings.prompts
     first, second = (person.user_name for person in findings.people[:2])
-    rows = _grid()
-    rows.add_row("prompts checked", f"{prompts.checked}")
-    rows.add_row("turns of one's own in them", f"{prompts.own_turns}")
-    rows.add_row(
-        "turns of somebody else",
-        Text(f"{prompts.foreign_turns}", style="bold red" if prompts.foreign_turns else "bold green"),
-    )
-    return (
-        f"Isolation: {first} is asked {second}'s questions, and the other way round",
-        "No word of one person's memory may reach the other person's prompt.",
+    rows = _columns()
+    rows.add_row(f"{prompts.checked}", "prompts checked")
+    rows.add_row(f"{prompts.own_turns}", "turns of the user's own conversations in them")
+    style = "bold red" if prompts.foreign_turns else "bold green"
+    rows.add_row(Text(f"{prompts.foreign_turns}", style=style), "turns of the other user's conversations in them")
+    return Page(
+        f"Isolation: {first} and {second} are asked their own and each other's questions",
+        "What one person said must never reach the other person's prompt, however well it would answer.",
         rows,
     )
 
 
-def _accounting(findings: Findings) -> Page:
-    """What became of what was captured, and what to do next."""
+def _accounting(findings: Findings, staging: Staging) -> Page:
     kept = findings.accounting
-    text = Text()
-    text.append(
-        f"captured {kept.captured} = delivered {kept.delivered} + waiting {kept.waiting} + refused {kept.refused}"
+    place = f"kept in {staging.kept_in}" if staging.kept_in else "nothing is left behind"
+    text = Text(
+        f"captured {kept.captured} = delivered {kept.delivered} + waiting {kept.waiting} "
+        f"+ refused {kept.refused} + dead letters {kept.dead_letters}\n"
+        f"said {kept.turns_said} turns, stored {kept.turns_stored}\n"
+        f"{findings.seconds:.1f} s in all; nothing was sent anywhere, {place}.\n"
+        f"In real use the file is {staging.real_file}.\n\n"
     )
-    text.append(f" + dead letters {kept.dead_letters}\n")
-    text.append(
-        f"In {findings.seconds:.1f} s, with nothing sent anywhere. In real use the file is {findings.real_file}.\n\n"
+    text.append("Next\n", style="bold")
+    text.append('  capture  chain.invoke(…, config={"callbacks": [SynapCallbackHandler()]})\n')
+    text.append("  cloud    export SYNAP_API_KEY=…   and nothing else changes\n")
+    text.append("  off      export SYNAP_CAPTURE=0   or remove the line you added")
+    return Page(
+        "Accounting: nothing is lost silently",
+        "Turns, tool calls, tool results, and which context was shown: whatever was captured is somewhere.",
+        text,
     )
-    text.append("What to do next\n", style="bold")
-    text.append('  capture   chain.invoke(…, config={"callbacks": [SynapCallbackHandler()]})\n')
-    text.append("  cloud     export SYNAP_API_KEY=…     and nothing else changes\n")
-    text.append("  off       export SYNAP_CAPTURE=0     or remove the line you added")
-    return "Accounting: nothing is lost silently", "Every turn and tool event that was captured is somewhere.", text
 
 
-def _grid() -> Table:
+def _columns() -> Table:
     return Table.grid(padding=(0, 2))
 
 
-def _one_line(text: str, *, lines: int = 1) -> Text:
-    """The text, cut to about so many lines."""
-    room = 62 * lines
-    flat = " ".join(text.split())
-    return Text(flat if len(flat) <= room else f"{flat[: room - 1]}…", overflow="fold")
+def _cut(text: str, room: int) -> Text:
+    """The text in at most so many characters."""
+    return Text(textwrap.shorten(_printable(text), room, placeholder=" …"))
+
+
+def _printable(text: str) -> str:
+    """The text without what a terminal would obey."""
+    return "".join(character if character.isprintable() else " " for character in text)

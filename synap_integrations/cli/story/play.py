@@ -8,28 +8,26 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Final
 
-from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import BaseMessage
 from langsmith import tracing_context
 
 from synap_integrations.client import SynapClient
 from synap_integrations.errors import NetworkTimeoutError
 from synap_integrations.model import Context, ContextItem
-from synap_integrations.runtime import Synap
-from synap_integrations.server.database import Database
+from synap_integrations.runtime import Status, Synap
 from synap_integrations.server.embedded import FILE_NAME
-from synap_integrations.server.engine import Engine
-from synap_integrations.server.records import Happening
 from synap_integrations.settings import Settings
 
 from .agent import StoryAgent
 from .dialogue import Dialogue, Session
-from .findings import Accounting, Asked, Findings, Item, Line, Person, PromptLine, Transcript
-from .measure import Prompts, PromptTally, Recall, ranked_recall
+from .findings import Accounting, Asked, Findings, Item, Person, PromptLine
+from .inside import transcript, turns_stored
+from .measure import Prompts, PromptTally, Recall, recall_of
+from .real_model import RealModel
 
 Advance = Callable[[str, int], None]
 """Told the name of a stage, and how much of it is done since it was told last."""
@@ -44,18 +42,17 @@ def sizes(dialogues: Sequence[Dialogue]) -> dict[str, int]:
     """How much there is to do in each stage: turns, searches, prompts."""
     questions = sum(len(dialogue.questions) for dialogue in dialogues)
     return {
-        TALK: sum(len(dialogue.turn_texts()) for dialogue in dialogues),
+        TALK: sum(1 for dialogue in dialogues for session in dialogue.sessions for _ in session.utterances()),
         SEARCH: questions,
         ASK: questions * len(dialogues),
     }
 
 
-def play(
-    dialogues: Sequence[Dialogue], folder: Path, *, model: BaseChatModel | None, advance: Advance, left_out: int = 0
-) -> Findings:
+def play(dialogues: Sequence[Dialogue], folder: Path, *, model: RealModel | None, advance: Advance) -> Findings:
     """Play the dialogues on an embedded Synap in this folder, then ask the questions.
 
-    ``model`` answers the question that is shown; None is the script. ``left_out`` counts conversations not played.
+    ``model`` answers the question that is shown; None is the script. ``advance`` hears of progress.
+
     Raises: NetworkTimeoutError, if delivery does not keep up.
     """
     started = time.monotonic()
@@ -63,21 +60,30 @@ def play(
     # Nothing leaves the machine, whatever tracing the environment asks LangChain for.
     with tracing_context(enabled=False), Synap(settings=settings) as synap:
         _hold_all(dialogues, synap, advance)
-        transcript = _transcript(settings, _to_show(dialogues[0]).name)
+        shown = transcript(settings.root / FILE_NAME, _to_show(dialogues[0]).name)
+        said, stored = sizes(dialogues)[TALK], turns_stored(settings.root / FILE_NAME)
         recall = asyncio.run(_search(settings, dialogues, lambda: advance(SEARCH, 1)))
         prompts = _ask_everybody_everything(dialogues, synap, advance)
+        statuses = [_delivered(synap)]
+    # As in another process, on another day: nothing is held in memory, everything comes from the file.
+    with tracing_context(enabled=False), Synap(settings=settings) as synap:
         asked = _ask_one(dialogues[0], synap, model)
-        _deliver(synap)
-        status = synap.status()
+        statuses.append(_delivered(synap))
     return Findings(
         people=[_person(dialogue) for dialogue in dialogues],
-        left_out=left_out,
-        transcript=transcript,
+        transcript=shown,
         asked=asked,
         recall=recall,
         prompts=prompts,
-        accounting=Accounting(status.captured, status.delivered, status.waiting, status.refused, status.dead_letters),
-        real_file=f"{Settings.read({}).root}/{FILE_NAME}".replace(str(Path.home()), "~"),
+        accounting=Accounting(
+            said,
+            stored,
+            captured=sum(status.captured for status in statuses),
+            delivered=sum(status.delivered for status in statuses),
+            waiting=sum(status.waiting for status in statuses),
+            refused=sum(status.refused for status in statuses),
+            dead_letters=sum(status.dead_letters for status in statuses),
+        ),
         seconds=time.monotonic() - started,
     )
 
@@ -97,37 +103,12 @@ def _hold_all(dialogues: Sequence[Dialogue], synap: Synap, advance: Advance) -> 
     for session, dialogue in calendar:
         for turns in agents[dialogue.user_id].hold(session):
             advance(TALK, turns)
-    _deliver(synap)
-
-
-def _transcript(settings: Settings, conversation_id: str) -> Transcript:
-    """The conversation as it stands in the embedded Synap's file, tool calls and results where they happened."""
-    with closing(Database(settings.root / FILE_NAME)) as database:
-        engine = Engine(database)
-        turns = engine.transcript(conversation_id)
-        happened = engine.ledger.events(turns[0].owner, turns[0].conversation_id) if turns else []
-    entries = [(turn.said_at.isoformat(), Line(turn.role, turn.content)) for turn in turns]
-    entries += [(_when(event), line) for event in happened if (line := _tool_line(event))]
-    return Transcript(conversation_id, [line for _, line in sorted(entries, key=lambda entry: entry[0])])
-
-
-def _when(event: Happening) -> str:
-    metadata = event.body.get("metadata")
-    return str(metadata.get("synap_occurred_at", "")) if isinstance(metadata, dict) else ""
-
-
-def _tool_line(event: Happening) -> Line | None:
-    name = event.body.get("tool_name")
-    if event.kind == "tool_call":
-        return Line("tool call", f"{name}({event.body.get('tool_args_json', '')})")
-    if event.kind == "tool_result":
-        return Line("tool result", f"{name} = {event.body.get('tool_result_json', '')}")
-    return None
+    _delivered(synap)
 
 
 async def _search(settings: Settings, dialogues: Sequence[Dialogue], on_question: Callable[[], None]) -> Recall:
     async with SynapClient(settings=settings) as client:
-        return await ranked_recall(client, dialogues, on_question)
+        return await recall_of(client, dialogues, on_question)
 
 
 def _ask_everybody_everything(dialogues: Sequence[Dialogue], synap: Synap, advance: Advance) -> Prompts:
@@ -144,18 +125,21 @@ def _ask_everybody_everything(dialogues: Sequence[Dialogue], synap: Synap, advan
     return tally.prompts()
 
 
-def _ask_one(dialogue: Dialogue, synap: Synap, model: BaseChatModel | None) -> Asked:
+def _ask_one(dialogue: Dialogue, synap: Synap, model: RealModel | None) -> Asked:
     """The question that is shown, the whole way: captured, pushed for, injected."""
-    agent = StoryAgent(dialogue, synap, model=model)
-    question, conversation_id = dialogue.questions[0].text, f"{dialogue.user_id}-today"
-    answer = agent.ask(question, conversation_id)
+    agent = StoryAgent(dialogue, synap, model=model.chat if model else None)
+    question, conversation_id = dialogue.questions[0], f"{dialogue.user_id}-today"
+    with model.blamed() if model else nullcontext():
+        answer = agent.ask(question.text, conversation_id)
     context = agent.witness.context
+    texts = dialogue.turn_texts()
+    answers = [texts[turn_id] for turn_id in question.evidence]
     return Asked(
         dialogue.user_name,
         conversation_id,
-        question,
+        question.text,
         _why(context),
-        [_item(item) for item in context.items],
+        [_item(item, answers) for item in context.items],
         list(_prompt_lines(agent.witness.prompt)),
         answer,
     )
@@ -168,8 +152,9 @@ def _why(context: Context) -> str:
     return f"{receipt.why or context.source}; {receipt.tokens} tokens; waited {receipt.waited_s * 1000:.1f} ms"
 
 
-def _item(item: ContextItem) -> Item:
-    return Item(item.text, item.score, item.said_at.date().isoformat() if item.said_at else None)
+def _item(item: ContextItem, answers: Sequence[str]) -> Item:
+    said_on = item.said_at.date().isoformat() if item.said_at else None
+    return Item(item.text, item.score, said_on, [answer for answer in answers if answer in item.text])
 
 
 def _prompt_lines(prompt: Sequence[BaseMessage]) -> Iterator[PromptLine]:
@@ -186,7 +171,10 @@ def _person(dialogue: Dialogue) -> Person:
     return Person(dialogue.user_id, dialogue.user_name, len(dialogue.sessions), turns, len(dialogue.questions))
 
 
-def _deliver(synap: Synap) -> None:
-    if not synap.flush(_FLUSH_S):
-        message = f"delivery to the embedded Synap did not finish within {_FLUSH_S:g} s; {synap.status().waiting} wait"
+def _delivered(synap: Synap) -> Status:
+    """What became of what was captured, once it is delivered."""
+    done, status = synap.flush(_FLUSH_S), synap.status()
+    if not done:
+        message = f"{status.waiting} of {status.captured} events wait after {_FLUSH_S:g} s; delivery is {status.state}"
         raise NetworkTimeoutError(message)
+    return status

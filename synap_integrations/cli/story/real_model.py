@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from typing import Self
 
 from langchain.chat_models import init_chat_model
 from langchain_core.language_models import BaseChatModel
@@ -12,21 +14,34 @@ from synap_integrations.errors import InvalidInputError
 from synap_integrations.guard import contained, incidents
 
 
-def named(name: str) -> BaseChatModel:
-    """The model of this name (``provider:name``), as LangChain makes it; it finds its key in the environment.
+@dataclass(frozen=True, slots=True)
+class RealModel:
+    """A chat model and what the user called it."""
 
-    Raises: InvalidInputError, if the name, the provider's package or the key is missing.
-    """
-    if not all(name.partition(":")):
-        message = f"--model {name}: give provider:name, such as openai:gpt-5"
-        raise InvalidInputError(message)
-    with blamed_on(name):
-        return init_chat_model(name)
+    name: str
+    chat: BaseChatModel
+
+    @classmethod
+    def named(cls, name: str) -> Self:
+        """The model ``provider:name``, as LangChain makes it; it finds its key in the environment.
+
+        Raises: InvalidInputError, if the name, the provider's package or the key is missing.
+        """
+        if not all(name.partition(":")):
+            message = f"--model {name}: give provider:name, such as openai:gpt-5"
+            raise InvalidInputError(message)
+        with _blamed_on(name):
+            chat = init_chat_model(name)
+        return cls(name, chat)
+
+    def blamed(self) -> AbstractContextManager[None]:
+        """Whatever the model raises in here becomes one InvalidInputError that names it."""
+        return _blamed_on(self.name)
 
 
 @contextmanager
-def blamed_on(name: str) -> Iterator[None]:
-    """Turn whatever the model raises, in error classes that nobody here knows, into one InvalidInputError."""
+def _blamed_on(name: str) -> Iterator[None]:
+    # Providers' packages have error classes of their own, which nobody here knows.
     known, reason, done = incidents.counts(), "", False
     with contained("model"):
         try:
