@@ -51,7 +51,7 @@ class Conversation:
                 waiting.remove(mark)
                 continue
             news.append(UserMessage(message.text, attachments=message.attachments))
-        if news and not resumes:
+        if not resumes and any(not message.edited for message in news):
             self._told.clear()
         return news
 

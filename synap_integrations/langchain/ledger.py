@@ -178,6 +178,9 @@ class Ledger:
             if graph.is_interrupt(error):
                 root.interrupted = True
                 root.questions.update(graph.questions_of(error))
+                if run.call is not None:
+                    # The tool starts again when the graph goes on.
+                    run.call.started = False
             elif run.call is not None and not graph.is_control_flow(error):
                 run.call.error = repr(error)
             if run.tokens == [] and (message := translate.message_in(response)) is not None:

@@ -135,7 +135,11 @@ def ending_of(outputs: object, key: Key | None = None) -> Ending:
         found, structured = messages.as_messages(outputs), None
     if not found:
         return Ending(structured=structured)
-    return _ending_of_messages(messages.since_last_words(found), structured)
+    ended = _ending_of_messages(messages.since_last_words(found), structured)
+    if isinstance(outputs, Mapping) and ended.answer and (parsed := outputs.get("output")):
+        # A streamed AgentExecutor gives the last message as the model wrote it beside what it was parsed to.
+        return dataclasses.replace(ended, answer=parsed) if isinstance(parsed, str) and parsed in ended.answer else ended
+    return ended
 
 
 def _ending_of_messages(tail: Sequence[object], structured: object) -> Ending:

@@ -1,481 +1,354 @@
-"""Agents: tool calls and their results, paired, once each, and the words on the way."""
+"""Scenarios 29 to 44 and 53: agents and tools; each call with its result, text beside calls as reasoning."""
 
-from typing import Annotated
+import asyncio
+from typing import Annotated, Any
 
-import langgraph.prebuilt
 import pytest
 from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
-from langchain_core.prompts import ChatPromptTemplate
-from langchain_core.tools import InjectedToolCallId, tool
-from langchain_models import (
-    GRAPH_MODES,
-    MODES,
-    ScriptedModel,
-    add,
-    asking,
-    boom,
-    calculator,
-    call,
-    echo,
-    make_agent,
-    needs,
-    pairs,
-    run,
-    saver,
-    transcript,
-)
-from langgraph.graph import START, MessagesState, StateGraph
+from langchain_core.tools import InjectedToolCallId, ToolException, tool
+from langgraph.prebuilt import InjectedState, create_react_agent
 from langgraph.types import Command
+from pydantic import BaseModel
+from scripted_models import MODES, Scripted, Streamed, calls, run, transcript
 
 from synap_integrations.langchain import SynapCallbackHandler
-from synap_integrations.model import Thinking, ToolCall
 from synap_integrations.testing import FakeMemory
 
-pytestmark = pytest.mark.usefixtures("strict_guard")
-every_mode = pytest.mark.parametrize("mode", MODES)
-ADDED = ["U 1+2?", "T Let me add.", 'C add({"a": 1, "b": 2})', "R add=3", "A sum is 3"]
+agents = pytest.importorskip("langchain.agents", reason="langchain is not installed")
+create_agent = getattr(agents, "create_agent", None)
+needs_create_agent = pytest.mark.skipif(create_agent is None, reason="create_agent needs langchain 1.0")
+
+pytestmark = [
+    pytest.mark.usefixtures("strict_guard"),
+    pytest.mark.filterwarnings("ignore:.*create_react_agent.*"),
+]
 
 
 @pytest.fixture
-def memory():
-    """Where everything goes."""
+def memory() -> FakeMemory:
     return FakeMemory()
 
 
 @pytest.fixture
-def config(memory):
-    """A config with the handler and one conversation."""
-    return {"callbacks": [SynapCallbackHandler(memory)], "configurable": {"thread_id": "t"}}
-
-
-def ask(text="go"):
-    """The input of an agent."""
-    return {"messages": [("user", text)]}
-
-
-@pytest.mark.filterwarnings("ignore:The v3 streaming protocol")
-@pytest.mark.parametrize("mode", [*GRAPH_MODES, pytest.param("astream_events v3", marks=needs("v3 events"))])
-def test_s29_agent_with_one_tool(mode, memory, config):
-    """An agent's turn is the same story however it is run or streamed."""
-    run(mode, make_agent(calculator(), [add]), ask("1+2?"), config)
-    assert transcript(memory) == ADDED
-    assert pairs(memory) == [("C", "call-1"), ("R", "call-1")]
-
-
-@every_mode
-@pytest.mark.parametrize("second", [{"a": 3, "b": 4}, {"a": 1, "b": 2}], ids=["different", "identical"])
-def test_s30_parallel_calls_are_paired_by_id(second, mode, memory, config):
-    """Two calls at once get two results, each under its own id, also if they look the same."""
-    model = ScriptedModel(
-        replies=[asking("", call("add", {"a": 1, "b": 2}, "x"), call("add", second, "y")), AIMessage("done")]
-    )
-    run(mode, make_agent(model, [add]), ask(), config)
-    results = {event.tool_call_id: event.tool_result for event in memory.events if hasattr(event, "tool_result")}
-    assert sorted(pairs(memory)) == [("C", "x"), ("C", "y"), ("R", "x"), ("R", "y")]
-    assert results == {"x": "3", "y": str(second["a"] + second["b"])}
-    assert transcript(memory)[0] == "U go"
-    assert transcript(memory)[-1] == "A done"
+def handler(memory: FakeMemory) -> SynapCallbackHandler:
+    return SynapCallbackHandler(memory, conversation_id="c")
 
 
 @tool
-def careful(x: int = 0) -> str:
-    """Fail politely."""
+def add(a: int, b: int) -> int:
+    """Add two numbers."""
+    return a + b
+
+
+@tool
+def boom(x: int = 0) -> str:
+    """Fail."""
     raise ValueError("kaput now")
 
 
-careful.handle_tool_error = True
+@tool
+def city(place: str) -> str:
+    """Where a place is."""
+    return f"{place} is in Portugal"
 
 
-@every_mode
-def test_s31_a_handled_tool_error_is_what_the_model_saw(mode, memory, config):
-    """The result of a tool that failed is the text that was given to the model, marked as an error."""
-    node = langgraph.prebuilt.ToolNode([boom], handle_tool_errors="no luck: try later")
-    model = ScriptedModel(replies=[asking("", call("boom", {"x": 1})), AIMessage("sorry")])
-    graph = StateGraph(MessagesState)
-    graph.add_node("model", lambda state: {"messages": [model.invoke(state["messages"])]})
-    graph.add_node("tools", node)
-    graph.add_edge(START, "model")
-    graph.add_conditional_edges("model", langgraph.prebuilt.tools_condition)
-    graph.add_edge("tools", "model")
-    run(mode, graph.compile(), ask(), config)
-    assert transcript(memory) == ["U go", 'C boom({"x": 1})', "R! boom=no luck: try later", "A sorry"]
+def agent(model: Scripted, *tools: Any, **options: Any) -> Any:
+    """An agent of the installed generation: ``create_agent``, else ``create_react_agent``."""
+    return (create_agent or create_react_agent)(model, list(tools), **options)
 
 
-@every_mode
-def test_s32_an_unhandled_tool_error_is_a_result(mode, memory, config):
-    """A tool that brings the agent down leaves its error as its result, and no answer."""
-    model = ScriptedModel(replies=[asking("", call("boom", {"x": 1}))])
-    graph = StateGraph(MessagesState)
-    graph.add_node("model", lambda state: {"messages": [model.invoke(state["messages"])]})
-    graph.add_node("tools", langgraph.prebuilt.ToolNode([boom], handle_tool_errors=False))
-    graph.add_edge(START, "model")
-    graph.add_edge("model", "tools")
+def asked(text: str) -> dict[str, Any]:
+    return {"messages": [HumanMessage(text)]}
+
+
+ONE_TOOL = ["U 1+2?", "T Let me add.", 'C add({"a":1,"b":2})', "R add=3", "A sum is 3"]
+
+
+def adding() -> list[Any]:
+    return [calls(("add", {"a": 1, "b": 2}, "t1"), text="Let me add."), "sum is 3"]
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("model", [Scripted, Streamed], ids=["whole", "streamed"])
+def test_s29_an_agent_with_one_tool(memory, handler, model, mode) -> None:
+    """Question, narration, call, result, answer."""
+    run(agent(model(answers=adding()), add), asked("1+2?"), mode, callbacks=[handler])
+    assert transcript(memory) == ONE_TOOL
+    assert memory.events[1].thought_type == "narration"
+    assert memory.events[2].tool_call_id == memory.events[3].tool_call_id == "t1"
+
+
+@pytest.mark.parametrize("stream_mode", ["values", "updates", "messages", "debug", "custom"])
+def test_s29_every_stream_mode(memory, handler, stream_mode) -> None:
+    """How the application reads the stream changes nothing."""
+    graph = agent(Streamed(answers=adding()), add)
+    list(graph.stream(asked("1+2?"), config={"callbacks": [handler]}, stream_mode=stream_mode))
+    assert transcript(memory) == ONE_TOOL
+
+
+def test_s29_the_event_stream(memory, handler) -> None:
+    """``astream_events`` captures what ``invoke`` captures."""
+
+    async def consume() -> None:
+        graph = agent(Streamed(answers=adding()), add)
+        async for _ in graph.astream_events(asked("1+2?"), config={"callbacks": [handler]}, version="v2"):
+            pass
+
+    asyncio.run(consume())
+    assert transcript(memory) == ONE_TOOL
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("second", [{"a": 3, "b": 4}, {"a": 1, "b": 2}], ids=["different", "identical"])
+def test_s30_parallel_calls_are_paired_by_id(memory, handler, second, mode) -> None:
+    """Two calls at once, even with the same arguments, are two calls and two results."""
+    answers = [calls(("add", {"a": 1, "b": 2}, "t1"), ("add", second, "t2")), "done"]
+    run(agent(Scripted(answers=answers), add), asked("go"), mode, callbacks=[handler])
+    rows = transcript(memory)
+    assert (rows[0], rows[-1]) == ("U go", "A done")
+    assert sorted(row[0] for row in rows[1:-1]) == ["C", "C", "R", "R"]
+    results = {e.tool_call_id: e.tool_result for e in memory.events if hasattr(e, "tool_result")}
+    assert {key: str(value) for key, value in results.items()} == {"t1": "3", "t2": str(second["a"] + second["b"])}
+
+
+def test_s31_a_handled_tool_error_is_the_text_the_model_saw(memory, handler) -> None:
+    """The result is marked as an error and reads as the model read it."""
+
+    @tool
+    def brittle(x: int) -> str:
+        """Fail politely."""
+        raise ToolException("out of paper")
+
+    brittle.handle_tool_error = True
+    answers = [calls(("brittle", {"x": 1}, "t1")), "sorry"]
+    run(agent(Scripted(answers=answers), brittle), asked("go"), "invoke", callbacks=[handler])
+    assert transcript(memory) == ["U go", 'C brittle({"x":1})', "R! brittle=out of paper", "A sorry"]
+
+
+@needs_create_agent
+def test_s32_an_unhandled_tool_error_ends_the_turn(memory, handler) -> None:
+    """The call and what became of it are kept; there is no answer."""
+    answers = [calls(("boom", {"x": 1}, "t1")), "never"]
     with pytest.raises(ValueError, match="kaput"):
-        run(mode, graph.compile(), ask(), config)
-    assert transcript(memory) == ["U go", 'C boom({"x": 1})', "R! boom=ValueError('kaput now')"]
+        agent(Scripted(answers=answers), boom).invoke(asked("go"), config={"callbacks": [handler]})
+    assert transcript(memory) == ["U go", 'C boom({"x":1})', "R! boom=ValueError('kaput now')"]
 
 
-@needs("create_agent")
-@pytest.mark.parametrize("mode", ["invoke", "ainvoke"])
-def test_s33_a_retried_tool_has_one_call_and_one_result(mode, memory, config):
-    """Two failed attempts before the third are not told."""
-    from langchain.agents.middleware import ToolRetryMiddleware  # noqa: PLC0415 - only in newer versions
+@needs_create_agent
+def test_s33_a_tool_that_is_retried_is_one_call(memory, handler) -> None:
+    """Three attempts are one call with one result."""
+    from langchain.agents.middleware import ToolRetryMiddleware  # noqa: PLC0415 - langchain 1.0
 
-    attempts = []
+    tries: list[int] = []
 
     @tool
     def flaky(x: int) -> str:
-        """Fail twice."""
-        attempts.append(x)
-        if len(attempts) < 3:
-            raise ConnectionError("not yet")
+        """Work at the third attempt."""
+        tries.append(x)
+        if len(tries) < 3:
+            raise ConnectionError("try again")
         return "fine"
 
-    model = ScriptedModel(replies=[asking("", call("flaky", {"x": 1})), AIMessage("ok")])
-    retry = ToolRetryMiddleware(max_retries=3, initial_delay=0.0, jitter=False)
-    run(mode, make_agent(model, [flaky], middleware=[retry]), ask(), config)
-    assert len(attempts) == 3
-    assert transcript(memory) == ["U go", 'C flaky({"x": 1})', "R flaky=fine", "A ok"]
+    middleware = ToolRetryMiddleware(max_retries=3, initial_delay=0, jitter=False)
+    graph = agent(Scripted(answers=[calls(("flaky", {"x": 1}, "t1")), "done"]), flaky, middleware=[middleware])
+    graph.invoke(asked("go"), config={"callbacks": [handler]})
+    assert len(tries) == 3
+    assert transcript(memory) == ["U go", 'C flaky({"x":1})', "R flaky=fine", "A done"]
 
 
-@every_mode
-def test_s34_an_unknown_tool_is_a_call_with_an_error(mode, memory, config):
-    """A tool that does not exist never starts; its call and the model's rebuke are told."""
-    model = ScriptedModel(replies=[asking("", call("nope", {"x": 1})), AIMessage("sorry")])
-    run(mode, make_agent(model, [add]), ask(), config)
-    told = transcript(memory)
-    assert told[:2] == ["U go", 'C nope({"x": 1})']
-    assert told[2].startswith("R! nope=Error: nope is not a valid tool")
-    assert told[3:] == ["A sorry"]
+@pytest.mark.parametrize("mode", MODES)
+def test_s34_an_unknown_tool(memory, handler, mode) -> None:
+    """A call of a tool that does not exist is a call, and its refusal a result."""
+    answers = [calls(("nope", {"x": 1}, "t1")), "sorry"]
+    run(agent(Scripted(answers=answers), add), asked("go"), mode, callbacks=[handler])
+    rows = transcript(memory)
+    assert rows[:2] == ["U go", 'C nope({"x":1})']
+    assert rows[2].startswith("R! nope=")
+    assert "not a valid tool" in rows[2]
+    assert rows[3:] == ["A sorry"]
 
 
-def agent_with_inner(inner, memory, config, mode, **options):
-    """Run an agent whose only tool does what ``inner`` does."""
+@pytest.mark.parametrize("how", ["model", "explicit callbacks", "sub-agent"])
+def test_s35_what_a_tool_does_inside_is_its_own_business(memory, handler, how) -> None:
+    """Models and agents that run inside a tool add nothing to the conversation."""
 
     @tool
     def research(topic: str) -> str:
-        """Look into it."""
-        return inner(topic)
-
-    model = ScriptedModel(replies=[asking("", call("research", {"topic": "x"})), AIMessage("done")])
-    config = {**config, "callbacks": [SynapCallbackHandler(memory, **options)]}
-    run(mode, make_agent(model, [research]), ask(), config)
-
-
-def inner_agent(topic, **config):
-    """A sub-agent that uses a tool of its own."""
-    return make_agent(calculator(), [add]).invoke(ask(topic), config or None)["messages"][-1].content
-
-
-@every_mode
-@pytest.mark.parametrize("kind", ["model", "model with the handler", "agent", "agent with its own thread"])
-def test_s35_what_happens_inside_a_tool_is_the_tools_business(kind, mode, memory, config):
-    """Models and agents that a tool uses say nothing to the user."""
-    own = {"callbacks": [SynapCallbackHandler(memory)]}
-    inner = {
-        "model": lambda topic: echo().invoke(topic).content,
-        "model with the handler": lambda topic: echo().invoke(topic, own).content,
-        "agent": inner_agent,
-        "agent with its own thread": lambda topic: inner_agent(topic, configurable={"thread_id": "inner"}, **own),
-    }[kind]
-    agent_with_inner(inner, memory, config, mode)
-    result = "sum is 3" if "agent" in kind else "re: x"
-    assert transcript(memory) == ["U go", 'C research({"topic": "x"})', f"R research={result}", "A done"]
-    assert {entry.scope.conversation_id for entry in memory.recorded} == {"t"}
-
-
-@every_mode
-def test_s35_nested_tools_are_told_on_request(mode, memory, config):
-    """With ``nested_tools`` the tools of a sub-agent appear between call and result of the tool that runs it."""
-    agent_with_inner(inner_agent, memory, config, mode, nested_tools=True)
-    assert transcript(memory) == [
-        "U go",
-        'C research({"topic": "x"})',
-        'C add({"a": 1, "b": 2})',
-        "R add=3",
-        "R research=sum is 3",
-        "A done",
-    ]
-
-
-@every_mode
-def test_s36_injected_arguments_stay_inside(mode, memory, config):
-    """Graph state and call id that the framework adds to a tool's arguments are not recorded."""
-
-    @tool
-    def peek(
-        x: int, state: Annotated[dict, langgraph.prebuilt.InjectedState], call_id: Annotated[str, InjectedToolCallId]
-    ) -> str:
-        """Look at the state."""
-        return f"{len(state['messages'])} {call_id}"
-
-    model = ScriptedModel(replies=[asking("", call("peek", {"x": 1}, "c9")), AIMessage("ok")])
-    run(mode, make_agent(model, [peek]), ask(), config)
-    assert transcript(memory) == ["U go", 'C peek({"x": 1})', "R peek=2 c9", "A ok"]
-
-
-@needs("create_agent")
-@pytest.mark.parametrize("mode", ["invoke", "ainvoke"])
-def test_s36_the_runtime_stays_inside(mode, memory, config):
-    """A ``ToolRuntime`` is not an argument that the model wrote."""
-    from langchain.tools import ToolRuntime  # noqa: PLC0415 - only in newer versions
-
-    def peek(x: int, runtime: ToolRuntime) -> str:
-        """Look at the state."""
-        return f"{x} {len(runtime.state['messages'])}"
-
-    model = ScriptedModel(replies=[asking("", call("peek", {"x": 1})), AIMessage("ok")])
-    run(mode, make_agent(model, [tool(peek)]), ask(), config)
-    assert transcript(memory) == ["U go", 'C peek({"x": 1})', "R peek=1 2", "A ok"]
-
-
-@tool
-def commanding(call_id: Annotated[str, InjectedToolCallId]) -> Command:
-    """Answer with a Command."""
-    return Command(update={"messages": [ToolMessage("by command", tool_call_id=call_id)]})
-
-
-@tool(response_format="content_and_artifact")
-def with_artifact() -> tuple[str, list[int]]:
-    """Answer with more than the model sees."""
-    return "the content", [1, 2, 3]
-
-
-@tool
-def dictionary() -> dict:
-    """Answer with data."""
-    return {"a": 1}
-
-
-@every_mode
-@pytest.mark.parametrize(
-    ("made", "result"), [(commanding, "by command"), (with_artifact, "the content"), (dictionary, '{"a": 1}')]
-)
-def test_s37_a_result_is_what_the_model_sees(made, result, mode, memory, config):
-    """Commands, artifacts and data come down to the text of the tool message."""
-    model = ScriptedModel(replies=[asking("", call(made.name, {})), AIMessage("ok")])
-    run(mode, make_agent(model, [made]), ask(), config)
-    assert transcript(memory) == ["U go", f"C {made.name}({{}})", f"R {made.name}={result}", "A ok"]
-
-
-@tool(return_direct=True)
-def direct(x: str) -> str:
-    """Answer the user."""
-    return f"direct {x}"
-
-
-@every_mode
-def test_s38_a_direct_result_is_also_the_answer(mode, memory, config):
-    """A tool that answers the user by itself gives result and answer in one."""
-    model = ScriptedModel(replies=[asking("", call("direct", {"x": "x"}))])
-    run(mode, make_agent(model, [direct]), ask(), config)
-    assert transcript(memory) == ["U go", 'C direct({"x": "x"})', "R direct=direct x", "A direct x"]
-
-
-@needs("create_agent")
-@every_mode
-@pytest.mark.parametrize("strategy", ["tool", "provider"])
-@pytest.mark.parametrize("as_class", [True, False], ids=["class", "schema"])
-def test_s39_a_structured_response_is_the_answer(as_class, strategy, mode, memory, config):
-    """Whether by a pseudo tool or by the provider, the answer is its JSON and there is no tool call."""
-    from langchain.agents.structured_output import ProviderStrategy, ToolStrategy  # noqa: PLC0415 - newer versions
-    from pydantic import BaseModel  # noqa: PLC0415 - used here only
-
-    class Person(BaseModel):
-        """Somebody."""
-
-        name: str
-
-    schema = Person if as_class else Person.model_json_schema()
-    replies = [asking("", call("Person", {"name": "bob"}))] if strategy == "tool" else ['{"name": "bob"}']
-    response_format = (ToolStrategy if strategy == "tool" else ProviderStrategy)(schema)
-    run(mode, make_agent(ScriptedModel(replies=replies), [add], response_format=response_format), ask("hi bob"), config)
-    assert transcript(memory) == ["U hi bob", 'A {"name": "bob"}']
-
-
-PROVIDER_BLOCKS = {
-    "anthropic": [
-        {"type": "server_tool_use", "id": "s1", "name": "web_search", "input": {"query": "x"}},
-        {"type": "web_search_tool_result", "tool_use_id": "s1", "content": [{"title": "X"}]},
-        {"type": "text", "text": "found"},
-    ],
-    "standard": [
-        {"type": "server_tool_call", "id": "s1", "name": "web_search", "args": {"query": "x"}},
-        {"type": "server_tool_result", "tool_call_id": "s1", "status": "success", "output": [{"title": "X"}]},
-        {"type": "text", "text": "found"},
-    ],
-}
-
-
-@pytest.mark.parametrize("mode", ["invoke", "ainvoke"])
-@pytest.mark.parametrize("blocks", PROVIDER_BLOCKS.values(), ids=PROVIDER_BLOCKS)
-def test_s40_tools_that_the_provider_ran_are_told(blocks, mode, memory, config):
-    """Calls and results inside a model's message are calls and results."""
-    run(mode, make_agent(ScriptedModel(replies=[AIMessage(blocks)]), [add]), ask(), config)
-    assert transcript(memory) == [
-        "U go",
-        'C web_search({"query": "x"})',
-        "R web_search=[{'title': 'X'}]",
-        "A found",
-    ]
-
-
-def test_s40_openai_reports_a_search_as_one_block(memory, config):
-    """A search of OpenAI's own has no separate result block."""
-    search = {"type": "web_search_call", "id": "ws1", "status": "completed", "action": {"type": "search", "query": "x"}}
-    message = AIMessage([search, {"type": "text", "text": "found"}])
-    run("invoke", ScriptedModel(replies=[message]), "go", config)
-    assert transcript(memory)[1].startswith("C web_search(")
-    assert pairs(memory) == [("C", "ws1"), ("R", "ws1")]
-    assert memory.events[1].search_queries == ("x",)
-
-
-@every_mode
-@pytest.mark.parametrize("through_tools", [False, True], ids=["by hand", "tool.invoke"])
-def test_s41_a_loop_by_hand_is_one_turn(through_tools, mode, memory, config):
-    """An application that calls model and tools itself tells one turn over several runs."""
-    handler = config["callbacks"]
-    config = {"callbacks": handler, "metadata": {"thread_id": "t", "user_id": "u"}}
-    model, history = calculator(), [HumanMessage("1+2?")]
-    run(mode, model, history, config)
-    asked = asking("Let me add.", call("add", {"a": 1, "b": 2}))
-    history.append(asked)
-    if through_tools:
-        history.append(add.invoke(asked.tool_calls[0], config))
-    else:
-        history.append(ToolMessage("3", tool_call_id="call-1"))
-    run(mode, model, history, config)
-    assert transcript(memory) == ADDED
-
-
-@every_mode
-def test_s41_a_loop_without_names_still_tells_everything_once(mode, memory):
-    """Where nobody says whose conversation it is, nothing is lost and nothing told twice."""
-    config = {"callbacks": [SynapCallbackHandler(memory)]}
-    model, history = calculator(), [HumanMessage("1+2?")]
-    run(mode, model, history, config)
-    history += [asking("Let me add.", call("add", {"a": 1, "b": 2})), ToolMessage("3", tool_call_id="call-1")]
-    run(mode, model, history, config)
-    assert transcript(memory) == ADDED
-
-
-@every_mode
-@pytest.mark.parametrize("checkpointed", [True, False])
-def test_s42_a_tool_of_the_client(checkpointed, mode, memory, config):
-    """A call that the application answers with its next input is one call with one result."""
-    model = ScriptedModel(replies=[asking("", call("geo", {})), AIMessage("you are in Paris")])
-    graph = StateGraph(MessagesState)
-    graph.add_node("model", lambda state: {"messages": [model.invoke(state["messages"])]})
-    graph.add_edge(START, "model")
-    app = graph.compile(checkpointer=saver() if checkpointed else None)
-    run(mode, app, ask("where am I?"), config)
-    assert transcript(memory) == ["U where am I?", "C geo({})"]
-    result = ToolMessage("Paris", tool_call_id="call-1")
-    history = [HumanMessage("where am I?"), asking("", call("geo", {}))]
-    run(mode, app, {"messages": [result] if checkpointed else [*history, result]}, config)
-    assert transcript(memory) == ["U where am I?", "C geo({})", "R geo=Paris", "A you are in Paris"]
-
-
-@every_mode
-def test_s43_ids_that_repeat_every_turn(mode, memory, config):
-    """A provider that calls every first call ``call_0`` confuses nobody."""
-    replies = []
-    for n in (1, 2):
-        replies += [asking("", call("add", {"a": n, "b": n}, "call_0")), AIMessage(f"done {n}")]
-    agent = make_agent(ScriptedModel(replies=replies), [add], checkpointer=saver())
-    for n in (1, 2):
-        run(mode, agent, ask(f"go {n}"), config)
-    assert transcript(memory) == [
-        line
-        for n in (1, 2)
-        for line in (f"U go {n}", f'C add({{"a": {n}, "b": {n}}})', f"R add={2 * n}", f"A done {n}")
-    ]
-
-
-def test_s43_calls_without_ids(memory, config):
-    """A provider that gives no ids gets pairs all the same."""
-    config = {"callbacks": config["callbacks"], "metadata": {"thread_id": "t"}}
-    model = ScriptedModel(replies=[asking("", call("add", {"a": 1, "b": 2}, None)), AIMessage("done")])
-    model.invoke("go", config)
-    add.invoke({"a": 1, "b": 2}, config)
-    (asked, c_id), (answered, r_id) = pairs(memory)
-    assert (asked, answered) == ("C", "R")
-    assert c_id == r_id
-    assert c_id
-
-
-@every_mode
-def test_s44_two_rounds_keep_their_order(mode, memory, config):
-    """Words, call, result; words, call, result; answer."""
-    replies = [
-        asking("first", call("add", {"a": 1, "b": 1}, "x")),
-        asking("second", call("add", {"a": 2, "b": 2}, "y")),
-        AIMessage("end"),
-    ]
-    run(mode, make_agent(ScriptedModel(replies=replies), [add]), ask(), config)
-    assert transcript(memory) == [
-        "U go",
-        "T first",
-        'C add({"a": 1, "b": 1})',
-        "R add=2",
-        "T second",
-        'C add({"a": 2, "b": 2})',
-        "R add=4",
-        "A end",
-    ]
-    thoughts = [event for event in memory.events if isinstance(event, Thinking)]
-    assert [(t.step_index, t.thought_type) for t in thoughts] == [(0, "narration"), (1, "narration")]
-
-
-REASONING = {
-    "anthropic": {"content": [{"type": "thinking", "thinking": "hm"}, {"type": "text", "text": "yes"}]},
-    "openai": {
-        "content": [{"type": "reasoning", "summary": [{"type": "summary_text", "text": "hm"}]}, {"type": "text", "text": "yes"}]
-    },
-    "standard": {"content": [{"type": "reasoning", "reasoning": "hm"}, {"type": "text", "text": "yes"}]},
-    "bedrock": {
-        "content": [{"type": "reasoning_content", "reasoning_content": {"text": "hm"}}, {"type": "text", "text": "yes"}]
-    },
-    "deepseek": {"content": "yes", "additional_kwargs": {"reasoning_content": "hm"}},
-}
-
-
-@every_mode
-@pytest.mark.parametrize("fields", REASONING.values(), ids=REASONING)
-def test_reasoning_is_told_as_reasoning(fields, mode, memory, config):
-    """What a reasoning model shows of its thoughts comes before its answer, and is no part of it."""
-    run(mode, ScriptedModel(replies=[AIMessage(**fields)]), "well?", config)
-    assert transcript(memory) == ["U well?", "T hm", "A yes"]
-    assert memory.events[1].thought_type == "reasoning"
-
-
-@pytest.mark.parametrize(
-    ("narration", "line"), [("thinking", ["T Let me add."]), ("assistant", ["A Let me add."]), ("drop", [])]
-)
-def test_words_beside_tool_calls_are_what_the_application_says(narration, line, memory, config):
-    """They are reasoning by default; an application may take them for answers, or not keep them."""
-    config["callbacks"] = [SynapCallbackHandler(memory, narration=narration)]
-    run("invoke", make_agent(calculator(), [add]), ask("1+2?"), config)
-    assert transcript(memory) == [ADDED[0], *line, *ADDED[2:]]
-
-
-def test_a_search_tells_what_it_searches_for(memory, config):
-    """The arguments that look like a search are named, so that the platform can anticipate."""
-
-    @tool
-    def search(query: str, limit: int = 3) -> str:
-        """Search."""
+        """Look deeper."""
+        if how == "model":
+            Scripted(answers=["inner"]).invoke(topic)
+        elif how == "explicit callbacks":
+            Scripted(answers=["inner"]).invoke(topic, config={"callbacks": [handler]})
+        else:
+            inner = agent(Scripted(answers=[calls(("add", {"a": 1, "b": 1}, "i1")), "inner"]), add)
+            inner.invoke(asked(topic), config={"configurable": {"thread_id": "other"}})
         return "found"
 
-    model = ScriptedModel(replies=[asking("", call("search", {"query": "flights to Lisbon", "limit": 1})), AIMessage("ok")])
-    run("invoke", make_agent(model, [search]), ask(), config)
-    (asked,) = [event for event in memory.events if isinstance(event, ToolCall)]
-    assert asked.search_queries == ("flights to Lisbon",)
+    answers = [calls(("research", {"topic": "cats"}, "t1")), "done"]
+    agent(Scripted(answers=answers), research).invoke(asked("go"), config={"callbacks": [handler]})
+    assert transcript(memory) == ["U go", 'C research({"topic":"cats"})', "R research=found", "A done"]
 
 
-def test_a_chain_that_asks_for_tools_leaves_the_calls_to_the_application(memory, config):
-    """``prompt | model`` that ends in a tool call tells the call, and no answer."""
-    model = ScriptedModel(replies=[asking("One moment.", call("add", {"a": 1, "b": 2}))])
-    prompt = ChatPromptTemplate.from_messages([("human", "{question}")])
-    run("invoke", prompt | model, {"question": "1+2?"}, config)
-    assert transcript(memory) == ["U 1+2?", "T One moment.", ADDED[2]]
+def test_s35_inner_tools_can_be_asked_for(memory) -> None:
+    """With ``nested_tools`` the tools of a sub-agent appear."""
+    handler = SynapCallbackHandler(memory, conversation_id="c", nested_tools=True)
+
+    @tool
+    def research(topic: str) -> str:
+        """Look deeper."""
+        inner = agent(Scripted(answers=[calls(("add", {"a": 1, "b": 1}, "i1")), "inner"]), add)
+        inner.invoke(asked(topic))
+        return "found"
+
+    answers = [calls(("research", {"topic": "cats"}, "t1")), "done"]
+    agent(Scripted(answers=answers), research).invoke(asked("go"), config={"callbacks": [handler]})
+    rows = transcript(memory)
+    assert 'C add({"a":1,"b":1})' in rows
+    assert "R add=2" in rows
+    assert [row for row in rows if row[0] in "UA"] == ["U go", "A done"]
+
+
+def test_s36_injected_arguments_stay_at_home(memory, handler) -> None:
+    """Arguments are what the model wrote, not the state that the framework adds."""
+
+    @tool
+    def peek(x: int, state: Annotated[dict, InjectedState], call_id: Annotated[str, InjectedToolCallId]) -> str:
+        """Look at the state."""
+        return f"{x} {len(state['messages'])} {call_id}"
+
+    answers = [calls(("peek", {"x": 1}, "t1")), "done"]
+    agent(Scripted(answers=answers), peek).invoke(asked("go"), config={"callbacks": [handler]})
+    assert transcript(memory) == ["U go", 'C peek({"x":1})', "R peek=1 2 t1", "A done"]
+
+
+@pytest.mark.parametrize("kind", ["command", "artifact", "dict"])
+def test_s37_what_the_model_got_is_the_result(memory, handler, kind) -> None:
+    """A Command counts as its message, an artifact is left out, data is kept as data."""
+
+    @tool
+    def by_command(call_id: Annotated[str, InjectedToolCallId]) -> Command:
+        """Steer."""
+        return Command(update={"messages": [ToolMessage("steered", tool_call_id=call_id)]})
+
+    @tool(response_format="content_and_artifact")
+    def by_artifact() -> tuple[str, Any]:
+        """Give more than a text."""
+        return "content", {"secret": "artifact"}
+
+    @tool
+    def by_dict() -> dict[str, int]:
+        """Give data."""
+        return {"n": 1}
+
+    chosen = {"command": by_command, "artifact": by_artifact, "dict": by_dict}[kind]
+    expected = {"command": "steered", "artifact": "content", "dict": '{"n": 1}'}[kind]
+    answers = [calls((chosen.name, {}, "t1")), "done"]
+    agent(Scripted(answers=answers), chosen).invoke(asked("go"), config={"callbacks": [handler]})
+    assert transcript(memory) == ["U go", f"C {chosen.name}({{}})", f"R {chosen.name}={expected}", "A done"]
+
+
+def test_s38_a_tool_that_answers_directly(memory, handler) -> None:
+    """Its result is also the answer."""
+
+    @tool(return_direct=True)
+    def direct(x: str) -> str:
+        """Answer."""
+        return f"direct {x}"
+
+    answers = [calls(("direct", {"x": "x"}, "t1")), "never"]
+    agent(Scripted(answers=answers), direct).invoke(asked("go"), config={"callbacks": [handler]})
+    assert transcript(memory) == ["U go", 'C direct({"x":"x"})', "R direct=direct x", "A direct x"]
+
+
+class Person(BaseModel):
+    """Somebody."""
+
+    name: str
+
+
+@needs_create_agent
+def test_s39_a_structured_answer_is_no_tool_call(memory, handler) -> None:
+    """The tool that carries the structure does not exist for the user."""
+    from langchain.agents.structured_output import ToolStrategy  # noqa: PLC0415 - langchain 1.0
+
+    answers = [calls(("Person", {"name": "bob"}, "t1"))]
+    graph = agent(Scripted(answers=answers), add, response_format=ToolStrategy(Person))
+    graph.invoke(asked("who?"), config={"callbacks": [handler]})
+    assert transcript(memory) in (["U who?", 'A {"name": "bob"}'], ["U who?", 'A {"name":"bob"}'])
+
+
+def test_s40_tools_that_the_provider_runs(memory, handler) -> None:
+    """Calls and results inside the message's blocks are calls and results."""
+    blocks = [
+        {"type": "server_tool_call", "name": "web_search", "args": {"query": "cats"}, "id": "s1"},
+        {"type": "server_tool_result", "tool_call_id": "s1", "status": "success", "output": "cats are nice"},
+        {"type": "text", "text": "found"},
+    ]
+    Scripted(answers=[AIMessage(blocks)]).invoke("look", config={"callbacks": [handler]})
+    assert transcript(memory) == ["U look", 'C web_search({"query":"cats"})', "R web_search=cats are nice", "A found"]
+
+
+@pytest.mark.parametrize("how", ["by hand", "tool.invoke"])
+def test_s41_a_manual_loop_is_one_turn_over_several_roots(memory, handler, how) -> None:
+    """Whoever writes the loop himself gets the same transcript."""
+    config = {"callbacks": [handler]}
+    model, messages = Scripted(answers=adding()), [HumanMessage("1+2?")]
+    messages.append(model.invoke(messages, config=config))
+    call = messages[-1].tool_calls[0]
+    messages.append(
+        ToolMessage("3", tool_call_id="t1", name="add") if how == "by hand" else add.invoke(call, config=config)
+    )
+    model.invoke(messages, config=config)
+    assert transcript(memory) == ONE_TOOL
+
+
+def test_s42_a_tool_on_the_client(memory, handler) -> None:
+    """The graph ends with a call; the next input brings the result; the turn goes on."""
+    config = {"callbacks": [handler]}
+    model, messages = Scripted(answers=[calls(("geo", {}, "t1")), "You are in Paris"]), [HumanMessage("where am I?")]
+    messages.append(model.invoke(messages, config=config))
+    messages.append(ToolMessage("Paris", tool_call_id="t1", name="geo"))
+    model.invoke(messages, config=config)
+    assert transcript(memory) == ["U where am I?", "C geo({})", "R geo=Paris", "A You are in Paris"]
+
+
+@pytest.mark.parametrize("identifier", ["call_0", None])
+def test_s43_ids_that_come_back_or_are_missing(memory, handler, identifier) -> None:
+    """A provider that counts from zero every turn, or gives no id, still gets its pairs."""
+    if identifier is None and create_agent is not None:
+        identifier = ""
+    for n in (1, 2):
+        answers = [calls(("add", {"a": n, "b": n}, identifier)), f"it is {2 * n}"]
+        agent(Scripted(answers=answers), add).invoke(asked(f"{n}+{n}?"), config={"callbacks": [handler]})
+    assert transcript(memory) == [
+        row for n in (1, 2)
+        for row in (f"U {n}+{n}?", f'C add({{"a":{n},"b":{n}}})', f"R add={2 * n}", f"A it is {2 * n}")
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_s44_two_rounds_in_their_order(memory, handler, mode) -> None:
+    """Narration, call and result of each round stay together."""
+    answers = [
+        calls(("add", {"a": 1, "b": 2}, "t1"), text="first"),
+        calls(("city", {"place": "Lisbon"}, "t2"), text="second"),
+        "end",
+    ]
+    run(agent(Streamed(answers=answers), add, city), asked("go"), mode, callbacks=[handler])
+    assert transcript(memory) == [
+        "U go", "T first", 'C add({"a":1,"b":2})', "R add=3",
+        "T second", 'C city({"place":"Lisbon"})', "R city=Lisbon is in Portugal", "A end",
+    ]  # fmt: skip
+
+
+def test_s53_a_handler_on_the_model_alone(memory, handler) -> None:
+    """Without seeing the agent, full turns with their tools are captured."""
+    history: list[Any] = []
+    for n in (1, 2):
+        answers = [calls(("add", {"a": n, "b": n}, f"t{n}")), f"it is {2 * n}"]
+        graph = agent(Scripted(answers=answers, callbacks=[handler]), add)
+        history = graph.invoke({"messages": [*history, HumanMessage(f"{n}+{n}?")]})["messages"]
+    assert transcript(memory) == [
+        row for n in (1, 2)
+        for row in (f"U {n}+{n}?", f'C add({{"a":{n},"b":{n}}})', f"R add={2 * n}", f"A it is {2 * n}")
+    ]  # fmt: skip

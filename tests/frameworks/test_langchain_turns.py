@@ -1,190 +1,199 @@
-"""Plain turns: one question, one answer, in whatever shape the application sends them."""
+"""Scenarios 1 to 28: one user turn and one assistant turn for each turn of the conversation, whatever the chain."""
 
+import asyncio
 import json
 
 import pytest
 from langchain_core.caches import InMemoryCache
+from langchain_core.chat_history import InMemoryChatMessageHistory
+from langchain_core.language_models import FakeListLLM
 from langchain_core.messages import AIMessage, ChatMessage, HumanMessage, SystemMessage
-from langchain_core.output_parsers import StrOutputParser
-from langchain_core.prompts import ChatPromptTemplate
+from langchain_core.output_parsers import JsonOutputParser, StrOutputParser
+from langchain_core.prompts import ChatPromptTemplate, FewShotChatMessagePromptTemplate, MessagesPlaceholder
 from langchain_core.runnables import RunnableLambda, RunnableParallel, RunnablePassthrough
-from langchain_models import MODES, CompletionModel, ScriptedModel, call, asking, echo, run, transcript
+from langchain_core.runnables.history import RunnableWithMessageHistory
 from pydantic import BaseModel
+from scripted_models import MODES, Scripted, Streamed, conversations, run, transcript
 
 from synap_integrations.langchain import SynapCallbackHandler
-from synap_integrations.model import UserMessage
 from synap_integrations.testing import FakeMemory
 
 pytestmark = pytest.mark.usefixtures("strict_guard")
-every_mode = pytest.mark.parametrize("mode", MODES)
 
 
 @pytest.fixture
-def memory():
-    """Where everything goes."""
+def memory() -> FakeMemory:
     return FakeMemory()
 
 
 @pytest.fixture
-def config(memory):
-    """A config with the handler and one conversation."""
-    return {"callbacks": [SynapCallbackHandler(memory)], "metadata": {"conversation_id": "c", "user_id": "u"}}
+def handler(memory: FakeMemory) -> SynapCallbackHandler:
+    return SynapCallbackHandler(memory, conversation_id="c")
 
 
-INPUTS = {
-    "text": "hi",
-    "system and human": [SystemMessage("be kind"), HumanMessage("hi")],
-    "role dictionaries": [{"role": "system", "content": "be kind"}, {"role": "user", "content": "hi"}],
-    "pair": [("user", "hi")],
-    "chat message": [ChatMessage("hi", role="user")],
-    "developer": [{"role": "developer", "content": "be kind"}, {"role": "user", "content": "hi"}],
-    "trailing system": [HumanMessage("hi"), SystemMessage("be brief")],
-    "prompt value": ChatPromptTemplate.from_messages([("human", "{x}")]).invoke({"x": "hi"}),
-    "content blocks": [HumanMessage([{"type": "text", "text": "hi"}])],
-}
+@pytest.fixture
+def anonymous(memory: FakeMemory) -> SynapCallbackHandler:
+    """A handler that names no conversation: each root is one of its own."""
+    return SynapCallbackHandler(memory)
 
 
-@every_mode
-@pytest.mark.parametrize("inputs", INPUTS.values(), ids=INPUTS)
-def test_s01_s02_s10_a_model_is_asked_once(mode, inputs, memory, config):
-    """Whatever shape a prompt has, the user said one thing and got one answer."""
-    run(mode, echo(), inputs, config)
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("model", [Scripted, Streamed], ids=["whole", "streamed"])
+def test_s01_a_bare_model(memory, handler, model, mode) -> None:
+    """The smallest conversation there is."""
+    run(model(), "hi", mode, callbacks=[handler])
     assert transcript(memory) == ["U hi", "A re: hi"]
 
 
-@every_mode
-@pytest.mark.parametrize("inputs", ["yo", [HumanMessage("yo")], [("user", "yo")], ["yo"]], ids=str)
-def test_s02_a_state_with_messages_is_read_like_messages(mode, inputs, memory, config):
-    """Under ``messages`` a bare text is a message of the user."""
-    model = echo()
-    chain = RunnableLambda(lambda state: model.invoke(state["messages"]))
-    run(mode, chain, {"messages": inputs}, config)
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize(
+    "given",
+    [
+        [SystemMessage("be kind"), HumanMessage("hi")],
+        [{"role": "system", "content": "be kind"}, {"role": "user", "content": "hi"}],
+        [("user", "hi")],
+        [ChatMessage(role="user", content="hi")],
+    ],
+    ids=["messages", "dicts", "pairs", "roles"],
+)
+def test_s02_every_shape_of_input(memory, handler, given, mode) -> None:
+    """Messages, role dicts, pairs and custom roles are the same single turn; a system prompt is never a turn."""
+    run(Scripted(), given, mode, callbacks=[handler])
+    assert transcript(memory) == ["U hi", "A re: hi"]
+
+
+def test_s02_messages_as_plain_text(memory, handler) -> None:
+    """A graph-like root may be given its messages as one text."""
+    chain = RunnableLambda(lambda state: Scripted().invoke(state["messages"]))
+    chain.invoke({"messages": "yo"}, config={"callbacks": [handler]})
     assert transcript(memory) == ["U yo", "A re: yo"]
 
 
-@pytest.mark.parametrize("mode", ["batch", "abatch"])
-async def test_s03_a_batch_is_as_many_turns(mode, memory):
-    """The items of a batch are turns of their own and are never mixed."""
-    handler = SynapCallbackHandler(memory)
-    configs = [{"callbacks": [handler], "metadata": {"thread_id": name}} for name in "abc"]
-    result = getattr(echo(), mode)(list("abc"), configs)
-    if mode == "abatch":
-        await result
-    for name in "abc":
-        assert transcript(memory, name) == [f"U {name}", f"A re: {name}"]
+@pytest.mark.parametrize("call", ["batch", "abatch", "generate"])
+def test_s03_a_batch_is_so_many_conversations(memory, anonymous, call) -> None:
+    """Items of a batch are never mixed."""
+    config = {"callbacks": [anonymous]}
+    match call:
+        case "batch":
+            Scripted().batch(["a", "b", "c"], config=config)
+        case "abatch":
+            asyncio.run(Scripted().abatch(["a", "b", "c"], config=config))
+        case "generate":
+            Scripted().generate([[HumanMessage(text)] for text in "abc"], callbacks=[anonymous])
+    assert sorted(conversations(memory)) == [[f"U {text}", f"A re: {text}"] for text in "abc"]
 
 
-def test_s03_generate_is_one_turn_per_list(memory):
-    """``generate`` with two lists of messages is two turns."""
-    echo().generate([[HumanMessage("a")], [HumanMessage("b")]], callbacks=[SynapCallbackHandler(memory)])
-    assert sorted(transcript(memory)) == ["A re: a", "A re: b", "U a", "U b"]
-    assert len({entry.scope for entry in memory.recorded}) == 2
-
-
-@every_mode
-def test_s04_growing_history_tells_each_turn_once(mode, memory, config):
-    """An application that sends the whole history every time does not repeat itself in the transcript."""
+def test_s04_growing_history_without_ids(memory, handler) -> None:
+    """A stateless caller sends the history along; each turn is captured once."""
     history = []
     for text in ("one", "two", "three"):
         history.append(HumanMessage(text))
-        run(mode, echo(), list(history), config)
-        history.append(AIMessage(f"re: {text}"))
-    assert transcript(memory) == ["U one", "A re: one", "U two", "A re: two", "U three", "A re: three"]
+        history.append(Scripted().invoke(history, config={"callbacks": [handler]}))
+    assert transcript(memory) == [line for t in ("one", "two", "three") for line in (f"U {t}", f"A re: {t}")]
 
 
-SAID = {
-    "s05 history of another process": ([("user", "q1"), ("ai", "a1"), ("user", "q2")], ["U q2", "A re: q2"]),
-    "s06 twice in one input": ([("user", "yes"), ("user", "yes")], ["U yes", "U yes", "A re: yes"]),
-    "s07 two before the reply": (
-        [("user", "hi"), ("user", "are you there?")],
-        ["U hi", "U are you there?", "A re: are you there?"],
-    ),
-    "s08 few-shot examples": (
-        [("system", "s"), ("user", "2+2"), ("ai", "4"), ("user", "3+3"), ("ai", "6"), ("user", "4+4")],
-        ["U 4+4", "A re: 4+4"],
-    ),
-}
+def test_s05_history_of_another_process_is_not_repeated(memory, handler) -> None:
+    """What was said before this process began is not captured again."""
+    Scripted().invoke([HumanMessage("q1"), AIMessage("a1"), HumanMessage("q2")], config={"callbacks": [handler]})
+    assert transcript(memory) == ["U q2", "A re: q2"]
 
 
-@every_mode
-@pytest.mark.parametrize(("inputs", "expected"), SAID.values(), ids=SAID)
-def test_s05_to_s08_only_the_last_words_are_new(inputs, expected, mode, memory, config):
-    """The last uninterrupted block of human messages is what the user says now."""
-    run(mode, echo(), inputs, config)
-    assert transcript(memory) == expected
-
-
-@every_mode
-def test_s06_the_same_word_in_two_turns_is_said_twice(mode, memory, config):
-    """A user who says yes twice has said yes twice."""
+def test_s06_saying_yes_twice_is_two_turns(memory, handler) -> None:
+    """Equal texts are not one text."""
     for _ in range(2):
-        run(mode, echo(), "yes", config)
-    assert transcript(memory) == ["U yes", "A re: yes", "U yes", "A re: yes"]
+        Scripted(answers=["ok"]).invoke("yes", config={"callbacks": [handler]})
+    assert transcript(memory) == ["U yes", "A ok", "U yes", "A ok"]
 
 
-@every_mode
-def test_s09_a_prefilled_answer_hides_no_question(mode, memory, config):
-    """A prompt that ends with the start of the answer still carries the question before it."""
-    run(mode, ScriptedModel(replies=['"a": 1}']), [HumanMessage("json please"), AIMessage("{")], config)
+def test_s06_the_same_text_twice_in_one_input(memory, handler) -> None:
+    """Two messages of one input stay two."""
+    Scripted(answers=["ok"]).invoke([HumanMessage("yes"), HumanMessage("yes")], config={"callbacks": [handler]})
+    assert transcript(memory) == ["U yes", "U yes", "A ok"]
+
+
+def test_s07_two_messages_before_the_reply(memory, handler) -> None:
+    """People write twice before they are answered."""
+    given = [HumanMessage("hi"), HumanMessage("are you there?")]
+    Scripted(answers=["yes"]).invoke(given, config={"callbacks": [handler]})
+    assert transcript(memory) == ["U hi", "U are you there?", "A yes"]
+
+
+def test_s08_examples_in_the_prompt_are_not_turns(memory, handler) -> None:
+    """Only the last block of human messages was said now."""
+    shots = FewShotChatMessagePromptTemplate(
+        examples=[{"q": "1+1", "a": "2"}, {"q": "2+2", "a": "4"}],
+        example_prompt=ChatPromptTemplate.from_messages([("human", "{q}"), ("ai", "{a}")]),
+    )
+    prompt = ChatPromptTemplate.from_messages([("system", "sums"), shots, ("human", "{q}")])
+    Scripted().invoke(prompt.invoke({"q": "3+3"}), config={"callbacks": [handler]})
+    assert transcript(memory) == ["U 3+3", "A re: 3+3"]
+
+
+def test_s09_a_prefilled_answer(memory, handler) -> None:
+    """An answer that was begun for the model is not a turn of its own."""
+    given = [HumanMessage("json please"), AIMessage("{")]
+    Scripted(answers=['"a": 1}']).invoke(given, config={"callbacks": [handler]})
     assert transcript(memory) == ["U json please", 'A "a": 1}']
 
 
-@every_mode
-def test_s11_attachments_are_named_not_kept(mode, memory, config):
-    """Of an image only its type is recorded; its bytes are nowhere."""
-    image = {"type": "image_url", "image_url": {"url": "data:image/png;base64,QUJDREVG"}}
-    message = HumanMessage([{"type": "text", "text": "what is this?"}, image])
-    run(mode, ScriptedModel(replies=["a cat"]), [message], config)
+def test_s10_a_system_message_after_the_question(memory, handler) -> None:
+    """A trailing instruction does not hide what the user said."""
+    Scripted(answers=["hello"]).invoke([HumanMessage("hi"), SystemMessage("be brief")], config={"callbacks": [handler]})
+    assert transcript(memory) == ["U hi", "A hello"]
+
+
+def test_s11_pictures_are_named_and_never_kept(memory, handler) -> None:
+    """An attachment is its type; no byte of it is captured."""
+    picture = "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAA"
+    blocks = [{"type": "text", "text": "what is this?"}, {"type": "image_url", "image_url": {"url": picture}}]
+    Scripted(answers=["a cat"]).invoke([HumanMessage(blocks)], config={"callbacks": [handler]})
     assert transcript(memory) == ["U what is this?", "A a cat"]
-    assert memory.events[0] == UserMessage("what is this?", attachments=("image_url",))
-    assert "QUJDREVG" not in repr(memory.recorded)
+    assert memory.events[0].attachments == ("image_url",)
+    assert "iVBOR" not in repr(memory.events)
 
 
-@every_mode
-def test_s12_an_empty_answer_is_no_answer(mode, memory, config):
-    """A model that says nothing leaves the question alone."""
-    run(mode, ScriptedModel(replies=[""]), "hi", config)
+def test_s12_an_empty_answer_is_no_turn(memory, handler) -> None:
+    """A model that says nothing has said nothing."""
+    Scripted(answers=[AIMessage("")]).invoke("hi", config={"callbacks": [handler]})
     assert transcript(memory) == ["U hi"]
 
 
-@every_mode
-def test_s13_a_completion_model_is_a_turn_too(mode, memory, config):
-    """Models that complete a text get the same transcript."""
-    run(mode, CompletionModel(), "Once upon", config)
+@pytest.mark.parametrize("mode", MODES)
+def test_s13_a_completion_model(memory, handler, mode) -> None:
+    """Models that complete a text are captured too."""
+    run(FakeListLLM(responses=["a time"]), "Once upon", mode, callbacks=[handler])
     assert transcript(memory) == ["U Once upon", "A a time"]
 
 
-@every_mode
-def test_s14_a_cached_answer_is_an_answer(mode, memory, config):
-    """The second time comes from the cache and is recorded all the same."""
-    model = ScriptedModel(replies=["cached", "cached"], cache=InMemoryCache())
+def test_s14_an_answer_from_the_cache_is_an_answer(memory, handler) -> None:
+    """The user got it, so it is a turn."""
+    model = Scripted(cache=InMemoryCache())
     for _ in range(2):
-        run(mode, model, "hi", config)
-    assert transcript(memory) == ["U hi", "A cached"] * 2
+        model.invoke("hi", config={"callbacks": [handler]})
+    assert len(model.seen) == 1
+    assert transcript(memory) == ["U hi", "A re: hi"] * 2
 
 
-@every_mode
-def test_s15_retries_are_one_turn(mode, memory, config):
-    """Two failures on the way to an answer are not told."""
-    model = ScriptedModel(replies=[ConnectionError("1"), ConnectionError("2"), "ok"])
-    chain = model.with_retry(wait_exponential_jitter=False, stop_after_attempt=3)
-    if mode in ("stream", "astream"):
-        mode = mode.replace("stream", "invoke")  # LangChain does not retry streams
-    run(mode, chain, "hi", config)
+@pytest.mark.parametrize("mode", ["invoke", "ainvoke"])
+def test_s15_retries_are_one_turn(memory, handler, mode) -> None:
+    """Two failures and an answer are one question and one answer."""
+    model = Scripted(answers=[ValueError("no"), ValueError("no"), "ok"])
+    chain = ChatPromptTemplate.from_messages([("human", "{q}")]) | model.with_retry(
+        stop_after_attempt=3, wait_exponential_jitter=False
+    )
+    run(chain, {"q": "hi"}, mode, callbacks=[handler])
     assert transcript(memory) == ["U hi", "A ok"]
 
 
-@every_mode
-@pytest.mark.parametrize("whole_chain", [False, True])
-def test_s16_fallbacks_are_one_turn(whole_chain, mode, memory, config):
-    """The answer of the second model is the answer, and the question is told once."""
-    prompt = ChatPromptTemplate.from_messages([("human", "{question}")])
-    broken, good = ScriptedModel(replies=[ConnectionError("down")]), ScriptedModel(replies=["from B"])
-    if whole_chain:
-        chain = (prompt | broken).with_fallbacks([prompt | good])
-    else:
-        chain = prompt | broken.with_fallbacks([good])
-    run(mode, chain, {"question": "hi"}, config)
+@pytest.mark.parametrize("mode", ["invoke", "ainvoke"])
+@pytest.mark.parametrize("where", ["model", "chain"])
+def test_s16_fallbacks_are_one_turn(memory, handler, where, mode) -> None:
+    """The model that failed left no trace in the conversation."""
+    bad, good = Scripted(answers=[ValueError("down")]), Scripted(answers=["from B"])
+    prompt = ChatPromptTemplate.from_messages([("human", "{q}")])
+    around_the_chain = (prompt | bad).with_fallbacks([prompt | good])
+    chain = prompt | bad.with_fallbacks([good]) if where == "model" else around_the_chain
+    run(chain, {"q": "hi"}, mode, callbacks=[handler])
     assert transcript(memory) == ["U hi", "A from B"]
 
 
@@ -195,124 +204,145 @@ class Person(BaseModel):
 
 
 @pytest.mark.parametrize("mode", ["invoke", "ainvoke"])
-@pytest.mark.parametrize("schema", [Person, Person.model_json_schema()], ids=["class", "dictionary"])
-def test_s17_a_structured_answer_is_json(schema, mode, memory, config):
-    """The call that carries the structure is not a tool call."""
-    from langchain_core.output_parsers import JsonOutputKeyToolsParser, PydanticToolsParser  # noqa: PLC0415
-
-    model = ScriptedModel(replies=[asking("", call("Person", {"name": "bob"}))])
-    if schema is Person:
-        parser = PydanticToolsParser(tools=[Person], first_tool_only=True)
-    else:
-        parser = JsonOutputKeyToolsParser(key_name="Person", first_tool_only=True)
-    run(mode, model | parser, "hi bob", config)
-    assert transcript(memory) == ["U hi bob", 'A {"name": "bob"}']
+def test_s17_structured_output_is_an_answer_not_a_tool_call(memory, handler, mode) -> None:
+    """The tool that carries the structure was never executed."""
+    model = Scripted(answers=[AIMessage("", tool_calls=[{"name": "Person", "args": {"name": "bob"}, "id": "1"}])])
+    run(model.with_structured_output(Person), "hi bob", mode, callbacks=[handler])
+    assert [event.split(" ", 1)[0] for event in transcript(memory)] == ["U", "A"]
+    assert transcript(memory)[0] == "U hi bob"
+    assert json.loads(transcript(memory)[1][2:]) == {"name": "bob"}
 
 
 QUESTION = ChatPromptTemplate.from_messages([("system", "be kind"), ("human", "Q: {question}")])
 
 
-@every_mode
-def test_s18_the_question_is_what_the_user_typed(mode, memory, config):
-    """The words around a template's slot are not the user's."""
-    run(mode, QUESTION | ScriptedModel(replies=["because"]) | StrOutputParser(), {"question": "why?"}, config)
+@pytest.mark.parametrize("mode", MODES)
+def test_s18_the_user_did_not_say_the_template(memory, handler, mode) -> None:
+    """What the user said is the input, not the rendered prompt."""
+    chain = QUESTION | Streamed(answers=["because"]) | StrOutputParser()
+    run(chain, {"question": "why?"}, mode, callbacks=[handler])
     assert transcript(memory) == ["U why?", "A because"]
 
 
-@pytest.mark.parametrize("first", ["prompt", "map", "assign"])
-def test_s19_a_streamed_question_is_told_before_the_first_token(first, memory, config):
-    """A streamed chain starts with a placeholder; the question is found in its first step."""
-    model = ScriptedModel(replies=["one two three"])
-    steps = {
-        "prompt": QUESTION | model,
-        "map": RunnableParallel(question=lambda x: x["question"]) | QUESTION | model,
-        "assign": RunnablePassthrough.assign(facts=lambda x: "facts") | QUESTION | model,
-    }
-    stream = (steps[first] | StrOutputParser()).stream({"question": "why?"}, config)
+@pytest.mark.parametrize("first", ["prompt", "parallel"])
+def test_s19_a_streamed_question_is_captured_before_the_first_token(memory, handler, first) -> None:
+    """Whoever anticipates the answer has the question in time."""
+    chain = QUESTION | Streamed(answers=["be cause"]) | StrOutputParser()
+    if first == "parallel":
+        chain = RunnableParallel(question=lambda x: x["question"]) | chain
+    stream = chain.stream({"question": "why?"}, config={"callbacks": [handler]})
     next(stream)
     assert transcript(memory) == ["U why?"]
     list(stream)
-    assert transcript(memory) == ["U why?", "A one two three"]
+    assert transcript(memory) == ["U why?", "A be cause"]
 
 
-@every_mode
-def test_s20_retrieved_text_is_not_the_users(mode, memory, config):
-    """What a retriever finds goes into the prompt and not into the transcript's question."""
-    prompt = ChatPromptTemplate.from_messages([("human", "{context}\n\n{question}")])
-    retriever = RunnableLambda(lambda question: f"facts about {question}")
-    chain = {"context": retriever, "question": RunnablePassthrough()} | prompt | ScriptedModel(replies=["yes"]) | StrOutputParser()
-    run(mode, chain, "why?", config)
-    assert transcript(memory) == ["U why?", "A yes"]
-
-
-@every_mode
-def test_s21_models_on_the_way_are_no_turns(mode, memory, config):
-    """A model that rephrases the question and one that finds a title leave the transcript alone."""
-    condense = ChatPromptTemplate.from_messages([("human", "rephrase {question}")]) | ScriptedModel(replies=["why indeed?"]) | StrOutputParser()
-    answer = ChatPromptTemplate.from_messages([("human", "{question}")]) | ScriptedModel(replies=["because"]) | StrOutputParser()
-    run(mode, RunnablePassthrough.assign(question=condense) | answer, {"question": "why?"}, config)
+@pytest.mark.parametrize("mode", MODES)
+def test_s20_retrieved_text_is_not_said_by_the_user(memory, handler, mode) -> None:
+    """A RAG chain puts documents into the prompt; nobody said them."""
+    prompt = ChatPromptTemplate.from_messages([("human", "Use {context} to answer: {question}")])
+    retrieve = RunnableLambda(lambda _: "SECRET DOCUMENT")
+    chain = (
+        {"context": retrieve, "question": RunnablePassthrough()}
+        | prompt
+        | Streamed(answers=["because"])
+        | StrOutputParser()
+    )
+    run(chain, "why?", mode, callbacks=[handler])
     assert transcript(memory) == ["U why?", "A because"]
 
 
-@every_mode
-@pytest.mark.parametrize(("key", "answer"), [(None, '{"a": "AAA", "b": "BBB"}'), ("b", "BBB"), (lambda out: out["a"], "AAA")])
-def test_s22_several_outputs_are_json_or_the_chosen_one(key, answer, mode, memory):
-    """A dictionary of answers is kept whole unless ``output_key`` names the answer."""
-    chain = RunnableParallel(a=ScriptedModel(replies=["AAA"]) | StrOutputParser(), b=ScriptedModel(replies=["BBB"]))
-    run(mode, chain, "go", {"callbacks": [SynapCallbackHandler(memory, output_key=key)], "metadata": {"thread_id": "t"}})
-    told = transcript(memory)
-    assert told[0] == "U go"
-    assert len(told) == 2
-    assert told[1] == f"A {answer}" or json.loads(told[1][2:]) == json.loads(answer)
+@pytest.mark.parametrize("mode", ["invoke", "ainvoke"])
+def test_s21_models_that_work_behind_the_scenes_say_nothing(memory, handler, mode) -> None:
+    """A question condenser, a router and a title writer are not turns."""
+    condense = ChatPromptTemplate.from_messages([("human", "Rephrase: {question}")]) | Scripted(answers=["standalone"])
+    answer = ChatPromptTemplate.from_messages([("human", "Answer: {q}")]) | Scripted(answers=["because"])
+    chain = condense | StrOutputParser() | (lambda q: {"q": q}) | answer | StrOutputParser()
+    run(chain, {"question": "why?"}, mode, callbacks=[handler])
+    assert [row for row in transcript(memory) if row[0] in "UA"] == ["U why?", "A because"]
 
 
-@every_mode
-@pytest.mark.parametrize(("key", "said"), [(None, "write about cats in French"), ("topic", "cats"), (lambda x: x["language"], "French")])
-def test_s23_unknown_inputs_are_read_from_the_prompt_or_the_chosen_key(key, said, mode, memory):
-    """Where the inputs do not tell, the rendered prompt is the question, unless ``input_key`` names it."""
-    prompt = ChatPromptTemplate.from_messages([("human", "write about {topic} in {language}")])
-    chain = prompt | ScriptedModel(replies=["miaou"]) | StrOutputParser()
-    handler = SynapCallbackHandler(memory, input_key=key)
-    run(mode, chain, {"topic": "cats", "language": "French"}, {"callbacks": [handler], "metadata": {"thread_id": "t"}})
-    assert transcript(memory) == [f"U {said}", "A miaou"]
+def two_answers() -> RunnableParallel:
+    return RunnableParallel(
+        a=Scripted(answers=["AAA"]) | StrOutputParser(), b=Scripted(answers=["BBB"]) | StrOutputParser()
+    )
 
 
 @pytest.mark.parametrize("mode", ["invoke", "ainvoke"])
-def test_s24_a_mapped_chain_is_one_turn_per_item(mode, memory):
-    """``map`` runs are turns of their own."""
-    chain = (QUESTION | ScriptedModel(reply=lambda m: f"re {m[-1].content}") | StrOutputParser()).map()
-    run(mode, chain, [{"question": "a"}, {"question": "b"}], {"callbacks": [SynapCallbackHandler(memory)]})
-    by_conversation = {}
-    for entry in memory.recorded:
-        by_conversation.setdefault(entry.scope.conversation_id, []).append(entry.event.content)
-    assert sorted(by_conversation.values()) == [["a", "re Q: a"], ["b", "re Q: b"]]
+def test_s22_two_answers_at_once(memory, handler, mode) -> None:
+    """Several outputs are one answer, as the application got it."""
+    run(two_answers(), "hi", mode, callbacks=[handler])
+    assert (transcript(memory)[0], json.loads(transcript(memory)[1][2:])) == ("U hi", {"a": "AAA", "b": "BBB"})
+    assert len(transcript(memory)) == 2
 
 
-@every_mode
-def test_s27_a_failing_parser_leaves_the_question(mode, memory, config):
-    """An answer that could not be used is not told as one."""
+def test_s22_the_output_that_is_the_answer_can_be_named(memory) -> None:
+    """``output_key`` picks one of several outputs."""
+    handler = SynapCallbackHandler(memory, conversation_id="c", output_key="b")
+    two_answers().invoke("hi", config={"callbacks": [handler]})
+    assert transcript(memory) == ["U hi", "A BBB"]
 
-    def parse(message):
-        raise ValueError("not json")
 
-    with pytest.raises(ValueError, match="not json"):
-        run(mode, QUESTION | ScriptedModel(replies=["because I say"]) | parse, {"question": "why?"}, config)
+@pytest.mark.parametrize(
+    ("input_key", "said"), [(None, "write about cats in French"), ("topic", "cats")], ids=["rendered", "named"]
+)
+def test_s23_several_unknown_inputs(memory, input_key, said) -> None:
+    """Without a hint the rendered human message is what was asked; ``input_key`` names it."""
+    handler = SynapCallbackHandler(memory, conversation_id="c", input_key=input_key)
+    prompt = ChatPromptTemplate.from_messages([("human", "write about {topic} in {language}")])
+    chain = prompt | Scripted(answers=["miaou"]) | StrOutputParser()
+    chain.invoke({"topic": "cats", "language": "French"}, config={"callbacks": [handler]})
+    assert transcript(memory) == [f"U {said}", "A miaou"]
+
+
+def test_s24_mapping_over_items_is_so_many_pairs(memory, anonymous) -> None:
+    """``chain.map()`` answers each item."""
+    chain = (QUESTION | Scripted() | StrOutputParser()).map()
+    chain.invoke([{"question": "one"}, {"question": "two"}], config={"callbacks": [anonymous]})
+    assert sorted(transcript(memory)) == ["A re: Q: one", "A re: Q: two", "U one", "U two"]
+
+
+@pytest.mark.parametrize("mode", ["invoke", "ainvoke"])
+@pytest.mark.parametrize("shape", ["dict", "messages"])
+def test_s25_a_chain_with_message_history(memory, anonymous, shape, mode) -> None:
+    """Two turns are two pairs; the conversation is the session."""
+    store: dict[str, InMemoryChatMessageHistory] = {}
+    if shape == "dict":
+        inner = ChatPromptTemplate.from_messages([MessagesPlaceholder("history"), ("human", "{question}")]) | Scripted()
+        keys = {"input_messages_key": "question", "history_messages_key": "history"}
+    else:
+        inner, keys = Scripted(), {}
+    chain = RunnableWithMessageHistory(inner, lambda sid: store.setdefault(sid, InMemoryChatMessageHistory()), **keys)
+    for text in ("one", "two"):
+        given = {"question": text} if shape == "dict" else [HumanMessage(text)]
+        run(chain, given, mode, callbacks=[anonymous], configurable={"session_id": "s-1"})
+    assert transcript(memory, "s-1") == ["U one", "A re: one", "U two", "A re: two"]
+    assert len(memory.recorded) == 4
+
+
+def test_s27_a_parser_that_raises_leaves_no_answer(memory, handler) -> None:
+    """The application got no answer, so none is kept."""
+    chain = QUESTION | Scripted(answers=["not json"]) | JsonOutputParser()
+    with pytest.raises(ValueError, match=r"json|JSON"):
+        chain.invoke({"question": "why?"}, config={"callbacks": [handler]})
     assert transcript(memory) == ["U why?"]
 
 
-def test_s28_two_streams_side_by_side(memory):
-    """Two streams read in turns on one thread, and a call in between, are three turns."""
-    handler = SynapCallbackHandler(memory)
-    of = lambda name: {"callbacks": [handler], "metadata": {"thread_id": name, "user_id": "u"}}  # noqa: E731
-    streams = [(QUESTION | ScriptedModel(replies=[f"{n} b c"]) | StrOutputParser()).stream({"question": n}, of(n)) for n in "xy"]
+def test_s28_two_streams_read_in_turns(memory) -> None:
+    """Suspended generators on one thread do not see each other."""
+    handlers = [SynapCallbackHandler(memory, conversation_id=name) for name in ("x", "y", "z")]
+    streams = [
+        (QUESTION | Streamed(answers=[f"{text} a b"]) | StrOutputParser()).stream(
+            {"question": text}, config={"callbacks": [handler]}
+        )
+        for text, handler in zip(("one", "two"), handlers, strict=False)
+    ]
+    next(streams[0]), next(streams[1])
+    Scripted().invoke("meanwhile", config={"callbacks": [handlers[2]]})
+    taken_in_turns = list(zip(*streams, strict=True))
+    assert len(taken_in_turns) >= 1
     for stream in streams:
-        next(stream)
-    echo().invoke("between", of("z"))
-    for _ in range(2):
-        for stream in streams:
-            next(stream)
-    for stream in streams:
-        assert "".join(stream) == ""
-    assert transcript(memory, "x") == ["U x", "A x b c"]
-    assert transcript(memory, "y") == ["U y", "A y b c"]
-    assert transcript(memory, "z") == ["U between", "A re: between"]
+        list(stream)
+    assert transcript(memory, "x") == ["U one", "A one a b"]
+    assert transcript(memory, "y") == ["U two", "A two a b"]
+    assert transcript(memory, "z") == ["U meanwhile", "A re: meanwhile"]
