@@ -140,15 +140,20 @@ def make_private(path: Path) -> None:
 
 def _prepare(connection: sqlite3.Connection) -> None:
     """Switch to WAL and make the tables, whoever else is doing the same."""
+    if _version(connection) > VERSION:
+        raise sqlite3.NotSupportedError(_NEWER)
     _use_wal(connection)
     with transaction(connection):
-        (found,) = connection.execute("PRAGMA user_version").fetchone()
-        if found > VERSION:
-            raise sqlite3.NotSupportedError(_NEWER)
-        if found == 0:
+        if _version(connection) == 0:
             for statement in _statements():
                 connection.execute(statement)
             connection.execute(f"PRAGMA user_version={VERSION}")
+
+
+def _version(connection: sqlite3.Connection) -> int:
+    """The schema in the file; 0 if there is none yet."""
+    (found,) = connection.execute("PRAGMA user_version").fetchone()
+    return int(found)
 
 
 def _use_wal(connection: sqlite3.Connection) -> None:

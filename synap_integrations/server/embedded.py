@@ -10,7 +10,6 @@ import logging
 import sqlite3
 import threading
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -177,10 +176,10 @@ def open_embedded(settings: Settings) -> EmbeddedSynap:
     """
     if settings.storage_path == IN_MEMORY:
         return _in_memory("memory")
-    path = (settings.root / FILE_NAME).absolute()
+    path = settings.root / FILE_NAME
     try:
-        with suppress(OSError):
-            path = path.resolve()
+        # The folder may be reached through links, the file may not be one.
+        path = settings.root.resolve() / FILE_NAME
         return _opened.open(path, synchronous="FULL" if settings.durability == "power" else "NORMAL")
     except (OSError, sqlite3.Error) as error:
         _log.warning(
