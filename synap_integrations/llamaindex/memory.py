@@ -227,11 +227,17 @@ class SynapMemory(BaseMemory, Claimant):
         return Destination(self._sink(), scope)
 
     def injection(self, turn: Turn) -> Injection | None:
-        """The context of the turn. An engine that has not asked its memory gets it now, unless that blocks a loop."""
-        if not turn.frozen and turn.destination and not _in_a_loop():
-            query = turn.user.content if turn.user else None
-            context = turn.destination.memory.recall(query, scope=turn.destination.scope)
-            turn.injection, turn.frozen = _rendered(context), True
+        """The context of the turn. For an engine that has not asked its memory it is asked for now; on an event loop,
+        which must not be blocked, the last turn's has to do.
+        """
+        if not turn.frozen and turn.destination is not None:
+            turn.frozen = True
+            sink, scope = turn.destination
+            if _in_a_loop():
+                with self._lock:
+                    turn.injection = self._of(scope).injection
+            else:
+                turn.injection = _rendered(sink.recall(turn.user.content if turn.user else None, scope=scope))
         return turn.injection
 
     def will_put(self, scope: Scope, messages: Sequence[tuple[str, str]]) -> None:
@@ -300,11 +306,10 @@ class SynapMemory(BaseMemory, Claimant):
     def _record(self, messages: Iterable[ChatMessage], scope: Scope) -> None:
         if is_quiet() or not runtime.capturing():
             return
-        with _CALLBACKS:
-            sink = self._sink()
-            for message in messages:
-                for event in translate.events_of(message):
-                    sink.record(event, scope=scope)
+        destination = Destination(self._sink(), scope)
+        for message in messages:
+            for event in translate.events_of(message):
+                destination.record(event)
 
     def _sink(self) -> Memory:
         return self._synap if self._synap is not None else runtime.default_synap()

@@ -6,8 +6,9 @@ import threading
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
+from synap_integrations.guard import contained
 from synap_integrations.llamaindex import translate
 from synap_integrations.model import AssistantMessage, ContextUsed, Event, Scope, Thinking, ToolCall, UserMessage
 
@@ -17,11 +18,19 @@ if TYPE_CHECKING:
     from synap_integrations.ports import Memory
 
 
+_CALLBACKS: Final = contained("callbacks")
+
+
 class Destination(NamedTuple):
     """Where the events of a turn go, and whose they are."""
 
     memory: Memory
     scope: Scope
+
+    def record(self, event: Event) -> None:
+        """Hand the event over; a fault of the memory is contained here, so that the turn goes on and is closed."""
+        with _CALLBACKS:
+            self.memory.record(event, scope=self.scope)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +112,7 @@ class Turn:
             if self.destination is None:
                 self.pending.append(event)
             else:
-                self.destination.memory.record(event, scope=self.destination.scope)
+                self.destination.record(event)
 
     def settle(self, destination: Destination | None) -> None:
         """It is known whose turn this is: what has happened so far is recorded now."""
@@ -113,7 +122,7 @@ class Turn:
             self.destination = destination
             pending, self.pending = self.pending, []
             for event in pending:
-                destination.memory.record(event, scope=destination.scope)
+                destination.record(event)
 
     def claim(self, claimant: Claimant) -> None:
         """The first memory of ours that is used in this turn owns it, unless it is somebody else's by then."""

@@ -1,0 +1,252 @@
+"""Context in the prompts of LlamaIndex's engines and agents: in the turn's own user message, and nowhere else."""
+
+import asyncio
+import gc
+import threading
+
+import pytest
+
+pytest.importorskip("llama_index.core", reason="LlamaIndex is not installed in this environment")
+
+from llama_index.core.agent.workflow import CodeActAgent, FunctionAgent, ReActAgent
+from llama_index.core.base.llms.types import ChatMessage
+from llamaindex_models import Say, ScriptedLLM
+from llamaindex_world import CONDENSING, ENGINES, ask, condense_question, context, known, settled, simple, transcript
+
+from synap_integrations.context.render import has_context
+from synap_integrations.guard import incidents
+from synap_integrations.llamaindex import SynapMemory, SynapMemoryBlock, injection
+from synap_integrations.llamaindex.listener import capture
+from synap_integrations.model import ContextUsed
+from synap_integrations.testing import FakeMemory
+
+# The connection that LlamaIndex's own memory opens is closed by the garbage collector.
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+]
+TEA = "Ana likes {query_str} and {context_str} tea"
+every_engine = pytest.mark.parametrize("name", ENGINES)
+
+
+@pytest.fixture(autouse=True)
+def no_faults():
+    """No fault of ours, contained or not, and no turn left open."""
+    incidents.clear()
+    yield
+    assert settled()
+    assert incidents.counts() == {}
+
+
+@pytest.fixture
+def sink():
+    return FakeMemory(known(TEA))
+
+
+@pytest.fixture
+def memory(sink):
+    return SynapMemory(sink, user_id="ana", conversation_id="c1")
+
+
+def add(a: int, b: int) -> int:
+    """Add two numbers."""
+    return a + b
+
+
+def marked(prompt):
+    """The messages of a prompt that carry a context block: (index, role)."""
+    return [(at, role) for at, (role, text) in enumerate(prompt) if has_context(text or "")]
+
+
+def bare(prompt):
+    """A prompt without context blocks."""
+    return [(role, injection.translate.text_of(text)) for role, text in prompt]
+
+
+async def test_56_57_the_first_call_of_an_agent(sink, memory):
+    """The first call already has the context; a later one of the turn begins with the very same messages."""
+    wish = Say("", calls=[("c", "add", {"a": 1, "b": 1})])
+    llm = ScriptedLLM(wish, "two", "next")
+    agent = FunctionAgent(llm=llm, tools=[add])
+    run = agent.run("1+1?", memory=memory)
+    await asyncio.sleep(0)
+    await run
+    sink.context = known("something else")
+    await agent.run("and?", memory=memory)
+    first, second, third = llm.asked
+    assert bare(first) == [("user", "1+1?")]
+    assert marked(first) == [(0, "user")]
+    assert first[0][1].index("[synap-context") == 0
+    assert "\n\n" in first[0][1].partition("[/synap-context")[2]
+    assert second[: len(first)] == first
+    assert marked(third) == [(len(third) - 1, "user")]
+    assert "something else" in third[-1][1]
+
+
+async def test_57_the_context_of_a_turn_does_not_change(memory, sink):
+    """What Synap learns during a turn is for the next one."""
+
+    def learn() -> str:
+        """Learn something."""
+        sink.context = known("brand new")
+        return "learned"
+
+    llm = ScriptedLLM(Say("", calls=[("c", "learn", {})]), "done", "next")
+    agent = FunctionAgent(llm=llm, tools=[learn])
+    await agent.run("go", memory=memory)
+    await agent.run("again", memory=memory)
+    assert "brand new" not in str(llm.asked[1])
+    assert "brand new" in llm.asked[2][-1][1]
+
+
+@pytest.mark.parametrize("how", ["chat", "achat", "stream_chat", "astream_chat"])
+@every_engine
+async def test_58_59_65_every_engine(name, how, sink, memory):
+    """The answering prompt holds the block once, in its last user message, literally; nothing of it is kept."""
+    engine = ENGINES[name](llm := ScriptedLLM("fine answer"), memory)
+    await ask(engine, how, "q1")
+    assert len(llm.asked) == 1, "no extra call to condense a history that is empty"
+    await ask(engine, how, "q2")
+    assert settled()
+    for prompt in llm.asked[:: 2 if name in CONDENSING else 1]:
+        assert len(marked(prompt)) == 1
+        at, role = marked(prompt)[0]
+        assert (at, role) == (max(i for i, (who, _) in enumerate(prompt) if who == "user"), "user")
+        assert TEA in prompt[at][1]
+    assert not any(has_context(m.content or "") for m in engine.chat_history)
+    assert not any(has_context(line) for line in transcript(sink))
+
+
+def test_59_condensing_with_a_history_that_was_handed_over(memory):
+    """An engine that does not ask its memory gets the context all the same."""
+    engine = condense_question(llm := ScriptedLLM("condensed", "answer"), memory)
+    engine.chat("q", chat_history=[ChatMessage(content="old"), ChatMessage(role="assistant", content="a")])
+    assert len(marked(llm.asked[-1])) == 1
+
+
+async def test_60_react_and_code_act(memory):
+    """Agents that drop system messages keep the block; it stays with the user's words when results come in."""
+    react = ScriptedLLM('Thought: t\nAction: add\nAction Input: {"a": 2, "b": 3}', "Thought: t\nAnswer: 5")
+    await ReActAgent(llm=react, tools=[add]).run("2+3?", memory=memory)
+    code = ScriptedLLM("<execute>1</execute>", "done")
+    await CodeActAgent(code_execute_fn=lambda code: "5", llm=code).run("run it", memory=memory)
+    for prompts, words in ((react.asked, "2+3?"), (code.asked, "run it")):
+        for prompt in prompts:
+            [(at, role)] = marked(prompt)
+            assert role == "user"
+            assert prompt[at][1].endswith(words)
+
+
+@every_engine
+def test_62_nothing_known_nothing_changed(name):
+    """Without context the prompt is what it is without us."""
+    from llama_index.core.memory import ChatMemoryBuffer  # noqa: PLC0415 - only here
+
+    with_us, without = ScriptedLLM("fine"), ScriptedLLM("fine")
+    ENGINES[name](with_us, SynapMemory(FakeMemory(), user_id="ana")).chat("q")
+    ENGINES[name](without, ChatMemoryBuffer.from_defaults()).chat("q")
+    assert with_us.asked == without.asked
+
+
+async def test_64_one_recall_per_turn(sink, memory):
+    """However often a turn asks its memory, Synap is asked once."""
+    wish = Say("", calls=[("c", "add", {"a": 1, "b": 1})])
+    agent = FunctionAgent(llm=ScriptedLLM(wish, wish, "done"), tools=[add])
+    await agent.run("go", memory=memory)
+    assert [query for query, _ in sink.recalled] == ["go"]
+    for _ in range(5):
+        memory.get()
+    assert len(sink.recalled) <= 2
+
+
+def test_the_context_that_was_shown_is_reported(sink, memory):
+    """Once per turn it is recorded which items the model saw."""
+    simple(ScriptedLLM("fine"), memory).chat("q")
+    assert [e for e in sink.events if isinstance(e, ContextUsed)] == [ContextUsed((), ("m0",))]
+
+
+@pytest.mark.parametrize("name", ["simple", "context", "condense_plus_context"])
+def test_the_fallback_puts_it_into_the_memory(name, monkeypatch, memory):
+    """Where a span handler cannot change a call, the memory hands out the block, and keeps none of it."""
+    monkeypatch.setattr(injection, "by_reference", lambda: False)
+    engine = ENGINES[name](llm := ScriptedLLM("fine"), memory)
+    engine.chat("q")
+    assert len(marked(llm.asked[-1])) == 1
+    assert "Ana likes" in str(llm.asked[-1])
+    assert not any(has_context(m.content or "") for m in engine.chat_history)
+
+
+def test_the_mechanism_is_tried_at_attach():
+    """This version of LlamaIndex hands the very list of messages to its span handlers."""
+    assert injection.by_reference()
+
+
+def test_outside_of_engines_the_memory_hands_it_out(sink, memory):
+    """Code of one's own that asks the memory for messages gets the block in the last user message."""
+    memory.put(ChatMessage(content="q"))
+    [message] = memory.get()
+    assert has_context(message.content)
+    assert message.content.endswith("q")
+    [alone] = SynapMemory(sink, user_id="ben").get("anything")
+    assert alone.role.value == "system"
+    assert "{ query_str}" in alone.content
+
+
+@pytest.mark.parametrize("known_of_ana", [True, False])
+async def test_66_a_block_in_a_memory_of_llamaindex(known_of_ana):
+    """In LlamaIndex's own memory the block shows up once, in the user's message; with nothing known, not at all."""
+    from llama_index.core.memory import Memory  # noqa: PLC0415 - only here
+
+    sink = FakeMemory(known("Ana likes tea") if known_of_ana else None)
+    memory = Memory.from_defaults(
+        session_id="s1", memory_blocks=[SynapMemoryBlock(sink, user_id="ana")], insert_method="user"
+    )
+    agent = FunctionAgent(llm=(llm := ScriptedLLM("hello")), tools=[add])
+    await agent.run("hi", memory=memory)
+    assert str(llm.asked[0]).count("Ana likes tea") == (1 if known_of_ana else 0)
+    assert {scope.conversation_id for _, scope in sink.recalled} == {"s1"}
+    assert len(sink.recalled) == 1
+    del memory, agent
+    gc.collect()
+
+
+class Broken(FakeMemory):
+    """A Synap whose recall breaks down."""
+
+    async def arecall(self, query, *, scope):
+        raise OSError("down")
+
+
+async def test_66_a_block_never_raises():
+    """A block whose Synap is down is an empty block."""
+    assert await SynapMemoryBlock(Broken(), user_id="ana").aget([ChatMessage(content="q")]) == ""
+    incidents.clear()
+
+
+def test_67_thousands_of_turns_leave_nothing_open(memory, sink):
+    """After each of five hundred turns no turn and no span is remembered."""
+    memory.set([])
+    engine = simple(ScriptedLLM("fine"), memory)
+    for _ in range(500):
+        memory.set([])
+        engine.chat("q")
+        assert capture.open_turns == 0
+    assert capture._places == {}
+    assert threading.active_count() < 20
+
+
+def test_provider_conversions_leave_the_history_alone(memory):
+    """An adapter that edits the messages it converts does not edit the history."""
+
+    class Editing(ScriptedLLM):
+        """Marks its messages as cached, as some adapters do."""
+
+        def _next(self, messages):
+            for message in messages:
+                message.additional_kwargs["cache_control"] = {"type": "ephemeral"}
+            return super()._next(messages)
+
+    engine = context(Editing("fine"), memory)
+    engine.chat("q1")
+    engine.chat("q2")
+    assert [m.additional_kwargs for m in memory.get_all()] == [{}] * 4

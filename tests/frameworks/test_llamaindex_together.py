@@ -1,0 +1,310 @@
+"""Handler, memory, tracers and nesting: whatever is combined, each turn is recorded once and for whom it was."""
+
+import asyncio
+import os
+import subprocess
+import sys
+import textwrap
+
+import pytest
+
+pytest.importorskip("llama_index.core", reason="LlamaIndex is not installed in this environment")
+
+from llama_index.core.agent.workflow import FunctionAgent
+from llama_index.core.base.llms.types import ChatMessage
+from llama_index.core.callbacks import CallbackManager
+from llama_index.core.instrumentation import get_dispatcher
+from llama_index.core.instrumentation.dispatcher import instrument_tags
+from llama_index.core.memory import ChatMemoryBuffer
+from llama_index.core.tools import FunctionTool
+from llamaindex_models import Say, ScriptedLLM
+from llamaindex_world import CORE, ENGINES, WORKFLOWS, ask, conversations, read, settled, simple, transcript
+
+import synap_integrations
+from synap_integrations.guard import incidents, quiet
+from synap_integrations.llamaindex import SynapCallbackHandler, SynapMemory, attach
+from synap_integrations.testing import FakeMemory
+
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
+TURN = ["U q", "A fine"]
+
+
+@pytest.fixture(autouse=True)
+def no_faults():
+    """No fault of ours, contained or not, and no turn left open."""
+    incidents.clear()
+    yield
+    assert settled()
+    assert incidents.counts() == {}
+
+
+@pytest.fixture
+def sink():
+    return FakeMemory()
+
+
+@pytest.fixture
+def attached(sink):
+    """Capture of every turn, as zero-code start-up switches it on."""
+    detach = attach(sink)
+    yield sink
+    detach()
+
+
+def plain_memory():
+    """A memory of LlamaIndex's own."""
+    return ChatMemoryBuffer.from_defaults()
+
+
+def an_agent(*script, tools=()):
+    """An agent with these tools."""
+    return FunctionAgent(llm=ScriptedLLM(*script), tools=[*tools, lambda: "unused"])
+
+
+@pytest.mark.parametrize("how", ["chat", "achat", "stream_chat", "astream_chat"])
+@pytest.mark.parametrize("name", ENGINES)
+async def test_capture_alone(name, how, attached):
+    """With any memory, every engine is recorded once, attached once or twice; detached, nothing is."""
+    again = attach(attached)
+    await ask(ENGINES[name](ScriptedLLM("fine"), plain_memory()), how, "q")
+    assert settled()
+    assert transcript(attached) == TURN
+    again()
+
+
+def test_detach_stops_it(sink):
+    """After the last one has let go, nothing is recorded and the dispatcher is not listened to for it."""
+    detach = attach(sink)
+    detach()
+    detach()
+    simple(ScriptedLLM("fine"), plain_memory()).chat("q")
+    assert sink.recorded == []
+
+
+def test_50_everybody_at_once(sink):
+    """Handler twice, handler in a callback manager, memory of ours and a foreign tracer: each turn once."""
+    openinference = pytest.importorskip("openinference.instrumentation.llama_index", reason="no OpenInference here")
+    from opentelemetry.sdk.trace import TracerProvider  # noqa: PLC0415 - comes with OpenInference
+
+    tracer = openinference.LlamaIndexInstrumentor()
+    tracer.instrument(tracer_provider=TracerProvider())
+    handlers = [SynapCallbackHandler(sink), SynapCallbackHandler(sink)]
+    try:
+        engine = simple(ScriptedLLM("fine"), SynapMemory(sink, user_id="ana", conversation_id="c1"))
+        engine.callback_manager = CallbackManager(handlers)
+        engine.chat("q")
+        read(engine.stream_chat("q"))
+        assert settled()
+        names = [handler.class_name() for handler in get_dispatcher().span_handlers]
+        assert names.count("SynapSpanHandler") == 1
+    finally:
+        tracer.uninstrument()
+        for handler in handlers:
+            handler.detach()
+    assert transcript(sink) == TURN + TURN
+    assert conversations(sink) == ["c1"]
+
+
+def test_51_a_memory_alone_records_its_own_turns_only(sink):
+    """Without a handler, engines with other memories are not recorded."""
+    simple(ScriptedLLM("fine"), SynapMemory(sink, user_id="ana")).chat("q")
+    simple(ScriptedLLM("fine"), plain_memory()).chat("other")
+    assert transcript(sink) == TURN
+
+
+def test_a_handler_in_a_callback_manager_serves_its_engine(sink):
+    """Of several handlers, an engine's own is the one that records its turns, with its ids."""
+    other = FakeMemory()
+    mine, theirs = SynapCallbackHandler(sink, user_id="ana"), SynapCallbackHandler(other, user_id="ben")
+    try:
+        engine = simple(ScriptedLLM("fine"), plain_memory())
+        engine.callback_manager = CallbackManager([mine])
+        engine.chat("q")
+        assert transcript(sink) == TURN
+        assert {entry.scope.user_id for entry in sink.recorded} == {"ana"}
+        assert other.recorded == []
+    finally:
+        mine.detach()
+        theirs.detach()
+
+
+async def test_a_handler_made_per_request_serves_its_request():
+    """Two requests that each make a handler of their own do not end up with each other's."""
+    sinks = {"ana": FakeMemory(), "ben": FakeMemory()}
+
+    async def request(name):
+        handler = SynapCallbackHandler(sinks[name], user_id=name)
+        await asyncio.sleep(0.01)
+        await simple(ScriptedLLM("fine"), plain_memory()).achat("q")
+        handler.detach()
+
+    await asyncio.gather(request("ana"), request("ben"))
+    for name, sink in sinks.items():
+        assert transcript(sink) == TURN
+        assert {entry.scope.user_id for entry in sink.recorded} == {name}
+
+
+def test_53_engines_are_conversations(attached):
+    """Two engines without ids are two conversations, each the same from turn to turn, until it is reset."""
+    one, two = (simple(ScriptedLLM("fine"), plain_memory()) for _ in range(2))
+    one.chat("a")
+    two.chat("b")
+    one.chat("c")
+    one.reset()
+    one.chat("d")
+    by_text = {entry.event.content: entry.scope.conversation_id for entry in attached.recorded}
+    assert by_text["a"] == by_text["c"]
+    assert len({by_text["a"], by_text["b"], by_text["d"]}) == 3
+
+
+async def test_53_contexts_are_conversations(attached):
+    """Two runs of an agent without a Context are two conversations."""
+    agent = an_agent("fine")
+    await agent.run("a")
+    await agent.run("b")
+    assert len(conversations(attached)) == 2
+
+
+@pytest.mark.parametrize("how", ["chat", "achat", "stream_chat", "astream_chat"])
+async def test_54_identity_around_a_call(how, attached):
+    """``context(...)`` and tags around a call name the whole turn, writer threads included, and no neighbour."""
+    engine = ENGINES["context"](ScriptedLLM("fine"), plain_memory())
+    with synap_integrations.context(user_id="ana", conversation_id="c1"):
+        await ask(engine, how, "q")
+    with instrument_tags({"synap.conversation_id": "c2", "user_id": "ben"}):
+        await ask(engine, how, "q")
+    await ask(engine, how, "q")
+    assert settled()
+    assert transcript(attached, "c1") == transcript(attached, "c2") == TURN
+    assert [entry.scope.user_id for entry in attached.recorded] == ["ana", "ana", "ben", "ben", None, None]
+
+
+async def test_54_identity_around_an_agent(attached, monkeypatch):
+    """The same for an agent's run, then the environment, then the memory's own session."""
+    agent = an_agent("fine")
+    with synap_integrations.context(user_id="ana", conversation_id="c1"):
+        await agent.run("q")
+    monkeypatch.setenv("SYNAP_CONVERSATION_ID", "from the environment")
+    await agent.run("q")
+    engine = simple(ScriptedLLM("fine"), ChatMemoryBuffer.from_defaults(chat_store_key="of the store"))
+    await engine.achat("q")
+    assert conversations(attached) == ["c1", "from the environment", "of the store"]
+    assert transcript(attached) == TURN * 3
+
+
+def test_54_identity_from_telemetry(attached):
+    """OpenInference's ``using_session`` names the conversation too."""
+    openinference = pytest.importorskip("openinference.instrumentation", reason="no OpenInference here")
+    with openinference.using_attributes(session_id="s1", user_id="ana"):
+        simple(ScriptedLLM("fine"), plain_memory()).chat("q")
+    assert {(e.scope.conversation_id, e.scope.user_id) for e in attached.recorded} == {("s1", "ana")}
+
+
+def inner_tool(memory, *, asynchronous):
+    """A tool that has an engine of its own."""
+    engine = simple(ScriptedLLM("inner answer"), memory)
+
+    async def arun() -> str:
+        """Ask the engine."""
+        return str(await engine.achat("x"))
+
+    def run() -> str:
+        """Ask the engine."""
+        return str(engine.chat("x"))
+
+    return FunctionTool.from_defaults(async_fn=arun, name="inner") if asynchronous else FunctionTool.from_defaults(
+        run, name="inner"
+    )
+
+
+CALL = Say("", calls=[("c", "inner", {})])
+OUTER = ["U q", "C c inner {}", "T c inner answer", "A done"]
+
+
+async def test_43_an_engine_inside_a_tool_is_part_of_it(attached):
+    """What a tool says to an engine of its own is no turn of the user's."""
+    agent = an_agent(CALL, "done", tools=[inner_tool(plain_memory(), asynchronous=True)])
+    await agent.run("q", memory=SynapMemory(attached, user_id="ana", conversation_id="c1"))
+    assert transcript(attached) == OUTER
+
+
+@pytest.mark.parametrize("asynchronous", [True, False])
+async def test_44_an_engine_with_a_memory_of_ours_inside_a_tool(asynchronous, sink):
+    """It has its own conversation, and the outer turn keeps its own."""
+    inner = SynapMemory(sink, user_id="ana", conversation_id="inner")
+    agent = an_agent(CALL, "done", tools=[inner_tool(inner, asynchronous=asynchronous)])
+    await agent.run("q", memory=SynapMemory(sink, user_id="ana", conversation_id="outer"))
+    assert transcript(sink, "inner") == ["U x", "A inner answer"]
+    assert transcript(sink, "outer") == OUTER
+
+
+def test_quiet_means_quiet(attached):
+    """While Synap delivers, nothing is captured."""
+    with quiet():
+        simple(ScriptedLLM("fine"), plain_memory()).chat("q")
+        SynapMemory(attached, user_id="ana").put(ChatMessage(content="q"))
+    assert attached.recorded == []
+
+
+def test_52_switched_off(attached, monkeypatch):
+    """With ``SYNAP_CAPTURE=0`` nothing is recorded."""
+    monkeypatch.setenv("SYNAP_CAPTURE", "0")
+    simple(ScriptedLLM("fine"), plain_memory()).chat("q")
+    assert attached.recorded == []
+
+
+def test_52_naming_the_island_loads_no_framework():
+    """The island and its front door can be named without LlamaIndex being loaded."""
+    code = "import sys, synap_integrations.llamaindex as island; island.attach; print('llama_index' in sys.modules)"
+    out = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert out.stdout.strip() == "False"
+
+
+class Exploding(FakeMemory):
+    """A Synap whose record breaks down."""
+
+    def record(self, event, *, scope):
+        raise OSError("down")
+
+
+@pytest.mark.parametrize("how", ["chat", "astream_chat"])
+async def test_an_exploding_synap_never_reaches_the_application(how):
+    """The answer comes, the fault is counted, the turn is closed."""
+    detach = attach(Exploding())
+    answer = await ask(simple(ScriptedLLM("fine"), plain_memory()), how, "q")
+    assert settled()
+    assert answer == "fine"
+    assert "callbacks: OSError" in incidents.counts()
+    incidents.clear()
+    detach()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
+def test_55_after_a_fork(tmp_path):
+    """A child goes on recording its own turns; the parent's are not recorded again."""
+    code = textwrap.dedent("""
+        import os, sys
+        sys.path.insert(0, sys.argv[1])
+        from llamaindex_models import ScriptedLLM
+        from llamaindex_world import simple, transcript
+        from llama_index.core.memory import ChatMemoryBuffer
+        from synap_integrations.llamaindex import attach
+        from synap_integrations.testing import FakeMemory
+        sink = FakeMemory()
+        attach(sink)
+        engine = simple(ScriptedLLM("fine"), ChatMemoryBuffer.from_defaults())
+        engine.chat("parent")
+        child = os.fork()
+        if not child:
+            sink.recorded.clear()
+            engine.chat("child")
+            print(transcript(sink), flush=True)
+            os._exit(0)
+        os.waitpid(child, 0)
+        print(transcript(sink))
+    """)
+    equipment = os.path.join(os.path.dirname(os.path.dirname(__file__)), "equipment")  # noqa: PTH118, PTH120 - short
+    out = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", code, equipment], check=True, capture_output=True, text=True
+    )
+    assert out.stdout.splitlines() == ["['U child', 'A fine']", "['U parent', 'A fine']"]
