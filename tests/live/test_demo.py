@@ -1,0 +1,189 @@
+"""`synap demo`, run as a newcomer runs it: figures, pages, and nothing left behind."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from langchain_core.language_models import GenericFakeChatModel
+from langchain_core.messages import AIMessage
+
+from synap_integrations.cli.story.dialogue import read_dialogues
+from synap_integrations.cli.story.findings import Findings
+from synap_integrations.cli.story.play import play
+from synap_integrations.cli.story.real_model import RealModel
+from synap_integrations.errors import InvalidInputError
+
+LOCOMO = Path(__file__).parents[3] / "shared" / "data" / "locomo-two.json"
+needs_locomo = pytest.mark.skipif(not LOCOMO.exists(), reason="the LoCoMo conversations are not on this machine")
+
+OFFLINE = """
+import socket, sys
+def refuse(*_): raise OSError("this test allows no network")
+socket.socket.connect = socket.socket.connect_ex = socket.create_connection = socket.getaddrinfo = refuse
+from synap_integrations.cli import main
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+def synap_demo(folder: Path, *arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
+    """The demo in a process that has no network, an empty home, and a place for temporary files in ``folder``."""
+    home, temporary = folder / "home", folder / "tmp"
+    home.mkdir(exist_ok=True)
+    temporary.mkdir(exist_ok=True)
+    clean = {name: value for name, value in os.environ.items() if not name.startswith(("SYNAP_", "LANG"))}
+    env = clean | {"HOME": str(home), "TMPDIR": str(temporary)} | environ
+    command = [sys.executable, "-c", OFFLINE, "demo", *arguments]
+    return subprocess.run(command, env=env, capture_output=True, text=True, timeout=110, check=False)
+
+
+def left_behind(folder: Path) -> list[Path]:
+    """Files of the demo after it has ended."""
+    return [path for place in ("home", "tmp") for path in (folder / place).rglob("*") if path.is_file()]
+
+
+@pytest.fixture(scope="module")
+def shown(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """What the demo finds on the dialogue that comes with the package."""
+    folder = tmp_path_factory.mktemp("demo")
+    # Neither the identity that the environment names nor tracing gets into the demo.
+    elsewhere = {"SYNAP_CUSTOMER_ID": "acme", "SYNAP_USER_ID": "eve", "SYNAP_API_KEY": "synap_canary"}
+    ended = synap_demo(folder, "--json", **elsewhere, LANGSMITH_TRACING="true", LANGSMITH_API_KEY="canary")
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert left_behind(folder) == []
+    found: dict[str, Any] = json.loads(ended.stdout)
+    return found
+
+
+def test_every_turn_is_stored_once_and_everything_is_accounted_for(shown: dict[str, Any]) -> None:
+    """Captured = delivered + waiting + refused + dead letters, and what was said is what is stored."""
+    kept = shown["accounting"]
+    assert kept["captured"] == sum(kept[fate] for fate in ("delivered", "waiting", "refused", "dead_letters"))
+    assert kept["captured"] == kept["delivered"]
+    assert kept["turns_said"] == kept["turns_stored"] == 50
+
+
+def test_the_transcript_is_the_dialogue_word_for_word(shown: dict[str, Any]) -> None:
+    """What is read back from the engine is what was said, with the tool call and its result before the answer."""
+    lines = shown["transcript"]["lines"]
+    session = next(s for s in read_dialogues()[0].sessions if s.name == shown["transcript"]["conversation_id"])
+    turns = [(line["kind"], line["text"]) for line in lines if not line["kind"].startswith("tool")]
+    assert turns == [(role, said.text) for role, said in session.utterances()]
+    kinds = [line["kind"] for line in lines]
+    at = kinds.index("tool call")
+    assert kinds[at - 1 : at + 3] == ["user", "tool call", "tool result", "assistant"]
+    assert "mended handle" in lines[at + 1]["text"]
+
+
+def test_the_question_brings_its_evidence_into_the_prompt(shown: dict[str, Any]) -> None:
+    """In a new conversation of a new process: pushed, and injected beside the question, with the day it was said on."""
+    asked = shown["asked"]
+    assert any(item["evidence"] and item["said_on"] == "2026-06-02" for item in asked["items"])
+    injected = [line["text"] for line in asked["prompt"] if line["injected"]]
+    assert injected[0].startswith("[synap-context ")
+    assert injected[-1].startswith("[/synap-context ")
+    assert any("we fly a week later now, on 21 June" in line for line in injected)
+    plain = [line["text"] for line in asked["prompt"] if not line["injected"]]
+    assert asked["question"] in plain
+    assert not any("21 June" in line for line in plain)
+
+
+def test_nobody_gets_what_somebody_else_said(shown: dict[str, Any]) -> None:
+    """Both agents were asked all questions; each prompt holds turns of its own user, none of the other."""
+    prompts = shown["prompts"]
+    assert prompts["checked"] == 20
+    assert prompts["own_turns"] > 0
+    assert prompts["foreign_turns"] == 0
+
+
+def test_the_evidence_is_found(shown: dict[str, Any]) -> None:
+    """Ten questions, each with evidence that a search and a push find."""
+    recall = shown["recall"]
+    assert recall["questions"] == 10
+    assert recall["at_10"] == recall["at_25"] == 1
+    assert recall["pushed_any"] == 10
+
+
+def test_the_pages_are_tidy_when_piped(tmp_path: Path) -> None:
+    """Six headings, 80 columns, no colours, no trailing spaces, nothing on stderr."""
+    ended = synap_demo(tmp_path)
+    assert (ended.returncode, ended.stderr) == (0, "")
+    lines = ended.stdout.splitlines()
+    assert [line[0] for line in lines if re.match(r"\d  \w", line)] == list("123456")
+    assert [line for line in lines if len(line) > 80 or line != line.rstrip() or "\x1b" in line] == []
+    assert "callbacks" in ended.stdout
+    assert "~/.synap/integrations/v1/local.db" in ended.stdout
+
+
+def test_the_file_can_be_kept(tmp_path: Path) -> None:
+    """--keep leaves the embedded Synap's file in the folder, and does not touch a folder that holds something."""
+    folder = tmp_path / "kept"
+    first = synap_demo(tmp_path, "--keep", str(folder), "--sessions", "1", "--json")
+    assert (first.returncode, first.stderr) == (0, "")
+    assert len(list(folder.rglob("local.db"))) == 1
+    assert json.loads(first.stdout)["left_out"] == 4
+    again = synap_demo(tmp_path, "--keep", str(folder))
+    assert again.returncode == 2
+    assert again.stderr.count("\n") == 1
+
+
+def test_capture_that_is_switched_off_is_named(tmp_path: Path) -> None:
+    """With SYNAP_CAPTURE=0 there is nothing to show, and the demo says so at once."""
+    ended = synap_demo(tmp_path, SYNAP_CAPTURE="0")
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert "SYNAP_CAPTURE" in ended.stderr
+
+
+class Oracle(GenericFakeChatModel):
+    """Stands for a real model: takes tools, answers once, then fails as a provider's package would."""
+
+    def bind_tools(self, tools: Any, **_: Any) -> "Oracle":
+        return self
+
+
+def played_with(answers: list[AIMessage], folder: Path) -> Findings:
+    model = RealModel("oracle:one", Oracle(messages=iter(answers)))
+    dialogues = [dialogue.first(1) for dialogue in read_dialogues()]
+    return play(dialogues, folder, model=model, advance=lambda *_: None)
+
+
+def test_a_real_model_answers_the_question_that_is_shown(tmp_path: Path) -> None:
+    """Its answer is printed; all other turns follow the script."""
+    findings = played_with([AIMessage("On 14 June, early.")], tmp_path)
+    assert findings.asked.answer == "On 14 June, early."
+
+
+def test_a_model_that_fails_is_named_in_one_sentence(tmp_path: Path) -> None:
+    """Whatever class the provider's error has, it becomes one that names the model."""
+    with pytest.raises(InvalidInputError, match="--model oracle:one"):
+        played_with([], tmp_path)
+
+
+@needs_locomo
+def test_a_part_of_the_real_conversations(tmp_path: Path) -> None:
+    """Some months of two people, through everything: all turns stored, nothing crosses over."""
+    ended = synap_demo(tmp_path, "--data", str(LOCOMO), "--sessions", "4", "--json")
+    assert (ended.returncode, ended.stderr) == (0, "")
+    found = json.loads(ended.stdout)
+    assert found["left_out"] == 30
+    assert found["accounting"]["turns_said"] == found["accounting"]["turns_stored"] == 153
+    assert found["prompts"]["foreign_turns"] == 0
+    assert found["prompts"]["own_turns"] > found["prompts"]["own_questions"]
+
+
+@needs_locomo
+@pytest.mark.soak
+def test_recall_on_the_real_conversations(tmp_path: Path) -> None:
+    """All of them: recall@10 of at least 0.70, recall@25 of at least 0.79, nothing crosses over."""
+    ended = synap_demo(tmp_path, "--data", str(LOCOMO), "--json")
+    assert (ended.returncode, ended.stderr) == (0, "")
+    found = json.loads(ended.stdout)
+    assert found["recall"]["questions"] == 302
+    assert found["recall"]["at_10"] >= 0.70
+    assert found["recall"]["at_25"] >= 0.79
+    assert found["accounting"]["turns_stored"] == 788
+    assert (found["prompts"]["checked"], found["prompts"]["foreign_turns"]) == (604, 0)
