@@ -1,4 +1,5 @@
 """The handler that LangChain calls: one method per hook. What a hook means stands in `ledger`."""
+# ruff: noqa: ARG002, PLR0913 - the signatures are the framework's
 
 from __future__ import annotations
 
@@ -57,7 +58,7 @@ class SynapCallbackHandler(BaseCallbackHandler):
     run_inline = True
     raise_error = False
 
-    def __init__(  # noqa: PLR0913 - each is independent and has a default
+    def __init__(
         self,
         synap: Memory | None = None,
         *,
@@ -74,7 +75,7 @@ class SynapCallbackHandler(BaseCallbackHandler):
         dedupe_retries: bool = True,
     ) -> None:
         if synap is not None and not isinstance(synap, Memory):
-            message = f"synap must have record, recall and arecall, as Synap(client=…) has; {type(synap).__name__} has not"
+            message = f"synap must have record, recall and arecall; use Synap(client=…) around a {type(synap).__name__}"
             raise InvalidInputError(message, details={"argument": "synap"})
         if narration not in NARRATIONS:
             message = f"narration must be one of {', '.join(NARRATIONS)}"
@@ -248,8 +249,9 @@ class SynapCallbackHandler(BaseCallbackHandler):
     @property  # type: ignore[misc] # what isinstance asks when the type itself does not fit
     def __class__(self) -> type:
         """Also a LangGraph lifecycle handler, once LangGraph is there; it tells no other handler about interrupts."""
+        kind: type = type(self)
         lifecycle = graph.lifecycle_handler_class()
-        return type(self) if lifecycle is None else _with_lifecycle(type(self), lifecycle)
+        return kind if lifecycle is None else _with_lifecycle(kind, lifecycle)
 
     # --- one object, wherever it is copied to ------------------------------------------------------------------------
 

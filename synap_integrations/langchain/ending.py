@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from synap_integrations.langchain import graph, messages, translate
+from synap_integrations.langchain import graph, messages, steps, translate
 from synap_integrations.langchain.translate import Ending
 from synap_integrations.plain import plain
 
@@ -94,7 +94,7 @@ def _tell_the_way(root: Root, ended: Ending, pseudo: str | None) -> None:
     """Words of the assistant before its answer that no model run reported, as in a hand-over between agents."""
     for message in ended.messages[:-1]:
         if messages.role_of(message) == "assistant":
-            known = [root.conversation.calls.get(asked.id) for asked in translate.calls_of(message)]
+            known = [root.conversation.calls.get(asked.id) for asked in steps.calls_of(message)]
             if not any(known):
                 root.narrate(messages.text_of(message))
         else:
@@ -104,7 +104,7 @@ def _tell_the_way(root: Root, ended: Ending, pseudo: str | None) -> None:
 def _tell_open_calls(root: Root, ended: Ending, pseudo: str | None) -> None:
     """Tool calls as the last word: the application runs those tools itself."""
     calls = root.conversation.calls
-    for asked in translate.calls_of(ended.messages[-1]) if ended.messages else ():
+    for asked in steps.calls_of(ended.messages[-1]) if ended.messages else ():
         call = calls.get(asked.id)
         if call is None and asked.id:
             call = calls.declare(asked.id, asked.name, asked.args)
@@ -137,4 +137,5 @@ def _is_structured(root: Root, outputs: object) -> bool:
         if not call.told and plain(call.args) == fields:
             calls.answer(call)
             return True
-    return isinstance(outputs, dict) and "{" in (root.candidate or "") and translate.json_in(root.candidate or "") == fields
+    written = root.candidate or ""
+    return isinstance(outputs, dict) and "{" in written and translate.json_in(written) == fields

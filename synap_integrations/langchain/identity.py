@@ -30,7 +30,7 @@ def scope_of_run(config: RunnableConfig | None = None, *, explicit: Scope = scop
 
     The fields nobody names stay None.
     """
-    given = cast("Mapping[str, object]", config or _EMPTY)
+    given: Mapping[str, object] = config or _EMPTY
     return scoping.merged(
         explicit,
         scoping.ambient(),

@@ -18,7 +18,7 @@ from uuid import UUID
 
 from synap_integrations import runtime, scoping
 from synap_integrations.guard import is_quiet
-from synap_integrations.langchain import ending, graph, identity, messages, translate
+from synap_integrations.langchain import ending, graph, identity, messages, steps, translate
 from synap_integrations.langchain.conversations import Conversation, Conversations
 from synap_integrations.langchain.runs import Kind, Run, Runs
 from synap_integrations.langchain.translate import Opening
@@ -115,7 +115,7 @@ class Ledger:
             if run is None or run.aside or run.root.off:
                 return
             self._settle(run.root, last_chance=True)
-            run.root.narrate(translate.log_before_action(action))
+            run.root.narrate(steps.log_before_action(action))
         run.root.deliver()
 
     def interrupted(self, run_id: UUID | None) -> None:
@@ -146,7 +146,7 @@ class Ledger:
             run = self._ending(run_id)
             if run is None:
                 return
-            root, message = run.root, translate.message_in(response)
+            root, message = run.root, steps.message_in(response)
             if message is not None and not root.off:
                 self._model_said(run, message)
             if run.is_root:
@@ -161,7 +161,7 @@ class Ledger:
                 return
             root = run.root
             if run.call is not None:
-                given = translate.given_by(output, run.call.id)
+                given = steps.given_by(output, run.call.id)
                 root.give(run.calls.end(run.call, given.call_id), given)
             if run.is_root:
                 self._finish(root, root.give_up)
@@ -183,7 +183,7 @@ class Ledger:
                     run.call.started = False
             elif run.call is not None and not graph.is_control_flow(error):
                 run.call.error = repr(error)
-            if run.tokens == [] and (message := translate.message_in(response)) is not None:
+            if run.tokens == [] and (message := steps.message_in(response)) is not None:
                 run.tokens, run.copies = [messages.text_of(message)], 1
             if run.is_root:
                 self._finish(root, lambda: ending.of_failure(root, error))
@@ -347,19 +347,19 @@ class Ledger:
         root = run.root
         if run.aside:
             if root.options.nested_tools and not run.internal:
-                run.calls.declare_all(translate.calls_of(message))
+                run.calls.declare_all(steps.calls_of(message))
             return
         self._settle(root, last_chance=True)
-        if reasoning := translate.reasoning_of(message):
+        if reasoning := steps.reasoning_of(message):
             root.think(reasoning, "reasoning")
-        for executed in translate.executed_in(message):
+        for executed in steps.executed_in(message):
             (call,) = run.calls.declare_all([executed.call])
-            root.give(call, translate.Given(executed.result, executed.is_error))
+            root.give(call, steps.Given(executed.result, executed.is_error))
         text = messages.text_of(message)
         if messages.has_calls(message):
             root.narrate(text)
             root.candidate = None
-            run.calls.declare_all(translate.calls_of(message))
+            run.calls.declare_all(steps.calls_of(message))
         else:
             root.candidate, root.streamed = text, bool(run.tokens)
 
@@ -374,7 +374,7 @@ def _is_internal(tags: Sequence[str] | None, metadata: Mapping[str, object]) -> 
 
 
 def _gets_the_same_input(start: Start) -> bool:
-    """True for what gets its parent's input: the first step of a sequence, the branches of a map, an assignment's map."""
+    """True for what gets its parent's input: a sequence's first step, a map's branches, an assignment's map."""
     places = [tag for tag in start.tags or () if tag.startswith(_PLACES)]
     if places:
         return places[0] == "seq:step:1" or places[0].startswith("map:key:")

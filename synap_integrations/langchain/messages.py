@@ -127,14 +127,16 @@ def text_of_content(content: object) -> str:
         return content
     if not isinstance(content, list):
         return ""
-    return "".join([
-        block
-        if isinstance(block, str)
-        else str(block.get("text") or "")
-        if isinstance(block, Mapping) and block.get("type") in _TEXT_BLOCKS
-        else ""
-        for block in content
-    ])
+    return "".join(
+        [
+            block
+            if isinstance(block, str)
+            else str(block.get("text") or "")
+            if isinstance(block, Mapping) and block.get("type") in _TEXT_BLOCKS
+            else ""
+            for block in content
+        ]
+    )
 
 
 def text_of(message: object) -> str:
@@ -150,14 +152,16 @@ def cleaned(text: str) -> str:
 
 def attachments_of(message: object) -> tuple[str, ...]:
     """Types of what is attached to a message; never the bytes."""
-    return tuple([
-        kind
-        for block in blocks_of(message)
-        if isinstance(block, Mapping)
-        and isinstance(kind := block.get("type"), str)
-        and kind not in _TEXT_BLOCKS
-        and any(word in kind for word in _ATTACHMENT_WORDS)
-    ])
+    return tuple(
+        [
+            kind
+            for block in blocks_of(message)
+            if isinstance(block, Mapping)
+            and isinstance(kind := block.get("type"), str)
+            and kind not in _TEXT_BLOCKS
+            and any(word in kind for word in _ATTACHMENT_WORDS)
+        ]
+    )
 
 
 def has_calls(message: object) -> bool:

@@ -1,4 +1,5 @@
 """A scripted turn through real LangChain, without network: what contract tests and ``synap doctor`` run."""
+# ruff: noqa: ARG002 - the signatures of the model are the framework's
 
 from __future__ import annotations
 
@@ -101,9 +102,9 @@ class _ScriptedModel(BaseChatModel):
     ) -> Iterator[ChatGenerationChunk]:
         text, calls = self._next(messages)
         for call in calls:
-            yield ChatGenerationChunk(message=AIMessageChunk("", tool_calls=[call]))
-        for word in text.split(" ") if text else ():
-            chunk = ChatGenerationChunk(message=AIMessageChunk(word if word == text.split(" ")[0] else f" {word}"))
+            yield ChatGenerationChunk(message=AIMessageChunk(content="", tool_calls=[call]))
+        for word in text.split():
+            chunk = ChatGenerationChunk(message=AIMessageChunk(content=word if text.startswith(word) else f" {word}"))
             if run_manager is not None:
                 run_manager.on_llm_new_token(str(chunk.message.content), chunk=chunk)
             yield chunk

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Final
 from uuid import UUID
 
 from synap_integrations.guard import contained
-from synap_integrations.langchain import messages, translate
-from synap_integrations.langchain.translate import Given, Opening
+from synap_integrations.langchain import messages, steps
+from synap_integrations.langchain.steps import Given
+from synap_integrations.langchain.translate import Opening
 from synap_integrations.model import AssistantMessage, Event, Scope, Thinking, ToolCall, ToolResult
 from synap_integrations.plain import plain
 from synap_integrations.scoping import NOWHERE
@@ -33,8 +34,8 @@ class Root:
 
     ``off``: not to be captured. ``transparent``: its children are turns of their own. ``forced``: a turn of its own
     because the application said so. ``settled``: it is known who is talking; ``awaiting``: another handler may still
-    say so. ``heard``: the user's words were found; ``deferred``: they come later than the start. ``candidate``: words of
-    the last model, which may be the answer; ``streamed``: they were shown as they came.
+    say so. ``heard``: the user's words were found; ``deferred``: they come after the start. ``candidate``: words of the
+    last model, which may be the answer; ``streamed``: they were shown as they came.
     """
 
     __slots__ = (
@@ -125,7 +126,7 @@ class Root:
             call.told = True
             args = plain(call.args)
             assert isinstance(args, dict)
-            self._emit(ToolCall(call.name, args, call.id, search_queries=translate.searches_in(args)))
+            self._emit(ToolCall(call.name, args, call.id, search_queries=steps.searches_in(args)))
 
     def give(self, call: Call, given: Given) -> None:
         """The result of a call; the first one counts."""
@@ -153,7 +154,7 @@ class Root:
         calls = self.conversation.calls
         for message in messages.since_last_words(history) if calls.open else ():
             if messages.role_of(message) == "tool":
-                given = translate.given_in(message)
+                given = steps.given_in(message)
                 call = calls.open.get(given.call_id or "")
                 if call is not None and call.name == pseudo and not call.started:
                     calls.answer(call)
@@ -167,9 +168,9 @@ class Root:
         for message in reversed(history):
             role = messages.role_of(message)
             if role == "tool":
-                results.append(translate.given_in(message))
+                results.append(steps.given_in(message))
             elif role == "assistant":
-                names = {asked.id: asked.name for asked in translate.calls_of(message)}
+                names = {asked.id: asked.name for asked in steps.calls_of(message)}
                 break
         calls = self.conversation.calls
         for given in reversed(results):

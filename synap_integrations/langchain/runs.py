@@ -30,7 +30,7 @@ class Run:
     """One node of the tree.
 
     ``tool``: the tool run around it. ``internal``: not for the user, such as a summary. ``first``: gets the root's own
-    input. ``copies``: how many handlers report it. ``tokens``: streamed text, once per copy; None where nobody needs it.
+    input. ``copies``: how many handlers report it. ``tokens``: streamed text, once per copy, if anybody needs it.
     ``inner``: the calls made inside this tool run, whose ids may repeat those outside.
     """
 

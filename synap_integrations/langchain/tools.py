@@ -1,8 +1,8 @@
 """Which result answers which tool call.
 
 A model declares calls; tools start, fail, start again and end; results also arrive as messages without any tool having
-run. The model's ``tool_call_id`` is the key to all of it. Some models reuse ids every turn, so the newest declaration of
-an id wins.
+run. The model's ``tool_call_id`` is the key to all of it. Some models reuse ids every turn, so the newest declaration
+of an id wins.
 """
 
 from __future__ import annotations

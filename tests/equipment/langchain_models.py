@@ -87,7 +87,9 @@ class ScriptedModel(BaseChatModel):
                 raise ConnectionError("the stream broke")
             generation = ChatGenerationChunk(message=chunk)
             if run_manager:
-                run_manager.on_llm_new_token(str(chunk.text if isinstance(chunk.text, str) else chunk.text()), chunk=generation)
+                run_manager.on_llm_new_token(
+                    str(chunk.text if isinstance(chunk.text, str) else chunk.text()), chunk=generation
+                )
             yield generation
 
 
@@ -101,7 +103,13 @@ def _chunks(message: AIMessage) -> Iterator[AIMessageChunk]:
         for index, word in enumerate(words):
             yield AIMessageChunk(f" {word}" if index else word, id=extra["id"])
     calls = [
-        {"name": call["name"], "args": json.dumps(call["args"]), "id": call["id"], "index": index, "type": "tool_call_chunk"}
+        {
+            "name": call["name"],
+            "args": json.dumps(call["args"]),
+            "id": call["id"],
+            "index": index,
+            "type": "tool_call_chunk",
+        }
         for index, call in enumerate(message.tool_calls)
     ]
     if calls or message.additional_kwargs or not message.content:

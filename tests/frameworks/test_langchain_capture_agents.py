@@ -423,7 +423,10 @@ def test_s44_two_rounds_keep_their_order(mode, memory, config):
 REASONING = {
     "anthropic": {"content": [{"type": "thinking", "thinking": "hm"}, {"type": "text", "text": "yes"}]},
     "openai": {
-        "content": [{"type": "reasoning", "summary": [{"type": "summary_text", "text": "hm"}]}, {"type": "text", "text": "yes"}]
+        "content": [
+            {"type": "reasoning", "summary": [{"type": "summary_text", "text": "hm"}]},
+            {"type": "text", "text": "yes"},
+        ]
     },
     "standard": {"content": [{"type": "reasoning", "reasoning": "hm"}, {"type": "text", "text": "yes"}]},
     "bedrock": {
@@ -460,7 +463,9 @@ def test_a_search_tells_what_it_searches_for(memory, config):
         """Search."""
         return "found"
 
-    model = ScriptedModel(replies=[asking("", call("search", {"query": "flights to Lisbon", "limit": 1})), AIMessage("ok")])
+    model = ScriptedModel(
+        replies=[asking("", call("search", {"query": "flights to Lisbon", "limit": 1})), AIMessage("ok")]
+    )
     run("invoke", make_agent(model, [search]), ask(), config)
     (asked,) = [event for event in memory.events if isinstance(event, ToolCall)]
     assert asked.search_queries == ("flights to Lisbon",)

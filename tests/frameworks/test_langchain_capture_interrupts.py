@@ -141,7 +141,9 @@ def test_s57_a_tool_that_asks(mode, memory, config):
 
 
 @every_mode
-@pytest.mark.parametrize("where", ["interrupt_before", pytest.param("interrupt_after", marks=needs("lifecycle callbacks"))])
+@pytest.mark.parametrize(
+    "where", ["interrupt_before", pytest.param("interrupt_after", marks=needs("lifecycle callbacks"))]
+)
 def test_s58_a_graph_that_stops_at_a_node(where, mode, memory, config):
     """A graph that stops before or after its tools, and goes on, is one turn."""
     agent = make_agent(calculator(), [add], checkpointer=saver(), **{where: ["tools"]})

@@ -8,7 +8,7 @@ from langchain_core.messages import AIMessage, ChatMessage, HumanMessage, System
 from langchain_core.output_parsers import StrOutputParser
 from langchain_core.prompts import ChatPromptTemplate
 from langchain_core.runnables import RunnableLambda, RunnableParallel, RunnablePassthrough
-from langchain_models import MODES, CompletionModel, ScriptedModel, call, asking, echo, run, transcript
+from langchain_models import MODES, CompletionModel, ScriptedModel, asking, call, echo, run, transcript
 from pydantic import BaseModel
 
 from synap_integrations.langchain import SynapCallbackHandler
@@ -233,7 +233,12 @@ def test_s20_retrieved_text_is_not_the_users(mode, memory, config):
     """What a retriever finds goes into the prompt and not into the transcript's question."""
     prompt = ChatPromptTemplate.from_messages([("human", "{context}\n\n{question}")])
     retriever = RunnableLambda(lambda question: f"facts about {question}")
-    chain = {"context": retriever, "question": RunnablePassthrough()} | prompt | ScriptedModel(replies=["yes"]) | StrOutputParser()
+    chain = (
+        {"context": retriever, "question": RunnablePassthrough()}
+        | prompt
+        | ScriptedModel(replies=["yes"])
+        | StrOutputParser()
+    )
     run(mode, chain, "why?", config)
     assert transcript(memory) == ["U why?", "A yes"]
 
@@ -241,18 +246,30 @@ def test_s20_retrieved_text_is_not_the_users(mode, memory, config):
 @every_mode
 def test_s21_models_on_the_way_are_no_turns(mode, memory, config):
     """A model that rephrases the question and one that finds a title leave the transcript alone."""
-    condense = ChatPromptTemplate.from_messages([("human", "rephrase {question}")]) | ScriptedModel(replies=["why indeed?"]) | StrOutputParser()
-    answer = ChatPromptTemplate.from_messages([("human", "{question}")]) | ScriptedModel(replies=["because"]) | StrOutputParser()
+    condense = (
+        ChatPromptTemplate.from_messages([("human", "rephrase {question}")])
+        | ScriptedModel(replies=["why indeed?"])
+        | StrOutputParser()
+    )
+    answer = (
+        ChatPromptTemplate.from_messages([("human", "{question}")])
+        | ScriptedModel(replies=["because"])
+        | StrOutputParser()
+    )
     run(mode, RunnablePassthrough.assign(question=condense) | answer, {"question": "why?"}, config)
     assert transcript(memory) == ["U why?", "A because"]
 
 
 @every_mode
-@pytest.mark.parametrize(("key", "answer"), [(None, '{"a": "AAA", "b": "BBB"}'), ("b", "BBB"), (lambda out: out["a"], "AAA")])
+@pytest.mark.parametrize(
+    ("key", "answer"), [(None, '{"a": "AAA", "b": "BBB"}'), ("b", "BBB"), (lambda out: out["a"], "AAA")]
+)
 def test_s22_several_outputs_are_json_or_the_chosen_one(key, answer, mode, memory):
     """A dictionary of answers is kept whole unless ``output_key`` names the answer."""
     chain = RunnableParallel(a=ScriptedModel(replies=["AAA"]) | StrOutputParser(), b=ScriptedModel(replies=["BBB"]))
-    run(mode, chain, "go", {"callbacks": [SynapCallbackHandler(memory, output_key=key)], "metadata": {"thread_id": "t"}})
+    run(
+        mode, chain, "go", {"callbacks": [SynapCallbackHandler(memory, output_key=key)], "metadata": {"thread_id": "t"}}
+    )
     told = transcript(memory)
     assert told[0] == "U go"
     assert len(told) == 2
@@ -260,7 +277,9 @@ def test_s22_several_outputs_are_json_or_the_chosen_one(key, answer, mode, memor
 
 
 @every_mode
-@pytest.mark.parametrize(("key", "said"), [(None, "write about cats in French"), ("topic", "cats"), (lambda x: x["language"], "French")])
+@pytest.mark.parametrize(
+    ("key", "said"), [(None, "write about cats in French"), ("topic", "cats"), (lambda x: x["language"], "French")]
+)
 def test_s23_unknown_inputs_are_read_from_the_prompt_or_the_chosen_key(key, said, mode, memory):
     """Where the inputs do not tell, the rendered prompt is the question, unless ``input_key`` names it."""
     prompt = ChatPromptTemplate.from_messages([("human", "write about {topic} in {language}")])
@@ -297,7 +316,10 @@ def test_s28_two_streams_side_by_side(memory):
     """Two streams read in turns on one thread, and a call in between, are three turns."""
     handler = SynapCallbackHandler(memory)
     of = lambda name: {"callbacks": [handler], "metadata": {"thread_id": name, "user_id": "u"}}  # noqa: E731
-    streams = [(QUESTION | ScriptedModel(replies=[f"{n} b c"]) | StrOutputParser()).stream({"question": n}, of(n)) for n in "xy"]
+    streams = [
+        (QUESTION | ScriptedModel(replies=[f"{n} b c"]) | StrOutputParser()).stream({"question": n}, of(n))
+        for n in "xy"
+    ]
     for stream in streams:
         next(stream)
     echo().invoke("between", of("z"))
