@@ -195,10 +195,10 @@ class SocketPlatform:
         self.opened.append({key: value for key, value in context.invocation_metadata() if isinstance(value, str)})
         if self.refuse_stream:
             await context.abort(getattr(grpc.StatusCode, self.refuse_stream), "refused", self.trailers)
-        if self.greets:
-            await context.send_initial_metadata(())
         stream = _Stream(context)
         self._streams.append(stream)
+        if self.greets:
+            await context.send_initial_metadata(())
         try:
             reader = asyncio.create_task(self._read(stream))
             ended = asyncio.create_task(stream.over.wait())

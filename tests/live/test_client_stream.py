@@ -238,7 +238,8 @@ async def test_the_loss_and_the_return_are_told(client, synap_platform, ears):
     await client.instance.listen(**ears.callbacks())
     synap_platform.drop_streams()
     await synap_platform.until(lambda: ears.reconnects)
-    assert ears.disconnects == ["server_close"]
+    # A heartbeat that runs into the end makes gRPC forget the end's own status.
+    assert ears.disconnects in (["server_close"], ["grpc_error:INTERNAL"])
     assert ears.reconnects == [1]
     assert [heard.kind for heard in ears.inbound if isinstance(heard, Signal)] == [
         "connected",
