@@ -115,7 +115,7 @@ class StoryAgent:
             tools=_album(dialogue),
             system_prompt=f"You are {dialogue.agent_name}, and you talk with {dialogue.user_name}.",
             middleware=[SynapMiddleware(self.witness)],
-            checkpointer=InMemorySaver(),
+            checkpointer=InMemorySaver() if keeping else None,
         )
 
     def hold(self, session: Session) -> Iterator[int]:
