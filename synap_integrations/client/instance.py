@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-import logging
+import os
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -23,7 +23,6 @@ from .line import Timing
 from .retry import Backoff
 from .stream import Stream
 
-_log = logging.getLogger(__name__)
 _CALLBACKS: Final = contained("callbacks")
 _STREAM_ROLES: Final = (*ROLES, "tool", "system", "")
 _TURNS: Final = frozenset({"user_message", "assistant_message"})
@@ -38,13 +37,13 @@ class Instance:
         self._backoff = backoff or Backoff()
         self._stream: Stream | None = None
         self._opening = False
-        self._loop: asyncio.AbstractEventLoop | None = None
+        self._home: tuple[int, asyncio.AbstractEventLoop] | None = None
         self._running: set[asyncio.Task[None]] = set()
 
     @property
     def is_listening(self) -> bool:
         """True while the stream is open and connected."""
-        return self._stream is not None and self._stream.connected
+        return self._stream is not None and self._lives() and self._stream.connected
 
     async def listen(
         self,
@@ -62,7 +61,7 @@ class Instance:
         Raises: ListeningAlreadyActiveError; AuthenticationError; NetworkError; ServiceUnavailableError;
         InsufficientCreditsError; RateLimitError.
         """
-        if self._opening or (self._stream is not None and self._stream.active):
+        if self._opening or self._lives():
             message = "the stream is open already: call await client.instance.stop_listening() first"
             raise ListeningAlreadyActiveError(message)
 
@@ -99,7 +98,7 @@ class Instance:
                 backoff=self._backoff,
             )
             await stream.open()
-            self._stream, self._loop = stream, asyncio.get_running_loop()
+            self._stream, self._home = stream, (os.getpid(), asyncio.get_running_loop())
         finally:
             self._opening = False
         tell(Signal("connected"))
@@ -178,11 +177,18 @@ class Instance:
     async def stop_listening(self, *, timeout_s: float = 2.0) -> None:
         """Close the stream: sessions end, the last acknowledgements are heard. Idempotent; at most ``timeout_s``."""
         stream, self._stream = self._stream, None
-        if stream is not None and self._loop is asyncio.get_running_loop():
+        if stream is not None and self._home == (os.getpid(), asyncio.get_running_loop()):
             await stream.close(timeout_s)
 
+    def _lives(self) -> bool:
+        """True while a stream is open: not one of a parent process, nor of an event loop that has ended."""
+        if self._stream is None or self._home is None:
+            return False
+        pid, loop = self._home
+        return pid == os.getpid() and loop.is_running() and self._stream.active
+
     def _open_stream(self) -> Stream:
-        if self._stream is None or not self._stream.active or self._loop is not asyncio.get_running_loop():
+        if self._stream is None or not self._lives() or self._home != (os.getpid(), asyncio.get_running_loop()):
             message = "no stream is open on this event loop: call await client.instance.listen() first"
             raise ListeningNotActiveError(message)
         return self._stream

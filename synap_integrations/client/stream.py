@@ -65,6 +65,7 @@ class Stream:
         self._backoff = backoff
         self._unacknowledged: OrderedDict[str, _Sent] = OrderedDict()
         self._sessions: OrderedDict[str, Scope] = OrderedDict()
+        self._given_up = 0
         self._in_order = asyncio.Lock()
         self._up = asyncio.Event()
         self._line: Line | None = None
@@ -202,8 +203,10 @@ class Stream:
         """Before the write: an acknowledgement can come back faster than the write returns."""
         self._unacknowledged[event_id] = sent
         if len(self._unacknowledged) > MAX_UNACKNOWLEDGED:
-            dropped, _ = self._unacknowledged.popitem(last=False)
-            _log.warning("synap: event %s was not acknowledged and will not be repeated", dropped)
+            self._unacknowledged.popitem(last=False)
+            if not self._given_up:
+                _log.warning("synap: the platform acknowledges too little; the oldest events will not be repeated")
+            self._given_up += 1
 
     async def _written(self, sent: _Sent) -> None:
         while True:
