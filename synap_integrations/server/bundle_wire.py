@@ -34,7 +34,7 @@ def bundle_message(bundle: Bundle, items: Sequence[Item]) -> StreamResponse:
             degradation_level="none",
             created_at=bundle.created_at.isoformat(),
             retrieval_time_ms=bundle.retrieval_ms,
-            search_queries=bundle.queries,
+            search_queries=bundle.asked,
             anticipation_user_id=bundle.owner.user_id,
             anticipation_customer_id=bundle.owner.customer_id,
             bundle_type=bundle.kind,

@@ -11,7 +11,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from importlib.resources import files
 from pathlib import Path
 from typing import Final
@@ -87,11 +87,10 @@ class Database:
             if self.path is not None:
                 make_private(self.path)
             connection = self._connection()
-            try:
+            with ExitStack() as undo:
+                undo.callback(connection.close)
                 _prepare(connection)
-            except BaseException:
-                connection.close()
-                raise
+                undo.pop_all()
             self._writer = connection
         return self._writer
 
@@ -118,10 +117,10 @@ def transaction(connection: sqlite3.Connection) -> Iterator[None]:
     try:
         yield
         connection.execute("COMMIT")
-    except BaseException:
-        with suppress(sqlite3.Error):
-            connection.execute("ROLLBACK")
-        raise
+    finally:
+        if connection.in_transaction:
+            with suppress(sqlite3.Error):
+                connection.execute("ROLLBACK")
 
 
 def make_private(path: Path) -> None:

@@ -85,7 +85,7 @@ class Ledger:
                     bundle.pattern,
                     bundle.decision_id,
                     bundle.conversation_id,
-                    json_text(bundle.queries),
+                    json_text(bundle.asked),
                     json_text([item.item_id for item in bundle.items]),
                     microseconds(bundle.created_at),
                 ),

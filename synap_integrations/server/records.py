@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Final, NamedTuple
 
+MAX_ASKED: Final = 20
+MAX_ASKED_CHARS: Final = 1000
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
 
@@ -126,6 +128,11 @@ class Bundle:
     items: tuple[Item, ...]
     created_at: datetime
     retrieval_ms: int = 0
+
+    @property
+    def asked(self) -> tuple[str, ...]:
+        """The queries in a form that is short enough to travel and to keep: a message may be a whole book."""
+        return tuple(query[:MAX_ASKED_CHARS] for query in self.queries[:MAX_ASKED])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

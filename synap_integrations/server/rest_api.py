@@ -12,7 +12,6 @@ import sqlite3
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final, cast, get_args
-from urllib.parse import unquote
 
 from synap_integrations.errors import InvalidInputError
 
@@ -61,8 +60,7 @@ class RestApi:
         self._routes = [_Route(method, re.compile(path, re.DOTALL), handle) for method, path, handle in table]
 
     def answer(self, method: str, path: str, *, query: str, headers: Mapping[str, str], body: bytes) -> Answer:
-        """The answer to one request. Raises only what is our fault."""
-        path = unquote(path)
+        """The answer to one request; ``path`` is percent-decoded, ``query`` is not. Raises only what is our fault."""
         known = [(route, named) for route in self._routes if (named := route.path.fullmatch(path))]
         for route, named in known:
             if route.method == method:

@@ -112,6 +112,11 @@ class Line:
         return [message.WhichOneof("payload") for message in self.heard]
 
     @property
+    def told(self) -> list[str]:
+        """The contents of all items that were pushed."""
+        return [item.content for bundle in self.bundles for item in items_of(bundle)]
+
+    @property
     def bundles(self) -> list:
         """The bundles that were pushed."""
         return [message.context_bundle for message in self.heard if message.WhichOneof("payload") == "context_bundle"]

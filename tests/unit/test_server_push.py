@@ -93,7 +93,7 @@ def test_a_stream_that_is_closed_gets_no_more(synap, line) -> None:
 def test_nothing_worth_saying_is_not_said(line, event_type, content) -> None:
     """Assistant turns, tool results, small talk, the unknown and the faintly similar push nothing."""
     line.event(event_type, content=content)
-    assert line.bundles == []
+    assert line.told == []
 
 
 def test_what_the_prompt_holds_anyway_is_not_pushed_back(synap, line) -> None:
@@ -198,7 +198,7 @@ def test_a_session_of_a_stranger_begins_with_nothing(line) -> None:
     """What is not known is not made up, and nobody else's past is told."""
     line.start(user="carla", conversation="now")
     line.event("user_message", user_id="carla", content="Do you remember the puppy?")
-    assert line.bundles == []
+    assert line.told == []
 
 
 def test_every_bundle_is_recorded_with_its_cause(synap, line) -> None:
