@@ -1,17 +1,39 @@
-"""The island's front door for zero-code start-up."""
+"""Listen to every chat engine and agent of this process, without a line in the application."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
+
+from synap_integrations.errors import InvalidInputError
 
 if TYPE_CHECKING:
     from synap_integrations.ports import Detach, Memory
 
+OLDEST: Final = (0, 12, 52)
+FIRST_UNKNOWN: Final = (0, 15)
+
 
 def attach(memory: Memory) -> Detach:
-    """Record every turn of every chat engine and agent; call the result to let go. Attaching twice records once."""
-    from synap_integrations.llamaindex import listener  # noqa: PLC0415 - naming the door must not load LlamaIndex
+    """Record every turn of every chat engine and agent; call the result to let go. Attaching twice records once.
 
-    attachment = listener.Attachment(memory)
+    A `SynapCallbackHandler` made by hand takes precedence.
+
+    Raises: InvalidInputError, if this version of llama-index-core is not supported.
+    """
+    # Naming this door must not load LlamaIndex.
+    from llama_index.core import __version__  # noqa: PLC0415 - see above
+
+    from synap_integrations.llamaindex import listener  # noqa: PLC0415 - see above
+
+    refuse_unsupported(__version__)
+    attachment = listener.Attachment(memory, automatic=True)
     listener.add(attachment)
     return lambda: listener.remove(attachment)
+
+
+def refuse_unsupported(version: str) -> None:
+    """Raise InvalidInputError, naming the versions that work, if this one is not known to."""
+    parts = tuple(int(part) for part in version.split(".")[:3] if part.isdigit())
+    if not OLDEST <= parts < FIRST_UNKNOWN:
+        message = f"llama-index-core {version} is not supported: install llama-index-core>=0.12.52,<0.15"
+        raise InvalidInputError(message)

@@ -1,4 +1,5 @@
 """`SynapMemoryBlock`: context from Synap for people whose memory is LlamaIndex's own `Memory`."""
+# ruff: noqa: ANN401 - what is passed on to pydantic and by the framework may be anything
 
 from __future__ import annotations
 
@@ -53,9 +54,7 @@ class SynapMemoryBlock(BaseMemoryBlock[str]):
     async def _aget(self, messages: list[ChatMessage] | None = None, **block_kwargs: Any) -> str:
         with _RECALL:
             session = Scope(scoping.usable(block_kwargs.get("session_id")))
-            scope = scoping.merged(
-                self._stated(), identity.surroundings(), session, runtime.environment_scope()
-            )
+            scope = scoping.merged(self._stated(), identity.surroundings(), session, runtime.environment_scope())
             said = translate.text_of(translate.last_user_message(messages or []))
             turn = listener.current_turn()
             asked = (turn.root if turn else None, said)

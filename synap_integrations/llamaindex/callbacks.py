@@ -1,4 +1,5 @@
 """`SynapCallbackHandler`: the one line that makes every chat engine and agent of LlamaIndex record its turns."""
+# ruff: noqa: ANN401, ARG002 - the signatures are the framework's
 
 from __future__ import annotations
 
@@ -50,7 +51,7 @@ class SynapCallbackHandler(BaseCallbackHandler):
         """Record nothing more. Idempotent."""
         listener.remove(self.attachment)
 
-    def on_event_start(  # noqa: PLR0913 - the framework's signature
+    def on_event_start(
         self,
         event_type: CBEventType,
         payload: dict[str, Any] | None = None,

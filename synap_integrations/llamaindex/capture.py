@@ -28,13 +28,14 @@ from llama_index.core.instrumentation.events.exception import ExceptionEvent
 from llama_index.core.instrumentation.events.llm import LLMChatEndEvent, LLMChatInProgressEvent
 from llama_index.core.tools.types import BaseTool, ToolOutput
 from llama_index.core.workflow import StopEvent
-from llama_index.core.workflow.handler import WorkflowHandler
+from workflows.handler import WorkflowHandler
 
 from synap_integrations import runtime
 from synap_integrations.guard import is_quiet
 from synap_integrations.llamaindex import identity, injection, translate
 from synap_integrations.llamaindex.turns import Claimant, Destination, Place, Turn
-from synap_integrations.model import Scope, Thinking, ToolCall, ToolResult, new_id
+from synap_integrations.model import Scope, Thinking, ToolCall, ToolResult, UserMessage, new_id
+from synap_integrations.plain import text
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -59,7 +60,7 @@ class Capture:
     """The open turns of this process. Thread-safe; every method returns at once."""
 
     def __init__(self, unclaimed: Callable[[object, Scope], Destination | None]) -> None:
-        """``unclaimed`` says where a turn of this engine or agent goes that no memory of ours claims, None for nowhere."""
+        """``unclaimed`` says where a turn goes that no memory of ours claims, None for nowhere."""
         self._unclaimed = unclaimed
         self._places: dict[str, Place] = {}
         self._turns: OrderedDict[str, Turn] = OrderedDict()
@@ -199,7 +200,9 @@ class Capture:
                 injection.into_call(turn, arguments)
             elif method in _WRITER:
                 turn.writer = span_id
-            elif method == "init_run" and turn.user is None and isinstance(arguments.get("ev"), AgentWorkflowStartEvent):
+            elif (
+                method == "init_run" and turn.user is None and isinstance(arguments.get("ev"), AgentWorkflowStartEvent)
+            ):
                 turn.user = _user_in(arguments["ev"])
                 if turn.user:
                     turn.say(turn.user)
@@ -254,7 +257,7 @@ def _start_of(arguments: Mapping[str, object]) -> AgentWorkflowStartEvent | None
     return None
 
 
-def _user_in(start: object) -> translate.UserMessage | None:
+def _user_in(start: object) -> UserMessage | None:
     if not isinstance(start, AgentWorkflowStartEvent):
         return None
     said = start.get("user_msg") or translate.last_user_message(start.get("chat_history") or [])
@@ -305,7 +308,7 @@ def _tool_failed(turn: Turn, span_id: str, error: BaseException | None) -> None:
     if type(error).__name__ == "WaitingForEvent":  # how workflows 2.9 to 2.15 leave a step that waits for a human
         turn.waiting[call.tool_call_id] = call
     elif not isinstance(error, asyncio.CancelledError):
-        turn.say(ToolResult(call.tool_name, translate.text(str(error)), call.tool_call_id, is_error=True))
+        turn.say(ToolResult(call.tool_name, text(str(error)), call.tool_call_id, is_error=True))
 
 
 def _step_returned(turn: Turn, result: object) -> None:
@@ -318,5 +321,6 @@ def _step_returned(turn: Turn, result: object) -> None:
         if result.tool_calls and beside.strip() and translate.answer_in(beside):
             turn.say(Thinking(beside, thought_type=translate.NARRATION))
     elif isinstance(result, ActionReasoningStep | ResponseReasoningStep):
-        if result.thought.strip() and not result.thought.startswith(_IMPLICIT):
-            turn.say(Thinking(result.thought, thought_type=translate.REASONING))
+        thought = "" if result.thought.startswith(_IMPLICIT) else result.thought
+        if thought.strip():
+            turn.say(Thinking(text(thought), thought_type=translate.REASONING))

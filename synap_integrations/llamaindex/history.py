@@ -10,6 +10,7 @@ from typing import Final
 
 from llama_index.core.base.llms.types import ChatMessage, MessageRole
 
+from synap_integrations.context.render import without_context
 from synap_integrations.llamaindex import translate
 from synap_integrations.llamaindex.turns import Injection
 from synap_integrations.model import RecentTurn
@@ -52,7 +53,7 @@ class History:
             del self._messages[:start], self._tokens[:start]
 
     def replace(self, messages: Iterable[ChatMessage]) -> None:
-        """This is the history now."""
+        """Make this the history."""
         self._messages = [_clean(message) for message in messages]
         self._tokens = [self._size(message) for message in self._messages]
         self.said += 1
@@ -142,7 +143,7 @@ def _clean(message: ChatMessage) -> ChatMessage:
     copy = translate.copied(message)
     kept = []
     for block in copy.blocks:
-        if block.block_type == "text" and (words := translate.without_context(block.text)) != block.text:
+        if block.block_type == "text" and (words := without_context(block.text)) != block.text:
             block.text = words.lstrip("\n")
             if not block.text:
                 continue

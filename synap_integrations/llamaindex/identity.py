@@ -11,9 +11,9 @@ import weakref
 from collections.abc import Mapping
 from typing import Final
 
-from llama_index.core.instrumentation.dispatcher import active_instrument_tags
 from llama_index.core.memory import ChatMemoryBuffer
 from llama_index.core.memory.types import DEFAULT_CHAT_STORE_KEY, BaseChatStoreMemory, BaseMemory
+from llama_index_instrumentation.dispatcher import active_instrument_tags
 
 from synap_integrations import runtime, scoping
 from synap_integrations.model import Scope, new_id
@@ -55,7 +55,7 @@ def of_memory(memory: object) -> Scope:
 
 
 def of_object(owner: object) -> Scope:
-    """A conversation of its own for an engine or a context: the same as long as the object lives and is not `forget`."""
+    """A conversation of its own for an engine or a context, until the object ends or is told to `forget` it."""
     try:
         known = _conversation_of.get(owner)
         return Scope(known or _conversation_of.setdefault(owner, generated()))

@@ -9,11 +9,12 @@ Source: llama_index_instrumentation 0.6.0, dispatcher.py, Dispatcher.span: bound
 
 from __future__ import annotations
 
+from inspect import BoundArguments
 from typing import TYPE_CHECKING, Final
 
 from llama_index.core.base.llms.types import ChatMessage, MessageRole
-from llama_index.core.instrumentation.dispatcher import Dispatcher
 from llama_index.core.instrumentation.span_handlers import NullSpanHandler
+from llama_index_instrumentation.dispatcher import Dispatcher
 
 from synap_integrations.context.render import has_context
 from synap_integrations.llamaindex import translate
@@ -88,8 +89,8 @@ def _place_for(turn: Turn, messages: Sequence[ChatMessage]) -> int | None:
 class _Replacing(NullSpanHandler):
     """Replaces an element of the list that a span is entered with."""
 
-    def span_enter(self, *, bound_args: object, **rest: object) -> None:
-        bound_args.arguments["messages"][0] = _PROBE  # type: ignore[attr-defined] # inspect.BoundArguments
+    def span_enter(self, id_: str, bound_args: BoundArguments, *_rest: object, **_named: object) -> None:  # noqa: ARG002
+        bound_args.arguments["messages"][0] = _PROBE
 
 
 def _tried() -> bool:

@@ -2,6 +2,7 @@
 
 Source: llama_index_instrumentation 0.6.0, dispatcher.py, Dispatcher.add_span_handler and add_event_handler
 """
+# ruff: noqa: ARG002 - the signatures are the framework's
 
 from __future__ import annotations
 
@@ -13,13 +14,13 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from llama_index.core.instrumentation import get_dispatcher
 from llama_index.core.instrumentation.event_handlers import BaseEventHandler
 from llama_index.core.instrumentation.events.chat_engine import StreamChatDeltaReceivedEvent
 from llama_index.core.instrumentation.events.exception import ExceptionEvent
 from llama_index.core.instrumentation.events.llm import LLMChatEndEvent, LLMChatInProgressEvent
 from llama_index.core.instrumentation.span import active_span_id
 from llama_index.core.instrumentation.span_handlers import NullSpanHandler
+from llama_index_instrumentation import get_dispatcher
 
 from synap_integrations import scoping
 from synap_integrations.guard import contained
@@ -35,7 +36,6 @@ if TYPE_CHECKING:
 
 _CALLBACKS: Final = contained("callbacks")
 _HEARD: Final = frozenset({LLMChatInProgressEvent, StreamChatDeltaReceivedEvent, LLMChatEndEvent, ExceptionEvent})
-_NO_ARGUMENTS: Final[Mapping[str, object]] = {}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -44,6 +44,8 @@ class Attachment:
 
     memory: Memory
     scope: Scope = scoping.NOWHERE
+    automatic: bool = False
+    """Attached by zero-code start-up: gives way to whoever was attached by hand."""
 
 
 class _Attachments:
@@ -70,13 +72,14 @@ class _Attachments:
         everybody = self._all
         if not everybody:
             return None
-        chosen = _in_callbacks(owner, everybody) or self._here.get()
-        if chosen is not None and chosen in everybody:
+        by_hand = [attachment for attachment in everybody if not attachment.automatic]
+        candidates = by_hand or everybody
+        chosen = _in_callbacks(owner, candidates) or self._here.get()
+        if chosen is not None and chosen in candidates:
             return Destination(chosen.memory, scoping.merged(chosen.scope, said))
-        last = everybody[-1]
         # Handlers of different people, and nothing says whose turn this is: it must not become somebody else's.
-        scope = last.scope if all(other.scope == last.scope for other in everybody) else scoping.NOWHERE
-        return Destination(last.memory, scoping.merged(scope, said))
+        last, scopes = candidates[-1], {attachment.scope for attachment in candidates}
+        return Destination(last.memory, scoping.merged(last.scope if len(scopes) == 1 else scoping.NOWHERE, said))
 
 
 def _in_callbacks(owner: object, everybody: list[Attachment]) -> Attachment | None:
@@ -103,14 +106,15 @@ class SynapSpanHandler(NullSpanHandler):
         bound_args: inspect.BoundArguments,
         instance: object = None,
         parent_id: str | None = None,
-        **_rest: object,
+        tags: Mapping[str, object] | None = None,
+        **kwargs: object,
     ) -> None:
         """A span begins."""
         with _CALLBACKS:
             capture.enter(id_, bound_args.arguments, instance, parent_id)
 
     def span_exit(
-        self, id_: str, bound_args: object = None, instance: object = None, result: object = None, **_rest: object
+        self, id_: str, bound_args: object = None, instance: object = None, result: object = None, **kwargs: object
     ) -> None:
         """A span ends."""
         with _CALLBACKS:
@@ -122,7 +126,7 @@ class SynapSpanHandler(NullSpanHandler):
         bound_args: object = None,
         instance: object = None,
         err: BaseException | None = None,
-        **_rest: object,
+        **kwargs: object,
     ) -> None:
         """A span ends with an exception."""
         with _CALLBACKS:
@@ -137,7 +141,7 @@ class SynapEventHandler(BaseEventHandler):
         """The name by which a second copy of this handler is recognised."""
         return "SynapEventHandler"
 
-    def handle(self, event: BaseEvent, **_rest: object) -> None:
+    def handle(self, event: BaseEvent, **kwargs: object) -> None:
         """Something happened within a span."""
         if type(event) in _HEARD:
             with _CALLBACKS:

@@ -1,4 +1,5 @@
 """`SynapMemory`: the memory of a chat engine or agent that knows its user beyond this conversation."""
+# ruff: noqa: ANN401 - what is passed on to pydantic and by the framework may be anything
 
 from __future__ import annotations
 
@@ -155,7 +156,7 @@ class SynapMemory(BaseMemory, Claimant):
         self.put_messages(messages)
 
     def set(self, messages: Iterable[ChatMessage]) -> None:
-        """This is the history now. Nothing is recorded: see `import_history` for messages that Synap has not seen."""
+        """Make this the history. Nothing is recorded: see `import_history` for messages that Synap has not seen."""
         history, _ = self._history(self._claimed())
         with self._lock:
             history.replace(messages)
@@ -221,7 +222,7 @@ class SynapMemory(BaseMemory, Claimant):
     # --- as the claimant of a turn ---------------------------------------------------------------------------
 
     def destination(self, surroundings: Scope) -> Destination:
-        """Its own ids first, then what the code around the turn says, the environment, and a conversation of its own."""
+        """Its own ids first, then the code around the turn, the environment, and a conversation of its own."""
         own = Scope(f"conversation-{self.instance_key}")
         scope = scoping.merged(self._stated(), surroundings, runtime.environment_scope(), own)
         return Destination(self._sink(), scope)
@@ -315,9 +316,7 @@ class SynapMemory(BaseMemory, Claimant):
         return self._synap if self._synap is not None else runtime.default_synap()
 
     def _stated(self) -> Scope:
-        return Scope(
-            self.conversation_id, self.user_id, customer_id=self.customer_id, session_id=self.session_id
-        )
+        return Scope(self.conversation_id, self.user_id, customer_id=self.customer_id, session_id=self.session_id)
 
 
 def _rendered(context: Context) -> Injection | None:
@@ -334,5 +333,3 @@ def _in_a_loop() -> bool:
     except RuntimeError:
         return False
     return True
-
-

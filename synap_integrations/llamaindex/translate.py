@@ -49,8 +49,10 @@ def attachments_of(message: ChatMessage) -> tuple[str, ...]:
 def thinking_of(message: ChatMessage) -> str:
     """The reasoning that a model sent along with its message, ``""`` if none."""
     parts = [str(getattr(block, "content", None) or "") for block in message.blocks if block.block_type == "thinking"]
-    words = "\n".join([part for part in parts if part]) or message.additional_kwargs.get("thinking")
-    return text(words) if isinstance(words, str) else ""
+    carried: object = message.additional_kwargs.get("thinking")
+    if not any(parts) and isinstance(carried, str):
+        parts = [carried]
+    return text("\n".join([part for part in parts if part]))
 
 
 def last_user_message(messages: Iterable[ChatMessage]) -> ChatMessage | None:
@@ -63,7 +65,7 @@ def arguments_of(given: object) -> Mapping[str, object]:
     if isinstance(given, str):
         try:
             given = json.loads(given)
-        except ValueError:
+        except (ValueError, RecursionError):
             return {"input": text(given)}
     value = plain(given)
     if isinstance(value, dict):

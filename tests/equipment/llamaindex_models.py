@@ -135,8 +135,10 @@ class ScriptedLLM(FunctionCallingLLM):
 
     @llm_completion_callback()
     def stream_complete(self, prompt, formatted=False, **kwargs):
-        return (CompletionResponse(text=r.message.content or "", delta=r.delta)
-                for r in self.stream_chat([ChatMessage(content=prompt)]))
+        return (
+            CompletionResponse(text=r.message.content or "", delta=r.delta)
+            for r in self.stream_chat([ChatMessage(content=prompt)])
+        )
 
     @llm_completion_callback()
     async def astream_complete(self, prompt, formatted=False, **kwargs):

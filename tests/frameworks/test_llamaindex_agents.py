@@ -294,7 +294,7 @@ async def test_40_history_without_a_message(sink, memory):
 
 
 async def test_41_state_is_not_what_the_user_said(sink, memory):
-    """An agent with state wraps the user's words for the model only: neither transcript nor history has the wrapping."""
+    """An agent with state wraps the user's words for the model only, not for transcript and history."""
     llm = ScriptedLLM("hello", "again")
     agent = FunctionAgent(llm=llm, tools=[add], initial_state={"mood": "good"})
     await agent.run("hi", memory=memory)
@@ -384,5 +384,3 @@ def test_48_the_runners_of_0_12(sink, memory):
     lines = transcript(sink)
     call_id = lines[1].split()[1]
     assert lines == ["U 2+3?", f"C {call_id} add {{'a': 2, 'b': 3}}", f"T {call_id} 5", "A it is 5"]
-
-

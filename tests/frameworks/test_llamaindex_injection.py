@@ -177,7 +177,7 @@ def test_the_fallback_puts_it_into_the_memory(name, monkeypatch, memory):
 
 
 def test_the_mechanism_is_tried_at_attach():
-    """This version of LlamaIndex hands the very list of messages to its span handlers."""
+    """LlamaIndex hands the very list of messages to its span handlers."""
     assert injection.by_reference()
 
 

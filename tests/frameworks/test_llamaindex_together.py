@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import textwrap
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -18,11 +19,14 @@ from llama_index.core.instrumentation.dispatcher import instrument_tags
 from llama_index.core.memory import ChatMemoryBuffer
 from llama_index.core.tools import FunctionTool
 from llamaindex_models import Say, ScriptedLLM
-from llamaindex_world import CORE, ENGINES, WORKFLOWS, ask, conversations, read, settled, simple, transcript
+from llamaindex_world import ENGINES, ask, conversations, read, settled, simple, transcript
 
 import synap_integrations
+from synap_integrations.errors import InvalidInputError
 from synap_integrations.guard import incidents, quiet
 from synap_integrations.llamaindex import SynapCallbackHandler, SynapMemory, attach
+from synap_integrations.llamaindex.attach import refuse_unsupported
+from synap_integrations.llamaindex.probe import ANSWER, QUESTION, run_one_turn
 from synap_integrations.testing import FakeMemory
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
@@ -212,8 +216,10 @@ def inner_tool(memory, *, asynchronous):
         """Ask the engine."""
         return str(engine.chat("x"))
 
-    return FunctionTool.from_defaults(async_fn=arun, name="inner") if asynchronous else FunctionTool.from_defaults(
-        run, name="inner"
+    return (
+        FunctionTool.from_defaults(async_fn=arun, name="inner")
+        if asynchronous
+        else FunctionTool.from_defaults(run, name="inner")
     )
 
 
@@ -308,3 +314,37 @@ def test_55_after_a_fork(tmp_path):
         [sys.executable, "-W", "ignore", "-c", code, equipment], check=True, capture_output=True, text=True
     )
     assert out.stdout.splitlines() == ["['U child', 'A fine']", "['U parent', 'A fine']"]
+
+
+@pytest.mark.parametrize(("version", "supported"), [("0.12.51", False), ("0.12.52", True), ("0.15.0", False)])
+def test_a_version_nobody_has_tried_is_refused(version, supported):
+    """An unsupported version is refused with a sentence that names the versions that work."""
+    if supported:
+        refuse_unsupported(version)
+        return
+    with pytest.raises(InvalidInputError, match=f"llama-index-core {version} is not supported: install"):
+        refuse_unsupported(version)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_the_probe_is_one_turn(stream, attached):
+    """The scripted turn that ``synap doctor`` runs is one question, one tool, one answer, for whom it was said."""
+    assert run_one_turn(stream=stream, conversation_id="c1", user_id="ana") == ANSWER
+    assert [row[0] for row in transcript(attached, "c1")] == ["U", "C", "T", "A"]
+    with pytest.raises(ConnectionError):
+        run_one_turn(stream=stream, fail=True, conversation_id="c2")
+    assert transcript(attached, "c2") == [f"U {QUESTION}"]
+
+
+def test_zero_code_gives_way_to_a_handler_made_by_hand(attached, sink):
+    """With both, the handler records, whichever came last, in every thread."""
+    mine = FakeMemory()
+    handler = SynapCallbackHandler(mine, user_id="ana")
+    again = attach(sink)
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(lambda: simple(ScriptedLLM("fine"), plain_memory()).chat("q")).result()
+    handler.detach()
+    again()
+    assert transcript(mine) == TURN
+    assert {entry.scope.user_id for entry in mine.recorded} == {"ana"}
+    assert attached.recorded == []
