@@ -104,11 +104,11 @@ class SynapClient:
                 raise InvalidInputError(message, details={"argument": name})
         scope = identified(required=(), conversation_id=conversation_id, user_id=user_id, customer_id=customer_id)
         await self._connection.admitted(scope, must_name_customer=False)
-        platform_id = self._connection.platforms(self._connection.owned(scope)).conversation_id
+        sent, _ = self._connection.addressed(self._connection.owned(scope))
         wanted = FetchContext(
             user_id=user_id,
             customer_id=customer_id,
-            conversation_id=platform_id,
+            conversation_id=sent.conversation_id,
             search_query=_queries(search_query),
             max_results=max_results,
             types=list(types or ["all"]),

@@ -26,6 +26,8 @@ _log = logging.getLogger(__name__)
 UNKNOWN: Final = Whoami()
 ASK_AGAIN_AFTER_S: Final = 60.0
 ATTEMPTS: Final = 3
+ORIGINAL_ID: Final = "synap_conversation_id"
+"""Metadata key for the caller's name of a conversation whose id on the platform is another."""
 
 
 @dataclass(slots=True)
@@ -124,12 +126,9 @@ class Connection:
             raise InvalidInputError(message, details={"argument": "user_id"})
         return replace(known[0], session_id=scope.session_id) if known else scope
 
-    def platforms(self, scope: Scope) -> Scope:
-        """The scope under the platform's id of the conversation."""
-        if scope.conversation_id is None:
-            return scope
-        found = self.ids.to_platform(scope.conversation_id, user_id=scope.user_id, customer_id=scope.customer_id)
-        return replace(scope, conversation_id=found)
+    def addressed(self, scope: Scope) -> tuple[Scope, dict[str, str]]:
+        """The scope under the platform's id of the conversation, and as metadata the caller's where it is another."""
+        return addressed(self.ids, scope)
 
     async def close(self) -> None:
         """Let go of everything that belongs to the running loop, and of the platform."""
@@ -141,6 +140,15 @@ class Connection:
 
 
 _FREE: Final = frozenset({"equals_customer", "optional"})
+
+
+def addressed(ids: ConversationIds, scope: Scope) -> tuple[Scope, dict[str, str]]:
+    """See `Connection.addressed`."""
+    caller = scope.conversation_id
+    if caller is None:
+        return scope, {}
+    found = ids.to_platform(caller, user_id=scope.user_id, customer_id=scope.customer_id)
+    return replace(scope, conversation_id=found), {} if found == caller else {ORIGINAL_ID: caller}
 
 
 def identified(*, required: tuple[str, ...], **ids: str | None) -> Scope:

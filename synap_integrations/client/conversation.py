@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Final, get_args
+from typing import Any, get_args
 
 from synap_integrations.errors import InvalidInputError
 from synap_integrations.plain import plain, text
@@ -12,9 +12,6 @@ from synap_integrations.wire.rest_schema import ContextForPrompt, RecordMessage,
 
 from . import calls
 from .connection import Connection, identified
-
-ORIGINAL_ID: Final = "synap_conversation_id"
-"""Metadata key for the caller's name of a conversation whose id on the platform is another."""
 
 
 class Conversation:
@@ -92,8 +89,8 @@ class Conversation:
             raise InvalidInputError(message, details={"argument": "style"})
         ids = {"conversation_id": conversation_id, "user_id": user_id, "customer_id": customer_id}
         scope = self._connection.owned(identified(required=("conversation_id",), **ids))
-        found = self._connection.platforms(scope).conversation_id or ""
-        return await self._connection.rest.send(calls.context_for_prompt(found, style))
+        sent, _ = self._connection.addressed(scope)
+        return await self._connection.rest.send(calls.context_for_prompt(sent.conversation_id or "", style))
 
     async def _prepared(self, entry: Mapping[str, Any], *, index: int | None = None) -> RecordMessage:
         """The body of one turn, checked and in the form that can travel."""
@@ -110,12 +107,16 @@ class Conversation:
             message = f"{where}metadata must be a mapping, not {type(metadata).__name__}"
             raise InvalidInputError(message, details={"argument": "metadata"})
         await self._connection.admitted(scope, must_name_customer=True)
-        found = self._connection.platforms(scope).conversation_id
+        sent, original = self._connection.addressed(scope)
         kept = plain(metadata)
-        body = {"conversation_id": found, "role": role, "content": text(content), "user_id": scope.user_id}
-        body |= {"customer_id": scope.customer_id, "metadata": kept if isinstance(kept, dict) else {}}
-        if found != scope.conversation_id:
-            body["metadata"][ORIGINAL_ID] = scope.conversation_id
+        body = {
+            "conversation_id": sent.conversation_id,
+            "role": role,
+            "content": text(content),
+            "user_id": scope.user_id,
+            "customer_id": scope.customer_id,
+            "metadata": (kept if isinstance(kept, dict) else {}) | original,
+        }
         if scope.session_id is not None:
             body["session_id"] = scope.session_id
         return RecordMessage.model_validate(body)

@@ -3,27 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-import inspect
 import os
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 
 from synap_integrations.errors import InvalidInputError, ListeningAlreadyActiveError, ListeningNotActiveError
-from synap_integrations.guard import contained
-from synap_integrations.model import ContextUsed, Inbound, Scope, Signal, new_id
+from synap_integrations.model import ContextUsed, Inbound, Scope, new_id
 from synap_integrations.wire import grpc_codec
-from synap_integrations.wire.bundles import BundleDict, bundle_from_dict
-from synap_integrations.wire.grpc_codec import Decoded
-from synap_integrations.wire.report import EVENT_TYPES, ROLES, Report
+from synap_integrations.wire.bundles import BundleDict
+from synap_integrations.wire.report import EVENT_TYPES, ROLES, Report, string_map
 
 from .connection import Connection, identified
-from .conversation import ORIGINAL_ID
 from .line import Timing
+from .listener import Listener
 from .retry import Backoff
 from .stream import Stream
 
-_CALLBACKS: Final = contained("callbacks")
 _STREAM_ROLES: Final = (*ROLES, "tool", "system", "")
 _TURNS: Final = frozenset({"user_message", "assistant_message"})
 
@@ -38,7 +34,6 @@ class Instance:
         self._stream: Stream | None = None
         self._opening = False
         self._home: tuple[int, asyncio.AbstractEventLoop] | None = None
-        self._running: set[asyncio.Task[None]] = set()
 
     @property
     def is_listening(self) -> bool:
@@ -65,35 +60,22 @@ class Instance:
             message = "the stream is open already: call await client.instance.stop_listening() first"
             raise ListeningAlreadyActiveError(message)
 
-        def tell(inbound: Inbound) -> None:
-            if on_inbound is not None:
-                self._call(on_inbound, inbound)
-
-        def on_message(message: Decoded) -> None:
-            if isinstance(message, dict):
-                bundle = self._callers(message)
-                tell(bundle_from_dict(bundle))
-                self._call(on_context, bundle)
-            elif message is not grpc_codec.PONG:
-                tell(message)
-
-        def reconnected(attempts: int) -> None:
-            tell(Signal("connected"))
-            self._call(on_reconnect, attempts)
-
-        def disconnected(reason: str) -> None:
-            tell(Signal("disconnected", reason))
-            self._call(on_disconnect, reason)
-
+        listener = Listener(
+            self._connection.ids,
+            on_reconnect=on_reconnect,
+            on_disconnect=on_disconnect,
+            on_context=on_context,
+            on_inbound=on_inbound,
+        )
         self._opening = True
         try:
             await self._connection.whoami()
             stream = Stream(
                 self._connection.platform,
                 self._connection.introduction,
-                on_message=on_message,
-                on_reconnect=reconnected,
-                on_disconnect=disconnected,
+                on_message=listener.heard,
+                on_reconnect=listener.reconnected,
+                on_disconnect=listener.disconnected,
                 timing=self._timing,
                 backoff=self._backoff,
             )
@@ -101,7 +83,7 @@ class Instance:
             self._stream, self._home = stream, (os.getpid(), asyncio.get_running_loop())
         finally:
             self._opening = False
-        tell(Signal("connected"))
+        listener.connected()
 
     async def send_message(  # noqa: PLR0913, PLR0917 - the documented signature
         self,
@@ -134,45 +116,43 @@ class Instance:
             event_type=_known("event_type", event_type, EVENT_TYPES),
             role=_known("role", role, _STREAM_ROLES),
             content=_string("content", content),
-            tool_name=tool_name,
+            tool_name=_string("tool_name", tool_name, optional=True),
             tool_args=tool_args,
             tool_result=tool_result,
-            tool_call_id=tool_call_id,
+            tool_call_id=_string("tool_call_id", tool_call_id, optional=True),
             search_queries=_strings("search_queries", search_queries),
             context_types=_strings("context_types", context_types),
+            metadata=string_map(_mapping("metadata", metadata)),
         )
         required = ("conversation_id", "user_id") if event_type in _TURNS else ()
         ids = {"conversation_id": conversation_id, "user_id": user_id, "customer_id": customer_id}
         scope = identified(required=required, **ids, session_id=session_id)
+        await self._send(report, scope, event_id or new_id())
+
+    async def _send(self, report: Report, scope: Scope, event_id: str) -> None:
         stream = self._open_stream()
         await self._connection.admitted(scope, must_name_customer=False)
         if scope.user_id is None:
             scope = self._connection.owned(scope)
-        sent = self._connection.platforms(scope)
-        renamed = sent.conversation_id != scope.conversation_id
-        original = {ORIGINAL_ID: scope.conversation_id} if renamed else {}
+        sent, original = self._connection.addressed(scope)
         now = datetime.now(UTC)
         event = grpc_codec.conversation_event(
-            report,
-            event_id=event_id or new_id(),
-            scope=sent,
-            sent_at=now,
-            now=now,
-            metadata={**(metadata or {}), **original},
+            report, event_id=event_id, scope=sent, sent_at=now, now=now, metadata=original
         )
         await stream.send(event)
 
     async def report_context_used(self, used: ContextUsed, *, scope: Scope) -> None:
         """Say which pushed items a model was shown. Raises: as `send_message`."""
         stream = self._open_stream()
-        sent = self._connection.platforms(scope)
+        sent, _ = self._connection.addressed(scope)
         await stream.send(grpc_codec.context_used(used, scope=sent, now=datetime.now(UTC)))
 
     async def end_session(self, conversation_id: str) -> None:
         """The conversation is over for now; nothing happens if no session is open for it."""
         if self._stream is not None:
             for scope in self._connection.ids.known(conversation_id):
-                await self._stream.end_session(self._connection.platforms(scope).conversation_id or "")
+                sent, _ = self._connection.addressed(scope)
+                await self._stream.end_session(sent.conversation_id or "")
 
     async def stop_listening(self, *, timeout_s: float = 2.0) -> None:
         """Close the stream: sessions end, the last acknowledgements are heard. Idempotent; at most ``timeout_s``."""
@@ -193,32 +173,6 @@ class Instance:
             raise ListeningNotActiveError(message)
         return self._stream
 
-    def _callers(self, bundle: BundleDict) -> BundleDict:
-        """The bundle under the caller's names of conversations."""
-        to_caller = self._connection.ids.to_caller
-        if found := bundle["_anticipation_conversation_id"]:
-            bundle["_anticipation_conversation_id"] = to_caller(found)
-        held: dict[str, Any] | None = bundle["conversation_context"]
-        if held and held["conversation_id"]:
-            held["conversation_id"] = to_caller(held["conversation_id"])
-        return bundle
-
-    def _call(self, callback: Callable[[Any], object] | None, argument: object) -> None:
-        """Run a callback of the application's; one that is async runs as a task."""
-        if callback is None:
-            return
-        with _CALLBACKS:
-            outcome = callback(argument)
-            if inspect.isawaitable(outcome):
-                task = asyncio.ensure_future(_finish(outcome))
-                self._running.add(task)
-                task.add_done_callback(self._running.discard)
-
-
-async def _finish(outcome: Any) -> None:  # noqa: ANN401 - whatever the application's callback awaits
-    with _CALLBACKS:
-        await outcome
-
 
 def _known(name: str, value: object, known: tuple[str, ...]) -> str:
     if isinstance(value, str) and value in known:
@@ -227,8 +181,8 @@ def _known(name: str, value: object, known: tuple[str, ...]) -> str:
     raise InvalidInputError(message, details={"argument": name})
 
 
-def _string(name: str, value: object) -> str:
-    if isinstance(value, str):
+def _string(name: str, value: object, *, optional: bool = False) -> Any:  # noqa: ANN401 - str, or None where optional
+    if isinstance(value, str) or (optional and value is None):
         return value
     message = f"{name} must be a string, not {type(value).__name__}"
     raise InvalidInputError(message, details={"argument": name})
@@ -241,3 +195,10 @@ def _strings(name: str, value: Sequence[str] | None) -> tuple[str, ...]:
         message = f"{name} must be a list of strings"
         raise InvalidInputError(message, details={"argument": name})
     return tuple(value)
+
+
+def _mapping(name: str, value: object) -> Mapping[str, object]:
+    if value is None or isinstance(value, Mapping):
+        return value or {}
+    message = f"{name} must be a mapping, not {type(value).__name__}"
+    raise InvalidInputError(message, details={"argument": name})

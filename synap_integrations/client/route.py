@@ -36,7 +36,7 @@ from synap_integrations.wire.faults import escaped
 from synap_integrations.wire.report import Report, describe, json_text, provenance, string_map
 
 from .client import SynapClient
-from .conversation import ORIGINAL_ID
+from .connection import addressed
 
 PLATFORM_SDK: Final = "maximem_synap"
 MAX_WRITTEN: Final = 10_000
@@ -178,13 +178,10 @@ class Route:
     def _addressed(self, envelope: Envelope) -> tuple[Scope, dict[str, object]]:
         """The scope under the ids that the client takes, and what travels as metadata."""
         scope, metadata = envelope.scope, dict[str, object](provenance(envelope))
-        caller = scope.conversation_id
-        if self._ids is None or caller is None:
+        if self._ids is None:
             return scope, metadata
-        found = self._ids.to_platform(caller, user_id=scope.user_id, customer_id=scope.customer_id)
-        if found != caller:
-            metadata[ORIGINAL_ID] = caller
-        return Scope(found, scope.user_id, customer_id=scope.customer_id, session_id=scope.session_id), metadata
+        sent, original = addressed(self._ids, scope)
+        return sent, metadata | original
 
     def _pushed(self, bundle: BundleDict) -> None:
         """A bundle from a client that is not ours, under the caller's name of the conversation."""

@@ -141,6 +141,8 @@ WRONG = [
     ({"user_id": ""}, "user_id"),
     ({"search_queries": "one string"}, "search_queries"),
     ({"context_types": [1]}, "context_types"),
+    ({"metadata": ["no", "mapping"]}, "metadata"),
+    ({"tool_name": 7}, "tool_name"),
 ]
 
 
