@@ -14,7 +14,7 @@ def measure(effort: Effort) -> Report:
     turn = agent()
     with contenders() as handlers:
         runs = {name: clock(lambda h=h: turn.invoke(asked, {"callbacks": h})) for name, h in handlers.items()}
-        taken = interleaved(narrowed(runs, (*TARGETED, "Langfuse")), rounds=effort.of(400))
+        taken = interleaved(narrowed(runs, (*TARGETED, "Langfuse")), rounds=effort.of(300))
         ours = added(taken, OURS)
         figures = []
         if "Langfuse" in taken:
@@ -22,4 +22,4 @@ def measure(effort: Effort) -> Report:
             note = f"{ours.median:,.0f} µs; Langfuse {langfuse.median:,.0f} µs"
             name = "an agent's turn with three tools"
             figures.append(Figure(name, ours.median / langfuse.median, "x Langfuse", TARGET_LANGFUSES, note=note))
-        return Report(figures, peers(interleaved(runs, rounds=effort.of(150)), "agent"))
+        return Report(figures, peers(interleaved(runs, rounds=effort.of(100)), "agent"))

@@ -34,7 +34,7 @@ def measure(effort: Effort) -> Report:
             stack.enter_context(synap)
             callbacks = [SynapCallbackHandler(synap, **IDENTITY)]
             clocks[manner] = clock(lambda callbacks=callbacks: turn.invoke(QUESTION, {"callbacks": callbacks}))
-        taken = interleaved(clocks, rounds=effort.of(500))
+        taken = interleaved(clocks, rounds=effort.of(400))
     healthy_us = 1e6 * Spread.of(taken[HEALTHY]).median
     target = max(TARGET_US, TARGET_SHARE * healthy_us)
     return Report(

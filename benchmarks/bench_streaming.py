@@ -15,8 +15,8 @@ def measure(effort: Effort) -> Report:
         stream = {
             name: clock(lambda h=h: list(turn.stream(QUESTION, {"callbacks": h}))) for name, h in handlers.items()
         }
-        plain = peers(interleaved(narrowed(stream, TARGETED), rounds=effort.of(500)), "streamed")
+        plain = peers(interleaved(narrowed(stream, TARGETED), rounds=effort.of(300)), "streamed")
         ours = next(peer for peer in plain if peer.contender == OURS)
         name = "a turn streamed in 200 tokens"
         figure = Figure(name, ours.ratio, "x no-op", TARGET_NO_OPS, note=ours.beside(plain))
-        return Report([figure], peers(interleaved(stream, rounds=effort.of(150)), "streamed"))
+        return Report([figure], peers(interleaved(stream, rounds=effort.of(100)), "streamed"))

@@ -16,15 +16,15 @@ def measure(effort: Effort) -> Report:
     turn = chain()
     with contenders() as handlers, asyncio.Runner() as runner:
         sync = {name: clock(lambda h=h: turn.invoke(QUESTION, {"callbacks": h})) for name, h in handlers.items()}
-        plain = peers(interleaved(narrowed(sync, TARGETED), rounds=effort.of(1000), warm_up=100), "chain, sync")
+        plain = peers(interleaved(narrowed(sync, TARGETED), rounds=effort.of(700), warm_up=50), "chain, sync")
         ours = next(peer for peer in plain if peer.contender == OURS)
         name = "a turn on the caller's thread"
         report.figures.append(Figure(name, ours.ratio, "x no-op", TARGET_NO_OPS, note=ours.beside(plain)))
-        report.peers.extend(peers(interleaved(sync, rounds=effort.of(300)), "chain, sync"))
+        report.peers.extend(peers(interleaved(sync, rounds=effort.of(200)), "chain, sync"))
 
         async_ = {
             name: async_clock(runner, lambda h=h: turn.ainvoke(QUESTION, {"callbacks": h}))
             for name, h in handlers.items()
         }
-        report.peers.extend(peers(interleaved(async_, rounds=effort.of(300)), "chain, async"))
+        report.peers.extend(peers(interleaved(async_, rounds=effort.of(200)), "chain, async"))
     return report

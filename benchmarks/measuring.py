@@ -25,7 +25,7 @@ Clock = Callable[[], float]
 """Does one turn and returns how long it took, in seconds."""
 
 HERE = Path(__file__).parent
-REST_S = 0.003
+REST_S = 0.005
 
 
 @dataclass(frozen=True)
