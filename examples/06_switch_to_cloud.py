@@ -28,7 +28,7 @@ def main() -> None:
     print(f"agent     {model.invoke('Hello, I am Ana.', config=config).text}")
 
     delivered = synap_integrations.flush(timeout_s=5)
-    print("delivered" if delivered else "not delivered yet: it waits on disk and goes out at the next start")
+    print("delivered" if delivered else "not delivered yet: it waits on disk")
 
 
 if __name__ == "__main__":

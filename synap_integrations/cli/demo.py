@@ -79,8 +79,8 @@ def _needed_packages() -> Iterator[None]:
     """Say how to get what the demo needs and the package alone does not."""
     try:
         yield
-    except ModuleNotFoundError as error:
-        message = f"{error.name} is missing, and the demo needs it; run: pip install 'synap-integrations[demo]'"
+    except ImportError as error:
+        message = f"the demo needs LangChain 1 and rich ({error}); run: pip install 'synap-integrations[demo]'"
         raise InvalidInputError(message) from None
 
 

@@ -41,6 +41,14 @@ def synap_demo(folder: Path, *arguments: str, **environ: str) -> subprocess.Comp
     return subprocess.run(command, env=env, capture_output=True, text=True, timeout=110, check=False)
 
 
+def test_what_is_missing_is_named() -> None:
+    """Without rich or LangChain the demo says in one line how to get them."""
+    code = "import sys; sys.modules['rich'] = None; from synap_integrations.cli import main; sys.exit(main(['demo']))"
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
+    assert (ended.returncode, ended.stdout, ended.stderr.count("\n")) == (2, "", 1)
+    assert "pip install 'synap-integrations[demo]'" in ended.stderr
+
+
 def left_behind(folder: Path) -> list[Path]:
     """Files of the demo after it has ended."""
     return [path for place in ("home", "tmp") for path in (folder / place).rglob("*") if path.is_file()]

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 _WIDTH: Final = 80
 _INDENT: Final = 3
+_ITEM_WIDTH: Final = 56
 _STYLES: Final = {"user": "cyan", "assistant": "green", "tool call": "magenta", "tool result": "magenta"}
 _BLOCK: Final = "yellow"
 _QUIET: Final = "dim"
@@ -95,16 +96,17 @@ def _captured(findings: Findings) -> Page:
 def _pushed(findings: Findings) -> Page:
     asked = findings.asked
     rows = _columns()
-    rows.add_row(*(Text(heading, style=_QUIET) for heading in ("score", "said on", "what", "")))
+    rows.add_row(*(Text(heading, style=_QUIET) for heading in ("score", "said on", "a turn, and the turns around it")))
     for item in asked.items:
         score, said_on = f"{item.score:.2f}", item.said_on or ""
         for line in item.text.splitlines():
             answers = any(answer in line for answer in item.evidence)
-            rows.add_row(score, said_on, _cut(line, 44), Text("◀ evidence", style="bold green") if answers else "")
+            shown = Text(f"▶ {_printable(line)}", style="bold green") if answers else _cut(line, _ITEM_WIDTH)
+            rows.add_row(score, said_on, shown)
             score = said_on = ""
     return Page(
         "Pushed: what may help, before the model is called",
-        f"Another day, another process: {asked.user_name} asks “{asked.question}” ({asked.why})",
+        f"Another day, another process: {asked.user_name} asks “{asked.question}” ({asked.why}). ▶ holds the answer.",
         rows,
     )
 
