@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import sqlite3
 import threading
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
@@ -71,7 +72,7 @@ class EmbeddedSynap:
         self.synap = synap
         self.name = synap.name
         self._release = release
-        self._streams: list[_EmbeddedStream] = []
+        self._streams: weakref.WeakSet[_EmbeddedStream] = weakref.WeakSet()
         self._closed = False
 
     @property
@@ -88,9 +89,12 @@ class EmbeddedSynap:
         return _FAULT
 
     def listen(self, emit: Callable[[bytes], None], *, metadata: dict[str, str]) -> LocalStream:  # noqa: ARG002 - nobody has to prove who they are to their own process
-        """One ``Listen`` call; each serialized ``StreamResponse`` goes to ``emit``, on any thread."""
+        """One ``Listen`` call; each serialized ``StreamResponse`` goes to ``emit``, on any thread.
+
+        It lasts until its half-close, or until nobody holds it.
+        """
         stream = _EmbeddedStream(self.synap, emit)
-        self._streams.append(stream)
+        self._streams.add(stream)
         return stream
 
     def drain(self, timeout_s: float = 5.0) -> bool:
@@ -101,7 +105,7 @@ class EmbeddedSynap:
         """Let go of the file, if nobody else in the process uses it. Idempotent."""
         if not self._closed:
             self._closed = True
-            for stream in self._streams:
+            for stream in list(self._streams):
                 stream.half_close()
             self._release()
 

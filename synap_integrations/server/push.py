@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import threading
 import time
+import weakref
 from collections import OrderedDict
 from typing import Final, Protocol
 
@@ -37,12 +38,13 @@ class Pusher:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        self._listeners: dict[int, Listener] = {}
         self._start()
         survives_forks(self)
 
     def _start(self) -> None:
         self._changed = threading.Condition()
+        # A stream that nobody holds any more is gone, whether or not its client said goodbye.
+        self._listeners: weakref.WeakSet[Listener] = weakref.WeakSet()
         self._asked: OrderedDict[object, tuple[Cause, Listener | None]] = OrderedDict()
         self._waiting: OrderedDict[object, tuple[Cause, Listener | None]] = OrderedDict()
         self._thread: threading.Thread | None = None
@@ -52,18 +54,17 @@ class Pusher:
 
     def forget_parent(self) -> None:
         """In a forked child: nobody listens yet, and nothing waits."""
-        self._listeners = {}
         self._start()
 
     def add(self, listener: Listener) -> None:
-        """From now on, what is pushed to everybody is pushed to this stream too."""
+        """From now on, what is pushed to everybody is pushed to this stream too, as long as somebody holds it."""
         with self._changed:
-            self._listeners[id(listener)] = listener
+            self._listeners.add(listener)
 
     def remove(self, listener: Listener) -> None:
         """The stream is gone."""
         with self._changed:
-            self._listeners.pop(id(listener), None)
+            self._listeners.discard(listener)
 
     def request(self, cause: Cause, *, to: Listener | None = None) -> None:
         """Push what this event calls for, soon; to one stream, or to all that are open. Returns at once."""
@@ -132,7 +133,7 @@ class Pusher:
             return
         self._engine.pushing(bundle)
         with self._changed:
-            listeners = [*self._listeners.values()] if to is None else [to]
+            listeners = [*self._listeners] if to is None else [to]
         for listener in listeners:
             with _PUSH:
                 listener.push(bundle)

@@ -136,13 +136,14 @@ def test_everybody_in_a_process_shares_one_opening(own_storage) -> None:
     """What one records another hears, and the file stays open until the last has let go."""
     first, second = open_embedded(Settings.read()), open_embedded(Settings.read())
     heard: list[bytes] = []
-    second.listen(heard.append, metadata={})
+    stream = second.listen(heard.append, metadata={})
     record(first, "our puppy was adopted in Porto")
     for number in range(12):
         record(first, f"filler {number}")
     record(first, "where was the puppy adopted?")
     assert first.drain()
     assert heard
+    stream.half_close()
     first.close()
     first.close()
     record(second, "still open")
@@ -206,7 +207,7 @@ def test_a_file_that_cannot_be_used_is_left_alone(own_storage, caplog, spoil) ->
 def test_a_forked_child_opens_its_own_connection(own_storage) -> None:
     """A child that was forked while a stream was open records into the same file; the parent does not notice."""
     parent = open_embedded(Settings.read())
-    parent.listen(lambda _: None, metadata={})
+    stream = parent.listen(lambda _: None, metadata={})
     record(parent, "before the fork")
     assert parent.drain()
     child = os.fork()
@@ -226,6 +227,7 @@ def test_a_forked_child_opens_its_own_connection(own_storage) -> None:
         record(parent, "meanwhile")
     assert done == (child, 0)
     record(parent, "after the fork")
+    stream.half_close()
     said = [turn.content for turn in parent.engine.transcript("chat") if turn.content != "meanwhile"]
     assert said == ["before the fork", "by the old handle", "by an own one", "after the fork"]
     parent.close()

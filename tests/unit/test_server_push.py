@@ -1,5 +1,6 @@
 """What is pushed, for which event, to whom, and how often."""
 
+import gc
 import threading
 import time
 
@@ -194,6 +195,14 @@ def test_a_session_begins_with_how_the_last_conversation_went(line) -> None:
     assert ending.endswith("user: On weekends we go surfing at Nazare")
 
 
+def test_a_namesake_at_another_customer_changes_nothing(synap, line) -> None:
+    """The last conversation is the user's own, however new those of a namesake are."""
+    synap.say("secret of the other Ana", customer_id="acme", conversation="theirs")
+    line.start(conversation="now")
+    assert line.told[0].startswith("user: We finally adopted a puppy")
+    assert "secret" not in str(line.told)
+
+
 def test_a_session_of_a_stranger_begins_with_nothing(line) -> None:
     """What is not known is not made up, and nobody else's past is told."""
     line.start(user="carla", conversation="now")
@@ -298,11 +307,21 @@ def test_a_listener_that_fails_does_not_stop_the_others(held) -> None:
         def push(self, bundle) -> None:
             raise RuntimeError(bundle.bundle_id)
 
-    pusher.add(Broken())
+    pusher.add(broken := Broken())
     gate.open.set()
     pusher.request(cause(1))
     assert pusher.drain()
     assert gate.got == ["d0", "d1"]
+    assert broken
+
+
+def test_a_stream_that_nobody_holds_is_gone(synap) -> None:
+    """A client that went away without a word costs nothing: nothing is searched for it."""
+    synap.listen()
+    gc.collect()
+    synap.say("Do you remember the puppy?", key="ask")
+    assert synap.platform.drain()
+    assert synap.engine.bundles(decision_id="ask") == []
 
 
 def test_nothing_is_computed_for_nobody() -> None:
