@@ -89,7 +89,7 @@ class Delivery:
         self._lanes = Lanes()
         self._poke = asyncio.Event()
         self._couriers: set[asyncio.Task[None]] = set()
-        self._passing: set[asyncio.Task[Handover | Verdict]] = set()
+        self._passing: set[asyncio.Task[None]] = set()
         self._delivered: list[str] = []
         self._attempts: Counter[str] = Counter()
         self._strikes: Counter[str] = Counter()
@@ -115,9 +115,13 @@ class Delivery:
 
     def pass_on(self, envelope: Envelope) -> None:
         """Send one envelope now or never; it is in no store."""
-        task = asyncio.ensure_future(self._attempt(envelope))
+        task = asyncio.ensure_future(self._pass_on(envelope))
         self._passing.add(task)
         task.add_done_callback(self._passing.discard)
+
+    async def _pass_on(self, envelope: Envelope) -> None:
+        if await self.link.decided():
+            await self._attempt(envelope)
 
     def stop(self) -> None:
         """Finish; what is under way stays in the store."""

@@ -42,10 +42,21 @@ class Link:
         self._on_change = on_change
         self._rng = rng
         self._changed = asyncio.Event()
+        self._known = asyncio.Event()
         self._ended = False
         self.up = False
         self.undecided = True
         """True while it may be up in a moment: what needs it should wait and not be kept aside."""
+
+    @property
+    def new(self) -> bool:
+        """True until the first attempt has succeeded or failed."""
+        return not self._known.is_set()
+
+    async def decided(self) -> bool:
+        """Whether it is up, once that is known for the first time."""
+        await self._known.wait()
+        return self.up
 
     def hear(self, signal: Signal) -> None:
         """What the transport says about its connection."""
@@ -66,6 +77,7 @@ class Link:
 
     def _set(self, *, up: bool) -> None:
         self.up, self.undecided = up, False
+        self._known.set()
         self._changed.set()
         self._on_change()
 

@@ -89,8 +89,7 @@ class Place:
             if (lock := _locked(path.with_suffix(".lock"))) is None:
                 continue  # an adopter was faster: it takes an unlocked file for an orphan
             try:
-                os.close(os.open(path, _OPEN | os.O_CREAT | os.O_EXCL, OURS_ALONE))
-                path.chmod(OURS_ALONE)
+                os.close(_opened(path, os.O_EXCL))
             except OSError:
                 os.close(lock)
                 path.with_suffix(".lock").unlink(missing_ok=True)
@@ -150,7 +149,7 @@ class Place:
         path = self.path.with_suffix(".reserve")
         if path.exists():
             return
-        file = os.open(path, _OPEN | os.O_CREAT | os.O_EXCL, OURS_ALONE)
+        file = _opened(path, os.O_EXCL)
         try:
             os.write(file, bytes(_RESERVE_BYTES))
         except OSError:
@@ -198,9 +197,16 @@ class Place:
         os.close(self._lock)
 
 
+def _opened(path: Path, flags: int = 0) -> int:
+    """A file for this user alone, whatever the umask says; made, if it is not there."""
+    file = os.open(path, _OPEN | os.O_CREAT | flags, OURS_ALONE)
+    os.fchmod(file, OURS_ALONE)
+    return file
+
+
 def _locked(path: Path) -> int | None:
     """A locked file descriptor, or None if somebody else holds it or has just deleted the file."""
-    lock = os.open(path, _OPEN | os.O_CREAT, OURS_ALONE)
+    lock = _opened(path)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         if os.fstat(lock).st_ino == _inode(path):

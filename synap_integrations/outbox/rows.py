@@ -160,35 +160,35 @@ def _text(value: object) -> str:
 
 def _user_message(fields: dict[str, Plain]) -> Event:
     attachments, edited = _texts(fields.get("attachments")), bool(fields.get("edited"))
-    return UserMessage(_text(fields["content"]), attachments=attachments, edited=edited)
+    return UserMessage(_read(fields["content"]), attachments=attachments, edited=edited)
 
 
 def _assistant_message(fields: dict[str, Plain]) -> Event:
-    return AssistantMessage(_text(fields["content"]), incomplete=bool(fields.get("incomplete")))
+    return AssistantMessage(_read(fields["content"]), incomplete=bool(fields.get("incomplete")))
 
 
 def _tool_call(fields: dict[str, Plain]) -> Event:
     args = fields["tool_args"]
     return ToolCall(
-        _text(fields["tool_name"]),
+        _read(fields["tool_name"]),
         args if isinstance(args, dict) else {"value": args},
-        _text(fields["tool_call_id"]),
+        _read(fields["tool_call_id"]),
         search_queries=_texts(fields["search_queries"]),
         context_types=_texts(fields["context_types"]),
     )
 
 
 def _tool_result(fields: dict[str, Plain]) -> Event:
-    name, call = _text(fields["tool_name"]), _text(fields["tool_call_id"])
+    name, call = _read(fields["tool_name"]), _read(fields["tool_call_id"])
     return ToolResult(name, fields["tool_result"], call, is_error=bool(fields["is_error"]))
 
 
 def _thinking(fields: dict[str, Plain]) -> Event:
     step, kind = fields["step_index"], fields["thought_type"]
     return Thinking(
-        _text(fields["content"]),
+        _read(fields["content"]),
         step_index=step if isinstance(step, int) else None,
-        thought_type=None if kind is None else _text(kind),
+        thought_type=None if kind is None else _read(kind),
     )
 
 
@@ -200,8 +200,12 @@ def _context_used(fields: dict[str, Plain]) -> Event:
     return ContextUsed(_texts(fields["bundle_ids"]), _texts(fields["item_ids"]))
 
 
+def _read(value: Plain) -> str:
+    return value if isinstance(value, str) else _dumps(value)
+
+
 def _texts(values: Plain) -> tuple[str, ...]:
-    return tuple(_text(value) for value in values) if isinstance(values, list) else ()
+    return tuple(_read(value) for value in values) if isinstance(values, list) else ()
 
 
 _EVENTS: Final[dict[str, Callable[[dict[str, Plain]], Event]]] = {

@@ -71,6 +71,7 @@ class SqliteOutbox:
 
     def _start_empty(self) -> None:
         self._shelf = self._new_shelf()
+        self._closed = False
         self._queue: deque[Row] = deque()
         self._slow_until = 0.0
         self._lock = threading.RLock()
@@ -102,6 +103,8 @@ class SqliteOutbox:
     def _commit_queue(self) -> None:
         """Write what is queued. An interrupt at any point leaves each row in the queue or in the file."""
         queue = self._queue
+        if queue and self._closed:
+            self._shelf, self._closed = self._new_shelf(), False
         while queue:
             batch: list[Row] = []
             try:
@@ -258,11 +261,15 @@ class SqliteOutbox:
         return self._shelf.storage.where
 
     def close(self) -> None:
-        """Let go of the file; what waits stays in it for the next start. A later ``append`` opens a new one."""
+        """Let go of the file; what waits stays in it for the next start.
+
+        The figures stay as they are; a later ``append`` begins anew, with another file and figures from zero.
+        """
         with self._lock:
             self._commit_queue()
             self._shelf.settle()
             self._shelf.storage.close(empty=self._shelf.empty)
+            self._closed = True
 
     def before_fork(self) -> None:
         """Wait until nobody is inside SQLite: its own locks would stay locked in the child."""

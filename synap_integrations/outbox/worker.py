@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 _DELIVER: Final = contained("deliver")
 _GOODBYE_SHARE: Final = 0.2
+_START_S: Final = 0.5
+"""Time after the start in which the stream may be on its way up."""
 _RESTART_S: Final = 1.0
 _MAX_RESTART_S: Final = 60.0
 
@@ -61,6 +63,8 @@ class DeliveryWorker:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stop = threading.Event()
         self._waiting: list[tuple[int, threading.Event]] = []
+        self._eager: list[Envelope] = []
+        self._started_at = 0.0
 
     # --- any thread ------------------------------------------------------------------------------------------
 
@@ -74,14 +78,19 @@ class DeliveryWorker:
             self._call(delivery.poke)
 
     def submit(self, envelope: Envelope) -> bool:
-        """Send it now, stored nowhere. False at once if the stream is not known to be up, or delivery is held."""
+        """Send it now or never, stored nowhere. False at once if the stream is not known to be up, or delivery is held.
+
+        Just after the start nothing is known yet: then it is sent as soon as the stream is up.
+        """
         delivery = self._delivery
         if delivery is None:
             self._start()
-            return False
-        if not delivery.link.up or delivery.pace.why:
-            return False
-        return self._call(delivery.pass_on, envelope)
+            if self._thread is None or time.monotonic() - self._started_at > _START_S:
+                return False
+            self._eager.append(envelope)
+            return True
+        known_up = delivery.link.up or (delivery.link.new and time.monotonic() - self._started_at < _START_S)
+        return known_up and not delivery.pace.why and self._call(delivery.pass_on, envelope)
 
     def flush(self, timeout_s: float) -> bool:
         """Wait until everything appended so far is delivered or a dead letter. False after ``timeout_s`` seconds."""
@@ -126,6 +135,7 @@ class DeliveryWorker:
         with self._lock:
             if self._thread is not None or self._closed:
                 return
+            self._started_at = time.monotonic()
             thread = threading.Thread(target=self._run, name="synap-delivery", daemon=True)
             try:
                 thread.start()
@@ -162,6 +172,8 @@ class DeliveryWorker:
             )
             self._store.put_all_back()
             self._delivery = delivery
+            while self._eager:
+                delivery.pass_on(self._eager.pop(0))
             await delivery.run(goodbye_s=_GOODBYE_SHARE * self.shutdown_timeout_s)
 
         with asyncio.Runner(loop_factory=self._loop_factory) as runner:
