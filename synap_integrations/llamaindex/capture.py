@@ -181,6 +181,7 @@ class Capture:
             turn.unclaimed = self._unclaimed(instance, identity.of_turn(turn.surroundings, memory, owner))
             if memory is not None and not is_agent:
                 turn.settle(turn.unclaimed)
+        turn.completes = not is_agent and _completes(getattr(instance, "_llm", None))
         if len(self._turns) > MAX_OPEN_TURNS:
             self.close(next(iter(self._turns.values())), None)
 
@@ -246,6 +247,14 @@ def _begins_turn(method: str, instance: object) -> bool:
     if method in _CHAT:
         return isinstance(instance, BaseChatEngine)
     return method == "run" and isinstance(instance, _AGENTS)
+
+
+def _completes(model: object) -> bool:
+    """True for a model that context engines call with text instead of messages.
+
+    Source: llama_index.core 0.14.25, llms/llm.py, LLM.predict
+    """
+    return isinstance(model, BaseLLM) and not model.metadata.is_chat_model
 
 
 def _start_of(arguments: Mapping[str, object]) -> AgentWorkflowStartEvent | None:

@@ -40,9 +40,7 @@ def into_call(turn: Turn, arguments: dict[str, object]) -> None:
         return
     messages[at] = translate.with_block(messages[at], shown.block)
     turn.shown_at = at
-    if not turn.shown:
-        turn.shown = True
-        turn.say(shown.used)
+    turn.show(shown)
 
 
 def into_messages(messages: list[ChatMessage], block: str) -> list[ChatMessage]:

@@ -300,9 +300,12 @@ class SynapMemory(BaseMemory, Claimant):
         room = self.token_limit - int(asked.get("initial_token_count") or 0)
         with self._lock:
             messages = history.within(room)
-        if turn is not None and turn.claimant is self and injection.by_reference():
+        if turn is None or turn.claimant is not self:
+            return injection.into_messages(messages, history.injection.block if history.injection else "")
+        if turn.injection is None or (injection.by_reference() and not turn.completes):
             return messages
-        return injection.into_messages(messages, history.injection.block if history.injection else "")
+        turn.show(turn.injection)
+        return injection.into_messages(messages, turn.injection.block)
 
     def _record(self, messages: Iterable[ChatMessage], scope: Scope) -> None:
         if is_quiet() or not runtime.capturing():

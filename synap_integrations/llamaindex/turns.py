@@ -97,6 +97,8 @@ class Turn:
     """The engine has returned a stream: the turn ends with whoever reads it."""
     stepwise: bool = False
     """The run span has returned a handler: the turn ends with the step that stops the workflow."""
+    completes: bool = False
+    """The engine's model completes text: no call carries messages, so the memory must hand out the context."""
     injection: Injection | None = None
     frozen: bool = False
     """The context of this turn has been asked for."""
@@ -113,6 +115,13 @@ class Turn:
                 self.pending.append(event)
             else:
                 self.destination.record(event)
+
+    def show(self, injection: Injection) -> None:
+        """The model is shown this context: recorded once."""
+        with self.lock:
+            first, self.shown = not self.shown, True
+        if first:
+            self.say(injection.used)
 
     def settle(self, destination: Destination | None) -> None:
         """It is known whose turn this is: what has happened so far is recorded now."""

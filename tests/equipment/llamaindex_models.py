@@ -46,12 +46,14 @@ class ScriptedLLM(FunctionCallingLLM):
     _script: list = PrivateAttr(default_factory=list)
     _asked: list = PrivateAttr(default_factory=list)
     _calling: bool = PrivateAttr(default=True)
+    _chatting: bool = PrivateAttr(default=True)
 
-    def __init__(self, *script, calling=True, **data):
+    def __init__(self, *script, calling=True, chatting=True, **data):
         super().__init__(**data)
         self._script = [Say(say) if isinstance(say, str) else say for say in script]
         self._asked = []
         self._calling = calling
+        self._chatting = chatting
 
     @property
     def asked(self):
@@ -60,7 +62,7 @@ class ScriptedLLM(FunctionCallingLLM):
 
     @property
     def metadata(self):
-        return LLMMetadata(is_chat_model=True, is_function_calling_model=self._calling, context_window=100_000)
+        return LLMMetadata(is_chat_model=self._chatting, is_function_calling_model=self._calling, context_window=100_000)
 
     def _next(self, messages) -> Say:
         self._asked.append([(str(m.role.value), m.content) for m in messages])

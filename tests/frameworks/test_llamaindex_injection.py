@@ -176,6 +176,16 @@ def test_the_fallback_puts_it_into_the_memory(name, monkeypatch, memory):
     assert not any(has_context(m.content or "") for m in engine.chat_history)
 
 
+@pytest.mark.parametrize("name", ["simple", "context", "condense_plus_context"])
+def test_a_model_that_completes_text(name, sink, memory):
+    """A model that is called with text instead of messages is shown the context too, once."""
+    engine = ENGINES[name](llm := ScriptedLLM("fine", chatting=False), memory)
+    engine.chat("q")
+    assert str(llm.asked[-1]).count("[synap-context ") == 1
+    assert sum(isinstance(event, ContextUsed) for event in sink.events) == 1
+    assert [m.content for m in engine.chat_history] == ["q", "fine"]
+
+
 def test_the_mechanism_is_tried_at_attach():
     """LlamaIndex hands the very list of messages to its span handlers."""
     assert injection.by_reference()

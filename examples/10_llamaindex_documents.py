@@ -1,0 +1,60 @@
+"""LlamaIndex: a chat engine over documents, whose memory is Synap.
+
+Run:     python examples/10_llamaindex_documents.py
+Prints:  two conversations, and what the prompt of the second one held of the first.
+"""
+
+import tempfile
+
+from llama_index.core import QueryBundle
+from llama_index.core.base.base_retriever import BaseRetriever
+from llama_index.core.base.llms.types import CompletionResponse, CompletionResponseGen, LLMMetadata
+from llama_index.core.chat_engine import CondensePlusContextChatEngine
+from llama_index.core.llms import CustomLLM
+from llama_index.core.schema import NodeWithScore, TextNode
+
+from synap_integrations import Synap
+from synap_integrations.llamaindex import SynapMemory
+
+
+class Scripted(CustomLLM):
+    """A model that says what it is told to; use your own."""
+
+    says: list[str]
+    asked: list[str]
+
+    @property
+    def metadata(self) -> LLMMetadata:
+        return LLMMetadata(is_chat_model=True)
+
+    def complete(self, prompt: str, formatted: bool = False, **_: object) -> CompletionResponse:
+        self.asked.append(prompt)
+        return CompletionResponse(text=self.says.pop(0))
+
+    def stream_complete(self, prompt: str, formatted: bool = False, **_: object) -> CompletionResponseGen:
+        yield self.complete(prompt, formatted)
+
+
+class Timetable(BaseRetriever):
+    """Finds the timetable; use your index."""
+
+    def _retrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
+        return [NodeWithScore(node=TextNode(text="The ferry to Cacilhas leaves every twenty minutes."), score=1.0)]
+
+
+def main() -> None:
+    llm = Scripted(says=["Noted: no bridges.", "By ferry, as you don't like bridges."], asked=[])
+    with tempfile.TemporaryDirectory() as folder, Synap(base_url="local", storage_path=folder) as synap:
+        for conversation, question in (
+            ("monday", "I am afraid of bridges."),
+            ("friday", "Is there a way without bridges?"),
+        ):
+            memory = SynapMemory(synap, user_id="ana", conversation_id=conversation)
+            engine = CondensePlusContextChatEngine.from_defaults(Timetable(), llm=llm, memory=memory)
+            print(f"ana   {question}\nagent {engine.chat(question)}")
+            synap.flush()
+        print(*[line for line in llm.asked[-1].splitlines() if line.startswith("| ")], sep="\n")
+
+
+if __name__ == "__main__":
+    main()
