@@ -22,6 +22,7 @@ MAX_ID_CHARS: Final = 512
 NOWHERE: Final = Scope()
 
 _AMBIENT: Final = ContextVar("synap_scope", default=NOWHERE)
+_NOTHING: Final = [None] * 4
 _FIELDS: Final = ("conversation_id", "user_id", "customer_id", "session_id")
 
 KEYS: Final[Mapping[str, tuple[str, ...]]] = {
@@ -74,18 +75,33 @@ def ambient() -> Scope:
 
 def merged(*layers: Scope) -> Scope:
     """Field by field, the first layer that says something."""
-    found = [layer for layer in layers if layer != NOWHERE]
-    if len(found) <= 1:
-        return found[0] if found else NOWHERE
-    values = [next((v for layer in found if (v := getattr(layer, name)) is not None), None) for name in _FIELDS]
-    return Scope(values[0], values[1], customer_id=values[2], session_id=values[3])
+    # Spelt out, because it runs several times for every run of a framework.
+    conversation = user = customer = session = None
+    for layer in layers:
+        if layer is NOWHERE:
+            continue
+        if conversation is None:
+            conversation = layer.conversation_id
+        if user is None:
+            user = layer.user_id
+        if customer is None:
+            customer = layer.customer_id
+        if session is None:
+            session = layer.session_id
+    return Scope(conversation, user, customer_id=customer, session_id=session)
 
 
 def from_mapping(carried: Mapping[str, object]) -> Scope:
     """The scope that a framework's metadata carries under the names of `KEYS`; unusable values are skipped."""
-    if not carried:
+    values: list[str | None] = []
+    for names in KEYS.values():
+        found = None
+        for name in names:
+            if (value := carried.get(name)) is not None and (found := usable(value)) is not None:
+                break
+        values.append(found)
+    if values == _NOTHING:
         return NOWHERE
-    values = [next((v for key in KEYS[name] if (v := usable(carried.get(key)))), None) for name in _FIELDS]
     return Scope(values[0], values[1], customer_id=values[2], session_id=values[3])
 
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import sys
 import weakref
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -18,7 +19,7 @@ from synap_integrations.langchain import graph
 from synap_integrations.langchain.options import NARRATIONS, Key, Narration, Options, Start
 from synap_integrations.model import Scope, new_id
 from synap_integrations.ports import Memory
-from synap_integrations.scoping import checked
+from synap_integrations.scoping import NOWHERE, checked
 
 if TYPE_CHECKING:
     from langchain_core.messages import BaseMessage
@@ -34,6 +35,12 @@ def _ledger() -> Ledger:
     from synap_integrations.langchain.ledger import LEDGER  # noqa: PLC0415 - see above
 
     return LEDGER
+
+
+def _start(
+    run_id: UUID, parent_run_id: UUID | None, tags: list[str] | None, metadata: dict[str, Any] | None, name: str | None
+) -> Start:
+    return Start(run_id.int, None if parent_run_id is None else parent_run_id.int, tags, metadata, name)
 
 
 class SynapCallbackHandler(BaseCallbackHandler):
@@ -80,9 +87,10 @@ class SynapCallbackHandler(BaseCallbackHandler):
         if narration not in NARRATIONS:
             message = f"narration must be one of {', '.join(NARRATIONS)}"
             raise InvalidInputError(message, details={"argument": "narration"})
+        scope = checked(Scope(conversation_id, user_id, customer_id=customer_id, session_id=session_id))
         self.options = Options(
             synap,
-            checked(Scope(conversation_id, user_id, customer_id=customer_id, session_id=session_id)),
+            NOWHERE if scope == NOWHERE else scope,
             input_key=input_key,
             output_key=output_key,
             nested_tools=nested_tools,
@@ -110,22 +118,22 @@ class SynapCallbackHandler(BaseCallbackHandler):
     ) -> None:
         """A chain, graph, prompt, parser or function starts."""
         with _DOOR:
-            _ledger().chain_started(self.options, Start(run_id, parent_run_id, tags, metadata, name), inputs)
+            _ledger().chain_started(self.options, _start(run_id, parent_run_id, tags, metadata, name), inputs)
 
     def on_chain_end(self, outputs: object, *, run_id: UUID, inputs: object = None, **kwargs: object) -> None:
         """It ends; ``inputs`` are there if they were not known at its start."""
         with _DOOR:
-            _ledger().chain_ended(run_id, outputs, inputs)
+            _ledger().chain_ended(run_id.int, outputs, inputs)
 
     def on_chain_error(self, error: BaseException, *, run_id: UUID, **kwargs: object) -> None:
         """It fails, is cancelled, or is left by LangGraph's control flow."""
         with _DOOR:
-            _ledger().failed(run_id, error)
+            _ledger().failed(run_id.int, error)
 
     def on_agent_action(self, action: object, *, run_id: UUID, **kwargs: object) -> None:
         """An agent of the classic kind has decided what to do."""
         with _DOOR:
-            _ledger().agent_acted(run_id, action)
+            _ledger().agent_acted(run_id.int, action)
 
     # --- models ------------------------------------------------------------------------------------------------------
 
@@ -143,7 +151,7 @@ class SynapCallbackHandler(BaseCallbackHandler):
     ) -> None:
         """A chat model gets a list of messages."""
         with _DOOR:
-            start = Start(run_id, parent_run_id, tags, metadata, name)
+            start = _start(run_id, parent_run_id, tags, metadata, name)
             _ledger().model_started(self.options, start, messages[0] if messages else ())
 
     def on_llm_start(
@@ -160,23 +168,23 @@ class SynapCallbackHandler(BaseCallbackHandler):
     ) -> None:
         """A completion model gets a text."""
         with _DOOR:
-            start = Start(run_id, parent_run_id, tags, metadata, name)
+            start = _start(run_id, parent_run_id, tags, metadata, name)
             _ledger().model_started(self.options, start, [("user", prompt) for prompt in prompts[:1]])
 
     def on_llm_new_token(self, token: object, *, run_id: UUID, **kwargs: object) -> None:
         """A piece of the answer was streamed."""
         with _DOOR:
-            _ledger().token(run_id, token)
+            _ledger().token(run_id.int, token)
 
     def on_llm_end(self, response: object, *, run_id: UUID, **kwargs: object) -> None:
         """The model has answered."""
         with _DOOR:
-            _ledger().model_ended(run_id, response)
+            _ledger().model_ended(run_id.int, response)
 
     def on_llm_error(self, error: BaseException, *, run_id: UUID, response: object = None, **kwargs: object) -> None:
         """The model failed; ``response`` is what it had said by then."""
         with _DOOR:
-            _ledger().failed(run_id, error, response)
+            _ledger().failed(run_id.int, error, response)
 
     # --- tools and retrievers ----------------------------------------------------------------------------------------
 
@@ -197,18 +205,18 @@ class SynapCallbackHandler(BaseCallbackHandler):
         """A tool starts, with named ``inputs`` or with one text."""
         with _DOOR:
             name = name or (serialized or {}).get("name")
-            start = Start(run_id, parent_run_id, tags, metadata, name)
+            start = _start(run_id, parent_run_id, tags, metadata, name)
             _ledger().tool_started(self.options, start, input_str if inputs is None else inputs, tool_call_id)
 
     def on_tool_end(self, output: object, *, run_id: UUID, **kwargs: object) -> None:
         """The tool has a result."""
         with _DOOR:
-            _ledger().tool_ended(run_id, output)
+            _ledger().tool_ended(run_id.int, output)
 
     def on_tool_error(self, error: BaseException, *, run_id: UUID, **kwargs: object) -> None:
         """The tool failed; a retry or a message about it may follow."""
         with _DOOR:
-            _ledger().failed(run_id, error)
+            _ledger().failed(run_id.int, error)
 
     def on_retriever_start(
         self,
@@ -224,24 +232,25 @@ class SynapCallbackHandler(BaseCallbackHandler):
     ) -> None:
         """A retriever starts; models it asks are not part of the conversation."""
         with _DOOR:
-            _ledger().retriever_started(self.options, Start(run_id, parent_run_id, tags, metadata, name))
+            _ledger().retriever_started(self.options, _start(run_id, parent_run_id, tags, metadata, name))
 
     def on_retriever_end(self, documents: Sequence[object], *, run_id: UUID, **kwargs: object) -> None:
         """The retriever has found what it found."""
         with _DOOR:
-            _ledger().retriever_ended(run_id)
+            _ledger().retriever_ended(run_id.int)
 
     def on_retriever_error(self, error: BaseException, *, run_id: UUID, **kwargs: object) -> None:
         """The retriever failed."""
         with _DOOR:
-            _ledger().retriever_ended(run_id)
+            _ledger().retriever_ended(run_id.int)
 
     # --- LangGraph ---------------------------------------------------------------------------------------------------
 
     def on_interrupt(self, event: object) -> None:
         """A graph stopped where it was told to stop. Versions that know this hook call it on lifecycle handlers."""
         with _DOOR:
-            _ledger().interrupted(getattr(event, "run_id", None))
+            if isinstance(run_id := getattr(event, "run_id", None), UUID):
+                _ledger().interrupted(run_id.int)
 
     def on_resume(self, event: object) -> None:
         """A graph goes on; its inputs say so as well."""
@@ -250,8 +259,7 @@ class SynapCallbackHandler(BaseCallbackHandler):
     def __class__(self) -> type:
         """Also a LangGraph lifecycle handler, once LangGraph is there; it tells no other handler about interrupts."""
         kind: type = type(self)
-        lifecycle = graph.lifecycle_handler_class()
-        return kind if lifecycle is None else _with_lifecycle(kind, lifecycle)
+        return _with_lifecycle(kind) if graph.LIFECYCLE in sys.modules else kind
 
     # --- one object, wherever it is copied to ------------------------------------------------------------------------
 
@@ -278,5 +286,5 @@ def _revived(token: str, options: Options) -> SynapCallbackHandler:
 
 
 @cache
-def _with_lifecycle(kind: type, lifecycle: type) -> type:
-    return type(kind.__name__, (kind, lifecycle), {})
+def _with_lifecycle(kind: type) -> type:
+    return type(kind.__name__, (kind, graph.lifecycle_handler_class()), {})

@@ -18,10 +18,11 @@ def of_outputs(root: Root, outputs: object) -> None:
         _stopped_to_ask(root)
         return
     ended = translate.ending_of(outputs, root.options.output_key)
-    pseudo = _pseudo_tool(root, ended)
-    _tell_the_way(root, ended, pseudo)
-    root.harvest(ended.messages, pseudo=pseudo)
-    _tell_open_calls(root, ended, pseudo)
+    if ended.messages:
+        pseudo = _pseudo_tool(root, ended)
+        _tell_the_way(root, ended, pseudo)
+        root.harvest(ended.messages, pseudo=pseudo)
+        _tell_open_calls(root, ended, pseudo)
     root.give_up()
     root.conversation.unanswered = []
     if (cut := _cut_off(root, outputs)) is not None:
@@ -104,7 +105,7 @@ def _tell_the_way(root: Root, ended: Ending, pseudo: str | None) -> None:
 def _tell_open_calls(root: Root, ended: Ending, pseudo: str | None) -> None:
     """Tool calls as the last word: the application runs those tools itself."""
     calls = root.conversation.calls
-    for asked in steps.calls_of(ended.messages[-1]) if ended.messages else ():
+    for asked in steps.calls_of(ended.messages[-1]):
         call = calls.get(asked.id)
         if call is None and asked.id:
             call = calls.declare(asked.id, asked.name, asked.args)

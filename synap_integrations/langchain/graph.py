@@ -12,6 +12,8 @@ import sys
 from collections.abc import Iterable, Mapping
 from typing import Final, cast
 
+LIFECYCLE: Final = "langgraph.callbacks"
+"""Where newer versions of LangGraph define who is told about interrupts."""
 _INTERRUPT_ID: Final = re.compile(r"[0-9a-f]{32}")
 _NO_CLASS: Final = ()
 _RUNTIME: Final = "__pregel_runtime"
@@ -23,9 +25,9 @@ def _loaded(module: str, name: str) -> type | tuple[()]:
     return cast("type | tuple[()]", getattr(sys.modules.get(module), name, _NO_CLASS))
 
 
-def lifecycle_handler_class() -> type | None:
-    """The class whose instances are told about interrupts, None where LangGraph is absent or too old."""
-    return _loaded("langgraph.callbacks", "GraphCallbackHandler") or None
+def lifecycle_handler_class() -> type:
+    """The class whose instances are told about interrupts, once its module is loaded."""
+    return cast("type", sys.modules[LIFECYCLE].GraphCallbackHandler)
 
 
 def is_command(value: object) -> bool:

@@ -16,6 +16,7 @@ from langchain_core.runnables.config import var_child_runnable_config
 
 from synap_integrations import runtime, scoping
 from synap_integrations.langchain import graph
+from synap_integrations.langchain.options import RunId
 from synap_integrations.model import Scope
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ def scope_of_run(config: RunnableConfig | None = None, *, explicit: Scope = scop
 
 def stated(explicit: Scope, metadata: Mapping[str, object] | None) -> Scope:
     """What is known when a run starts, before any code of it runs."""
-    return scoping.merged(explicit, scoping.ambient(), scoping.from_mapping(metadata or _EMPTY))
+    return scoping.merged(explicit, scoping.ambient(), scoping.from_mapping(metadata) if metadata else scoping.NOWHERE)
 
 
 def from_surrounding_run() -> Scope:
@@ -58,7 +59,7 @@ def from_surrounding_run() -> Scope:
     )
 
 
-def surrounding_run_id() -> UUID | None:
+def surrounding_run_id() -> RunId | None:
     """The id of the run that this code is part of, None outside of all runs.
 
     It is the parent that a run forgets to name when it is started with callbacks of its own, or as a fallback.
@@ -67,9 +68,10 @@ def surrounding_run_id() -> UUID | None:
     return None if config is None else run_id_in(config)
 
 
-def run_id_in(config: RunnableConfig) -> UUID | None:
+def run_id_in(config: RunnableConfig) -> RunId | None:
     """The id of the run that this config was made for, None if it was made by hand."""
-    return cast("UUID | None", getattr(config.get("callbacks"), "parent_run_id", None))
+    run_id = getattr(config.get("callbacks"), "parent_run_id", None)
+    return run_id.int if isinstance(run_id, UUID) else None
 
 
 def _from_configurable(configurable: Mapping[str, object]) -> Scope:

@@ -14,12 +14,12 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Final
-from uuid import UUID
 
 from synap_integrations import runtime, scoping
 from synap_integrations.guard import is_quiet
 from synap_integrations.langchain import ending, graph, identity, messages, steps, translate
 from synap_integrations.langchain.conversations import Conversation, Conversations
+from synap_integrations.langchain.options import RunId
 from synap_integrations.langchain.runs import Kind, Run, Runs
 from synap_integrations.langchain.translate import Opening
 from synap_integrations.model import Scope, new_id
@@ -99,7 +99,7 @@ class Ledger:
 
     # --- on the way --------------------------------------------------------------------------------------------------
 
-    def token(self, run_id: UUID, token: object) -> None:
+    def token(self, run_id: RunId, token: object) -> None:
         """A streamed piece of a model's answer."""
         # Without the lock: a dictionary look-up and an append are atomic, and tokens are many.
         run = self._runs.get(run_id)
@@ -108,7 +108,7 @@ class Ledger:
             if run.root.awaiting:
                 self._settle_now(run.root)
 
-    def agent_acted(self, run_id: UUID, action: object) -> None:
+    def agent_acted(self, run_id: RunId, action: object) -> None:
         """An agent that thinks in text has decided on an action."""
         with self._lock:
             run = self._runs.get(run_id)
@@ -118,16 +118,16 @@ class Ledger:
             run.root.narrate(steps.log_before_action(action))
         run.root.deliver()
 
-    def interrupted(self, run_id: UUID | None) -> None:
+    def interrupted(self, run_id: RunId) -> None:
         """A graph stopped where it was told to stop."""
         with self._lock:
-            run = None if run_id is None else self._runs.get(run_id)
+            run = self._runs.get(run_id)
             if run is not None and run.tool is None:
                 run.root.interrupted = True
 
     # --- ends --------------------------------------------------------------------------------------------------------
 
-    def chain_ended(self, run_id: UUID, outputs: object, inputs: object) -> None:
+    def chain_ended(self, run_id: RunId, outputs: object, inputs: object) -> None:
         """A chain ends; a streamed one names its real inputs only now."""
         with self._lock:
             run = self._ending(run_id)
@@ -140,7 +140,7 @@ class Ledger:
                 self._finish(root, lambda: ending.of_outputs(root, outputs))
         root.deliver()
 
-    def model_ended(self, run_id: UUID, response: object) -> None:
+    def model_ended(self, run_id: RunId, response: object) -> None:
         """A model has answered."""
         with self._lock:
             run = self._ending(run_id)
@@ -153,7 +153,7 @@ class Ledger:
                 self._finish(root, lambda: ending.of_outputs(root, message))
         root.deliver()
 
-    def tool_ended(self, run_id: UUID, output: object) -> None:
+    def tool_ended(self, run_id: RunId, output: object) -> None:
         """A tool has given its result."""
         with self._lock:
             run = self._ending(run_id)
@@ -167,7 +167,7 @@ class Ledger:
                 self._finish(root, root.give_up)
         root.deliver()
 
-    def failed(self, run_id: UUID, error: BaseException, response: object = None) -> None:
+    def failed(self, run_id: RunId, error: BaseException, response: object = None) -> None:
         """A run ended with an error: a failure, a cancellation, a closed stream, or LangGraph's control flow."""
         with self._lock:
             run = self._ending(run_id)
@@ -189,7 +189,7 @@ class Ledger:
                 self._finish(root, lambda: ending.of_failure(root, error))
         root.deliver()
 
-    def retriever_ended(self, run_id: UUID) -> None:
+    def retriever_ended(self, run_id: RunId) -> None:
         """A retriever has ended, well or not."""
         with self._lock:
             run = self._ending(run_id)
@@ -198,7 +198,7 @@ class Ledger:
 
     # --- who is asked from outside -----------------------------------------------------------------------------------
 
-    def scope_at(self, run_id: UUID | None) -> Scope | None:
+    def scope_at(self, run_id: RunId | None) -> Scope | None:
         """The scope of the turn that this run is part of, None if it is not captured. Settles who is talking."""
         run = None if run_id is None else self._runs.get(run_id)
         if run is None or run.root.off or run.root.transparent:
@@ -237,7 +237,7 @@ class Ledger:
             run.first = _gets_the_same_input(start)
         if options is not root.options and run.tool is None:
             self._join(root, options)
-        if not root.settled and (kind != "chain" or self._runs.get(identity.surrounding_run_id()) is not None):  # type: ignore[arg-type]
+        if not root.settled and (kind != "chain" or identity.surrounding_run_id() is not None):
             self._settle(root)
         return run
 
@@ -322,7 +322,7 @@ class Ledger:
 
     # --- ending ------------------------------------------------------------------------------------------------------
 
-    def _ending(self, run_id: UUID) -> Run | None:
+    def _ending(self, run_id: RunId) -> Run | None:
         """The run, if this is the first report of its end."""
         run = self._runs.get(run_id)
         if run is None or run.ended:

@@ -6,10 +6,17 @@ Pure, and lazy: histories are long, so they are read from the end and nothing of
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Final, Literal, cast
+from typing import Final, Literal, NamedTuple, cast
 
-from langchain_core.messages import BaseMessage, ChatMessage
+from langchain_core.messages import (
+    AIMessage,
+    AIMessageChunk,
+    BaseMessage,
+    ChatMessage,
+    HumanMessage,
+    SystemMessage,
+    ToolMessage,
+)
 from langchain_core.prompt_values import PromptValue
 
 from synap_integrations.context.render import without_context
@@ -31,13 +38,20 @@ _ROLES: Final[Mapping[object, Role]] = {
     "function": "tool",
     "FunctionMessageChunk": "tool",
 }
+_ROLE_OF: Final[Mapping[type, Role]] = {
+    HumanMessage: "user",
+    AIMessage: "assistant",
+    AIMessageChunk: "assistant",
+    SystemMessage: "system",
+    ToolMessage: "tool",
+}
+"""The classes that nearly all messages have."""
 _TEXT_BLOCKS: Final = frozenset({"text", "input_text", "output_text", "text_delta", "text-plain"})
 _ATTACHMENT_WORDS: Final = ("image", "audio", "video", "file", "document", "media", "pdf")
 _NO_BLOCKS: Final[Sequence[object]] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Spoken:
+class Spoken(NamedTuple):
     """One message of the user as the application sent it.
 
     ``behind`` is the assistant's text that follows it in the same input: the start of an answer put into the model's
@@ -46,23 +60,24 @@ class Spoken:
 
     text: str
     attachments: tuple[str, ...] = ()
-    id: str | None = field(default=None, kw_only=True)
-    behind: str | None = field(default=None, kw_only=True)
+    id: str | None = None
+    behind: str | None = None
 
 
 def as_messages(value: object) -> Sequence[object] | None:
     """The messages a value consists of, in whatever shape; None if it is anything else."""
-    if isinstance(value, BaseMessage):
-        return (value,)
+    # Plain containers first: asking for an abstract class is the slow part of most runs.
+    if isinstance(value, list | tuple):
+        if _is_message(value):
+            return (value,)
+        return value if value and _is_message(value[-1]) and _is_message(value[0]) else None
+    if isinstance(value, dict):
+        return (value,) if _is_message(value) else None
+    if value is None or isinstance(value, str):
+        return None
     if isinstance(value, PromptValue):
         return value.to_messages()
-    if isinstance(value, Mapping):
-        return (value,) if _is_message(value) else None
-    if not isinstance(value, list | tuple) or not value:
-        return None
-    if _is_message(value):
-        return (value,)
-    return value if _is_message(value[-1]) and _is_message(value[0]) else None
+    return (value,) if _is_message(value) else None
 
 
 def messages_field(value: object) -> Sequence[object] | None:
@@ -77,21 +92,19 @@ def messages_field(value: object) -> Sequence[object] | None:
 
 
 def _is_message(value: object) -> bool:
-    if isinstance(value, BaseMessage):
+    if type(value) in _ROLE_OF:
         return True
+    if isinstance(value, list | tuple):
+        return len(value) == 2 and isinstance(value[0], str) and value[0] in _ROLES and isinstance(value[1], str | list)
     if isinstance(value, Mapping):
         return "content" in value and (value.get("role") or value.get("type")) in _ROLES
-    return (
-        isinstance(value, list | tuple)
-        and len(value) == 2
-        and isinstance(value[0], str)
-        and (value[0] in _ROLES)
-        and isinstance(value[1], str | list)
-    )
+    return isinstance(value, BaseMessage)
 
 
 def role_of(message: object) -> Role:
     """Who speaks."""
+    if (role := _ROLE_OF.get(type(message))) is not None:
+        return role
     if isinstance(message, BaseMessage):
         name: object = message.role if isinstance(message, ChatMessage) else message.type
     elif isinstance(message, Mapping):
@@ -103,14 +116,14 @@ def role_of(message: object) -> Role:
 
 def content_of(message: object) -> object:
     """Text, or a list of content blocks."""
-    if isinstance(message, BaseMessage):
-        return message.content
+    if type(message) in _ROLE_OF or isinstance(message, BaseMessage):
+        return cast("BaseMessage", message).content
     return message.get("content") if isinstance(message, Mapping) else cast("Sequence[object]", message)[1]
 
 
 def field_of(message: object, name: str) -> object:
     """Another field of a message, None if it has none of this name."""
-    if isinstance(message, BaseMessage):
+    if type(message) in _ROLE_OF or isinstance(message, BaseMessage):
         return getattr(message, name, None)
     return message.get(name) if isinstance(message, Mapping) else None
 
@@ -152,10 +165,12 @@ def cleaned(text: str) -> str:
 
 def attachments_of(message: object) -> tuple[str, ...]:
     """Types of what is attached to a message; never the bytes."""
+    if not (blocks := blocks_of(message)):
+        return ()
     return tuple(
         [
             kind
-            for block in blocks_of(message)
+            for block in blocks
             if isinstance(block, Mapping)
             and isinstance(kind := block.get("type"), str)
             and kind not in _TEXT_BLOCKS
@@ -166,14 +181,17 @@ def attachments_of(message: object) -> tuple[str, ...]:
 
 def has_calls(message: object) -> bool:
     """True if the message asks for tools that the application has to run."""
-    return bool(field_of(message, "tool_calls")) or bool(
-        isinstance(message, BaseMessage) and message.additional_kwargs.get("function_call")
-    )
+    return bool(field_of(message, "tool_calls")) or "function_call" in _extras(message)
 
 
 def is_ours_or_the_frameworks(message: object) -> bool:
     """True for a message that middleware wrote in the user's name, such as the summary of a history."""
-    return isinstance(message, BaseMessage) and bool(message.additional_kwargs.get("lc_source"))
+    return bool(_extras(message).get("lc_source"))
+
+
+def _extras(message: object) -> Mapping[str, object]:
+    extras = field_of(message, "additional_kwargs")
+    return extras if isinstance(extras, dict) else {}
 
 
 def last_words(messages: Sequence[object]) -> list[Spoken]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Literal, NamedTuple
-from uuid import UUID
 
 from synap_integrations.model import Scope
 from synap_integrations.ports import Memory
@@ -17,11 +16,15 @@ Key = str | Callable[[object], object]
 """A key of a run's inputs or outputs, or a function from them to text or messages."""
 
 
+RunId = int
+"""The number of a run's UUID: a UUID computes its hash anew, in Python, each time a dictionary asks."""
+
+
 class Start(NamedTuple):
     """What every start hook is told."""
 
-    run_id: UUID
-    parent_run_id: UUID | None
+    run_id: RunId
+    parent_run_id: RunId | None
     tags: Sequence[str] | None
     metadata: Mapping[str, object] | None
     name: str | None

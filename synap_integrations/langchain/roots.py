@@ -9,10 +9,10 @@ import threading
 from collections import deque
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
-from uuid import UUID
 
 from synap_integrations.guard import contained
 from synap_integrations.langchain import messages, steps
+from synap_integrations.langchain.options import RunId
 from synap_integrations.langchain.steps import Given
 from synap_integrations.langchain.translate import Opening
 from synap_integrations.model import AssistantMessage, Event, Scope, Thinking, ToolCall, ToolResult
@@ -72,7 +72,7 @@ class Root:
     def __init__(self, options: Options, now: float) -> None:
         self.options = options
         self.touched = now
-        self.runs: deque[UUID] = deque()
+        self.runs: deque[RunId] = deque()
         self.scope: Scope = NOWHERE
         self.memory: Memory | None = None
         self.off = self.transparent = self.forced = False
@@ -137,8 +137,9 @@ class Root:
 
     def give_up(self) -> None:
         """Calls whose last attempt failed get the error as their result."""
-        for call in self.conversation.calls.failed():
-            self.give(call, Given(call.error, is_error=True))
+        if self.conversation.calls.open:
+            for call in self.conversation.calls.failed():
+                self.give(call, Given(call.error, is_error=True))
 
     def say(self, text: str, *, incomplete: bool = False) -> None:
         """The assistant's words to the user; nothing if they are empty."""

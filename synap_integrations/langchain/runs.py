@@ -9,8 +9,8 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, Literal
-from uuid import UUID
 
+from synap_integrations.langchain.options import RunId
 from synap_integrations.langchain.roots import Root
 from synap_integrations.langchain.tools import Call, CallBook
 
@@ -90,15 +90,15 @@ class Tombstones:
 
     def __init__(self, limit: int = MAX_TOMBSTONES) -> None:
         self._half = limit // 2
-        self._young: set[UUID] = set()
-        self._old: set[UUID] = set()
+        self._young: set[RunId] = set()
+        self._old: set[RunId] = set()
 
-    def add(self, run_id: UUID) -> None:
-        """Remember that the run is over."""
+    def add(self, *run_ids: RunId) -> None:
+        """Remember that these runs are over."""
         if len(self._young) >= self._half:
             self._old = self._young
             self._young = set()
-        self._young.add(run_id)
+        self._young.update(run_ids)
 
     def __contains__(self, run_id: object) -> bool:
         return run_id in self._young or run_id in self._old
@@ -114,18 +114,18 @@ class Runs:
         self.over = Tombstones()
         self._clock = clock
         self._max_runs = max_runs
-        self._runs: dict[UUID, Run] = {}
+        self._runs: dict[RunId, Run] = {}
         self._roots: OrderedDict[Root, None] = OrderedDict()
         self.get = self._runs.get
         """The run of this id, None if it is unknown or over."""
 
-    def open_root(self, run_id: UUID, kind: Kind, options: Options) -> Run:
+    def open_root(self, run_id: RunId, kind: Kind, options: Options) -> Run:
         """The first run of a new turn."""
         root = Root(options, self._clock())
         self._roots[root] = None
         return self._add(run_id, Run(kind, root, None))
 
-    def open_child(self, run_id: UUID, kind: Kind, parent: Run) -> Run:
+    def open_child(self, run_id: RunId, kind: Kind, parent: Run) -> Run:
         """A run inside a turn."""
         root = parent.root
         root.touched = self._clock()
@@ -142,7 +142,7 @@ class Runs:
         self._roots.pop(root, None)
         for run_id in root.runs:
             self._runs.pop(run_id, None)
-            self.over.add(run_id)
+        self.over.add(*root.runs)
         root.runs.clear()
 
     def abandoned(self) -> Root | None:
@@ -159,7 +159,7 @@ class Runs:
     def __len__(self) -> int:
         return len(self._runs)
 
-    def _add(self, run_id: UUID, run: Run) -> Run:
+    def _add(self, run_id: RunId, run: Run) -> Run:
         self._runs[run_id] = run
         run.root.runs.append(run_id)
         return run

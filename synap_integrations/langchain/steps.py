@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Final, cast
+from typing import Final, NamedTuple, cast
 
 from langchain_core.messages import AIMessage, BaseMessage, ToolMessage
 
@@ -21,8 +20,13 @@ _SEARCHES: Final = ("query", "q", "question", "search", "search_query", "search_
 
 def reasoning_of(message: BaseMessage) -> str:
     """What a reasoning model lets us see of its reasoning, ``""`` if nothing."""
-    parts = [part for block in messages.blocks_of(message) if isinstance(block, Mapping) for part in _reasoning(block)]
+    content = message.content
+    parts: list[str] = []
+    if not isinstance(content, str):
+        parts = [part for block in content if isinstance(block, Mapping) for part in _reasoning(block)]
     if not parts:
+        if not message.additional_kwargs:
+            return ""
         extra = message.additional_kwargs.get("reasoning_content")
         if isinstance(extra, str):
             parts = [extra]
@@ -61,8 +65,7 @@ def calls_of(message: object) -> list[Asked]:
     return calls
 
 
-@dataclass(frozen=True, slots=True)
-class Executed:
+class Executed(NamedTuple):
     """A tool that the provider ran by itself, call and result."""
 
     call: Asked
@@ -76,6 +79,8 @@ def executed_in(message: BaseMessage) -> list[Executed]:
     Source: Anthropic ``server_tool_use`` and ``*_tool_result``, OpenAI ``*_call``, langchain_core 1.7.2
     messages/content.py ``server_tool_call`` and ``server_tool_result``
     """
+    if isinstance(message.content, str):
+        return []
     asked: dict[str, Asked] = {}
     done: list[Executed] = []
     for block in messages.blocks_of(message):
@@ -136,8 +141,7 @@ def searches_in(args: Mapping[str, object]) -> tuple[str, ...]:
 # --- what a tool gives back ------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Given:
+class Given(NamedTuple):
     """A tool's result; ``call_id`` is the call it names, if it names one."""
 
     value: Plain

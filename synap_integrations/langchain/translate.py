@@ -5,8 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, NamedTuple
 
 from langchain_core.messages import BaseMessage
 from langchain_core.utils.json import parse_json_markdown
@@ -32,14 +31,13 @@ def is_placeholder(inputs: object) -> bool:
 
     Source: langchain_core 1.7.2, runnables/base.py, _transform_stream_with_config
     """
-    return isinstance(inputs, Mapping) and len(inputs) == 1 and inputs.get("input") == ""
+    return isinstance(inputs, dict) and len(inputs) == 1 and inputs.get("input") == ""
 
 
-@dataclass(frozen=True, slots=True)
-class Opening:
+class Opening(NamedTuple):
     """How a turn begins: the user's words, and the messages they came in. ``resumes``: an interrupted turn goes on."""
 
-    spoken: list[Spoken] = field(default_factory=list)
+    spoken: Sequence[Spoken] = ()
     messages: Sequence[object] = ()
     resumes: bool = False
 
@@ -50,10 +48,10 @@ def opening_of(inputs: object, key: Key | None = None) -> Opening | None:
         return _opening(chosen)
     if inputs is None:
         return Opening(resumes=True)
-    if graph.is_command(inputs):
-        return _opening_of_command(inputs)
     if (found := _opening(inputs)) is not None:
         return found
+    if graph.is_command(inputs):
+        return _opening_of_command(inputs)
     fields = fields_of(inputs)
     return None if fields is None else _opening_of_fields(fields)
 
@@ -75,7 +73,7 @@ def _opening_of_command(command: object) -> Opening:
 
 
 def _opening_of_fields(fields: Mapping[str, object]) -> Opening | None:
-    if history := messages.messages_field(fields.get("messages")):
+    if (history := fields.get("messages")) and (history := messages.messages_field(history)):
         return Opening(messages.last_words(history), history)
     for name in _QUESTIONS:
         if (value := fields.get(name)) and (found := _opening(value)) is not None:
@@ -86,7 +84,7 @@ def _opening_of_fields(fields: Mapping[str, object]) -> Opening | None:
 
 def fields_of(value: object) -> Mapping[str, object] | None:
     """The named parts of a dictionary, dataclass or pydantic object; None for anything else."""
-    if isinstance(value, Mapping):
+    if isinstance(value, dict | Mapping):
         return value
     if isinstance(value, BaseModel):
         return {name: getattr(value, name) for name in type(value).model_fields}
@@ -105,8 +103,7 @@ def _chosen(value: object, key: Key) -> object:
 # --- what the assistant answers --------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Ending:
+class Ending(NamedTuple):
     """How a turn ends.
 
     ``answer``: the words, None if the outputs hold none. ``messages``: those since the user's last words.
@@ -116,8 +113,7 @@ class Ending:
     answer: str | None = None
     messages: Sequence[object] = ()
     structured: object = None
-    from_tool: bool = field(default=False, kw_only=True)
-    silent: bool = field(default=False, kw_only=True)
+    silent: bool = False
 
 
 def ending_of(outputs: object, key: Key | None = None) -> Ending:
@@ -135,9 +131,7 @@ def ending_of(outputs: object, key: Key | None = None) -> Ending:
     ended = _ending_of_messages(messages.since_last_words(found), structured)
     if isinstance(outputs, Mapping) and ended.answer and (parsed := outputs.get("output")):
         # A streamed AgentExecutor gives the last message as the model wrote it beside what it was parsed to.
-        return (
-            dataclasses.replace(ended, answer=parsed) if isinstance(parsed, str) and parsed in ended.answer else ended
-        )
+        return ended._replace(answer=parsed) if isinstance(parsed, str) and parsed in ended.answer else ended
     return ended
 
 
@@ -150,7 +144,7 @@ def _ending_of_messages(tail: Sequence[object], structured: object) -> Ending:
         text = messages.text_of(last)
         return Ending(text, tail, structured, silent=not text.strip() and structured is None)
     if role == "tool" and structured is None:
-        return Ending(messages.text_of(last), tail, from_tool=True)
+        return Ending(messages.text_of(last), tail)
     return Ending(None, tail, structured, silent=structured is None)
 
 
