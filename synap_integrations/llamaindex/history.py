@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections import deque
+import threading
+from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Sequence, Sized
 from datetime import datetime
 from itertools import pairwise
@@ -13,8 +14,10 @@ from llama_index.core.base.llms.types import ChatMessage, MessageRole
 from synap_integrations.context.render import without_context
 from synap_integrations.llamaindex import translate
 from synap_integrations.llamaindex.turns import Injection
-from synap_integrations.model import RecentTurn
+from synap_integrations.model import RecentTurn, Scope
 
+MAX_CONVERSATIONS: Final = 1_000
+"""Conversations whose history one memory object holds."""
 MAX_MESSAGES: Final = 2_000
 """Messages of one conversation that are kept here; Synap keeps all of them."""
 
@@ -131,6 +134,26 @@ class History:
         words = [message.content or ""]
         words += [str(getattr(block, "tool_kwargs", "")) for block in message.blocks if block.block_type == "tool_call"]
         return _TOKENS_PER_MESSAGE + len(self._count(" ".join(words)))
+
+
+class Histories:
+    """The histories of a memory's conversations; the one that was used longest ago is let go first."""
+
+    def __init__(self) -> None:
+        self.lock = threading.RLock()
+        """To be held while one of the histories is used."""
+        self._by_scope: OrderedDict[Scope, History] = OrderedDict()
+
+    def of(self, scope: Scope, count: Callable[[str], Sized]) -> History:
+        """The history of this conversation; ``count`` is for a new one."""
+        with self.lock:
+            history = self._by_scope.get(scope)
+            if history is None:
+                history = self._by_scope[scope] = History(count)
+                while len(self._by_scope) > MAX_CONVERSATIONS:
+                    self._by_scope.popitem(last=False)
+            self._by_scope.move_to_end(scope)
+            return history
 
 
 def estimate_tokens(text: str) -> Sized:

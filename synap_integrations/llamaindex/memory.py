@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import asyncio
-import threading
 import weakref
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence, Sized
@@ -19,15 +18,12 @@ from synap_integrations import runtime, scoping
 from synap_integrations.context.render import as_block
 from synap_integrations.guard import contained, is_quiet
 from synap_integrations.llamaindex import identity, injection, listener, translate
-from synap_integrations.llamaindex.history import History, estimate_tokens
+from synap_integrations.llamaindex.history import Histories, History, estimate_tokens
 from synap_integrations.llamaindex.turns import Claimant, Destination, Injection, Turn
 from synap_integrations.model import Context, ContextUsed, Scope, new_id
 from synap_integrations.ports import Memory
 
 DEFAULT_TOKEN_LIMIT: Final = 30_000
-MAX_CONVERSATIONS: Final = 1_000
-"""Conversations whose history one memory object holds; the one that was used longest ago is let go first."""
-
 _MAX_KEPT: Final = 256
 _CALLBACKS: Final = contained("callbacks")
 _live: Final[weakref.WeakValueDictionary[str, SynapMemory]] = weakref.WeakValueDictionary()
@@ -66,8 +62,7 @@ class SynapMemory(BaseMemory, Claimant):
     tokenizer_fn: Callable[[str], Sized] = Field(default=estimate_tokens, exclude=True)
 
     _synap: Memory | None = PrivateAttr(default=None)
-    _histories: OrderedDict[Scope, History] = PrivateAttr(default_factory=OrderedDict)
-    _lock: threading.RLock = PrivateAttr(default_factory=threading.RLock)
+    _histories: Histories = PrivateAttr(default_factory=Histories)
 
     def __init__(self, synap: Memory | None = None, **fields: Any) -> None:
         super().__init__(**fields)
@@ -123,7 +118,7 @@ class SynapMemory(BaseMemory, Claimant):
     def get_all(self) -> list[ChatMessage]:
         """All messages that are here, as copies, without context."""
         history, _ = self._history(self._claimed())
-        with self._lock:
+        with self._histories.lock:
             return history.everything()
 
     async def aget_all(self) -> list[ChatMessage]:
@@ -144,7 +139,7 @@ class SynapMemory(BaseMemory, Claimant):
         """Add messages. Outside of an engine's or agent's turn they are recorded as well."""
         turn = self._claimed()
         history, scope = self._history(turn)
-        with self._lock:
+        with self._histories.lock:
             new = [message for message in messages if not (turn is None and history.expected(message))]
             for message in messages:
                 history.put(message)
@@ -158,7 +153,7 @@ class SynapMemory(BaseMemory, Claimant):
     def set(self, messages: Iterable[ChatMessage]) -> None:
         """Make this the history. Nothing is recorded: see `import_history` for messages that Synap has not seen."""
         history, _ = self._history(self._claimed())
-        with self._lock:
+        with self._histories.lock:
             history.replace(messages)
 
     async def aset(self, messages: list[ChatMessage]) -> None:
@@ -168,7 +163,7 @@ class SynapMemory(BaseMemory, Claimant):
     def reset(self) -> None:
         """Forget the history. Earlier turns stay in Synap, as memories and not as this conversation's past."""
         history, _ = self._history(self._claimed())
-        with self._lock:
+        with self._histories.lock:
             history.clear()
             self.forgotten_at = datetime.now(UTC)
 
@@ -179,7 +174,7 @@ class SynapMemory(BaseMemory, Claimant):
     def import_history(self, messages: Sequence[ChatMessage]) -> None:
         """Record a conversation that took place elsewhere, and continue it."""
         history, scope = self._history(None)
-        with self._lock:
+        with self._histories.lock:
             history.replace(messages)
         self._record(messages, scope)
 
@@ -235,16 +230,16 @@ class SynapMemory(BaseMemory, Claimant):
             turn.frozen = True
             sink, scope = turn.destination
             if _in_a_loop():
-                with self._lock:
-                    turn.injection = self._of(scope).injection
+                with self._histories.lock:
+                    turn.injection = self._histories.of(scope, self.tokenizer_fn).injection
             else:
                 turn.injection = _rendered(sink.recall(turn.user.content if turn.user else None, scope=scope))
         return turn.injection
 
     def will_put(self, scope: Scope, messages: Sequence[tuple[str, str]]) -> None:
         """See `History.expect`."""
-        with self._lock:
-            self._of(scope).expect(messages)
+        with self._histories.lock:
+            self._histories.of(scope, self.tokenizer_fn).expect(messages)
 
     # --- inside ----------------------------------------------------------------------------------------------
 
@@ -262,22 +257,12 @@ class SynapMemory(BaseMemory, Claimant):
             scope = turn.destination.scope
         else:
             scope = self.destination(identity.surroundings()).scope
-        with self._lock:
-            return self._of(scope), scope
-
-    def _of(self, scope: Scope) -> History:
-        history = self._histories.get(scope)
-        if history is None:
-            history = self._histories[scope] = History(self.tokenizer_fn)
-            while len(self._histories) > MAX_CONVERSATIONS:
-                self._histories.popitem(last=False)
-        self._histories.move_to_end(scope)
-        return history
+        return self._histories.of(scope, self.tokenizer_fn), scope
 
     def _question(self, turn: Turn | None, history: History, asked: str | None) -> str | None:
         """What to recall for; None if this turn has its context already, ``""`` for whatever is known."""
         if turn is None:
-            with self._lock:
+            with self._histories.lock:
                 if history.asked_at == history.said:
                     return None
                 history.asked_at = history.said
@@ -288,7 +273,7 @@ class SynapMemory(BaseMemory, Claimant):
         return (turn.user.content if turn.user else asked) or ""
 
     def _learned(self, turn: Turn | None, history: History, context: Context) -> None:
-        with self._lock:
+        with self._histories.lock:
             if not history.loaded:
                 history.remember(context.recent_turns, since=self.forgotten_at)
             if turn is None:
@@ -298,7 +283,7 @@ class SynapMemory(BaseMemory, Claimant):
 
     def _shown(self, turn: Turn | None, history: History, asked: dict[str, Any]) -> list[ChatMessage]:
         room = self.token_limit - int(asked.get("initial_token_count") or 0)
-        with self._lock:
+        with self._histories.lock:
             messages = history.within(room)
         if turn is None or turn.claimant is not self:
             return injection.into_messages(messages, history.injection.block if history.injection else "")

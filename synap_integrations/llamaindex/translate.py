@@ -49,10 +49,8 @@ def attachments_of(message: ChatMessage) -> tuple[str, ...]:
 def thinking_of(message: ChatMessage) -> str:
     """The reasoning that a model sent along with its message, ``""`` if none."""
     parts = [str(getattr(block, "content", None) or "") for block in message.blocks if block.block_type == "thinking"]
-    carried: object = message.additional_kwargs.get("thinking")
-    if not any(parts) and isinstance(carried, str):
-        parts = [carried]
-    return text("\n".join([part for part in parts if part]))
+    words = "\n".join([part for part in parts if part])
+    return text(words or str(message.additional_kwargs.get("thinking") or ""))
 
 
 def last_user_message(messages: Iterable[ChatMessage]) -> ChatMessage | None:
@@ -62,12 +60,13 @@ def last_user_message(messages: Iterable[ChatMessage]) -> ChatMessage | None:
 
 def arguments_of(given: object) -> Mapping[str, object]:
     """Tool arguments as a mapping; a JSON string of an object is read, anything else goes under ``input``."""
+    read = given
     if isinstance(given, str):
         try:
-            given = json.loads(given)
+            read = json.loads(given)
         except (ValueError, RecursionError):
             return {"input": text(given)}
-    value = plain(given)
+    value = plain(read)
     if isinstance(value, dict):
         return cast("Mapping[str, object]", value)
     return {} if value is None else {"input": value}

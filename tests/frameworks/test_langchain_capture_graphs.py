@@ -1,5 +1,6 @@
 """Graphs and middleware, classic agents and chains: one question, one answer, whatever happens in between."""
 
+import itertools
 import operator
 import warnings
 from dataclasses import dataclass
@@ -65,7 +66,7 @@ def graph_of(state, *nodes, **options):
     for node in nodes:
         graph.add_node(node.__name__, node)
         names.append(node.__name__)
-    for before, after in zip(names, names[1:], strict=False):
+    for before, after in itertools.pairwise(names):
         graph.add_edge(before, after)
     graph.add_edge(names[-1], END)
     return graph.compile(**options)
@@ -231,9 +232,10 @@ STATES = {
 
 
 @pytest.mark.parametrize("mode", GRAPH_MODES)
-@pytest.mark.parametrize(("state", "inputs", "name"), STATES.values(), ids=STATES)
-def test_s50_a_state_of_ones_own(state, inputs, name, mode, memory, config):
+@pytest.mark.parametrize("case", STATES.values(), ids=STATES)
+def test_s50_a_state_of_ones_own(case, mode, memory, config):
     """Question and answer are found in states without messages."""
+    state, inputs, name = case
     model = ScriptedModel(replies=["because"])
 
     def think(state):
@@ -282,7 +284,7 @@ def test_s50_map_and_reduce(mode, memory, config):
     graph = StateGraph(Jokes)
     graph.add_node("subjects", lambda state: {"subjects": ["cats", "dogs"]})
     graph.add_node("joke", lambda state: {"jokes": [model.invoke(state["subject"]).content]})
-    graph.add_node("best", lambda state: {"best": sorted(state["jokes"])[0]})
+    graph.add_node("best", lambda state: {"best": min(state["jokes"])})
     graph.add_edge(START, "subjects")
     graph.add_conditional_edges("subjects", lambda s: [Send("joke", {"subject": x}) for x in s["subjects"]], ["joke"])
     graph.add_edge("joke", "best")

@@ -173,10 +173,8 @@ def test_s16_fallbacks_are_one_turn(whole_chain, mode, memory, config):
     """The answer of the second model is the answer, and the question is told once."""
     prompt = ChatPromptTemplate.from_messages([("human", "{question}")])
     broken, good = ScriptedModel(replies=[ConnectionError("down")]), ScriptedModel(replies=["from B"])
-    if whole_chain:
-        chain = (prompt | broken).with_fallbacks([prompt | good])
-    else:
-        chain = prompt | broken.with_fallbacks([good])
+    either = prompt | broken.with_fallbacks([good])
+    chain = (prompt | broken).with_fallbacks([prompt | good]) if whole_chain else either
     run(mode, chain, {"question": "hi"}, config)
     assert transcript(memory) == ["U hi", "A from B"]
 

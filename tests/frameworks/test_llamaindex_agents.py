@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import json
 
 import pytest
 
@@ -321,6 +322,34 @@ async def test_42_a_tool_that_waits_for_a_human(sink, memory):
     async for event in handler.stream_events():
         if isinstance(event, InputRequiredEvent):
             handler.ctx.send_event(HumanResponseEvent(response="yes"))
+    await handler
+    assert transcript(sink) == ["U go", "C w1 confirm {}", "T w1 human said yes", "A done"]
+
+
+async def test_42_a_human_answers_in_a_later_run(sink, memory):
+    """A run that waits is written down, given up, and continued elsewhere: no second question, no second call."""
+    from llama_index.core.workflow import HumanResponseEvent, InputRequiredEvent  # noqa: PLC0415 - only here
+
+    async def confirm(ctx: Context) -> str:
+        """Ask the human."""
+        asked = InputRequiredEvent(prefix="sure?")
+        answer = await ctx.wait_for_event(HumanResponseEvent, waiter_id="w", waiter_event=asked)
+        return f"human said {answer.response}"
+
+    agent = FunctionAgent(llm=ScriptedLLM(calls(("w1", "confirm", {})), "done"), tools=[confirm])
+    handler, written = agent.run("go", memory=memory), ""
+    async for event in handler.stream_events():
+        if isinstance(event, InputRequiredEvent):
+            written = json.dumps(handler.ctx.to_dict())
+            await handler.cancel_run()
+            break
+    with pytest.raises(BaseException):  # noqa: B017, PT011 - its class differs between versions
+        await handler
+    await asyncio.sleep(0.1)
+    elsewhere = FunctionAgent(llm=ScriptedLLM("done"), tools=[confirm])
+    context = Context.from_dict(elsewhere, json.loads(written))
+    handler = elsewhere.run(ctx=context)
+    context.send_event(HumanResponseEvent(response="yes"))
     await handler
     assert transcript(sink) == ["U go", "C w1 confirm {}", "T w1 human said yes", "A done"]
 

@@ -3,8 +3,10 @@
 import copy
 import gc
 import json
+import socket
 import subprocess
 import sys
+import time
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -21,6 +23,7 @@ from llamaindex_models import ScriptedLLM
 from llamaindex_world import conversations, known, simple, transcript
 
 import synap_integrations
+from synap_integrations import Synap
 from synap_integrations.errors import InvalidInputError
 from synap_integrations.guard import incidents
 from synap_integrations.llamaindex import SynapMemory
@@ -201,6 +204,22 @@ async def test_a_synap_that_is_down_at_the_first_get(how):
     assert llm.asked == [[("user", "q")]]
     assert "callbacks: OSError" in incidents.counts()
     incidents.clear()
+
+
+@pytest.mark.parametrize("platform", ["silent", "refusing"])
+async def test_64_a_platform_that_does_not_answer(platform):
+    """Every turn is answered and kept on disk; the silence costs one bounded wait and not one for each turn."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = f"http://127.0.0.1:{server.getsockname()[1]}"
+        if platform == "refusing":
+            server.close()
+        with Synap(base_url=address, api_key="k", shutdown_timeout_s=0.1, recall_timeout_s=0.2) as synap:
+            engine = simple(ScriptedLLM("fine"), SynapMemory(synap, user_id="ana"))
+            began = time.monotonic()
+            for at in range(20):
+                assert str(await engine.achat(f"q{at}")) == "fine"
+            assert time.monotonic() - began < 2.0
+            assert synap.status().waiting == synap.status().captured == 40
 
 
 def test_one_memory_for_many_people(sink):
