@@ -85,6 +85,7 @@ class Ledger:
             if run is None or run.internal:
                 return
             root = run.root
+            self._settle(root, last_chance=True)
             if run.tool is None or root.options.nested_tools:
                 run.call = run.calls.start(str(start.run_id), call_id, start.name or "tool", inputs)
                 root.ask(run.call)
@@ -237,8 +238,9 @@ class Ledger:
             run.first = _gets_the_same_input(start)
         if options is not root.options and run.tool is None:
             self._join(root, options)
-        if not root.settled and (kind != "chain" or identity.surrounding_run_id() is not None):
-            self._settle(root)
+        if not root.settled and (kind != "chain" or root.awaiting or identity.surrounding_run_id() is not None):
+            self._settle(root, last_chance=root.awaiting)
+            root.awaiting = kind != "chain" and not root.settled
         return run
 
     def _open_root(self, options: Options, kind: Kind, start: Start, metadata: Mapping[str, object]) -> Run | None:
@@ -256,6 +258,7 @@ class Ledger:
         root.scope = identity.stated(options.scope, metadata)
         if kind != "chain" or (root.scope.conversation_id is not None and root.scope.user_id is not None):
             self._settle(root)
+            root.awaiting = not root.settled
         return run
 
     def _listen(self, run: Run, inputs: object) -> None:
@@ -283,9 +286,8 @@ class Ledger:
             scope = scoping.merged(scope, runtime.environment_scope())
         root.scope = scope
         if scope.conversation_id is None:
-            if root.options.automatic and not last_chance and not root.awaiting:
-                # A handler of the application's own may report the same run next, and know better.
-                root.awaiting = True
+            if root.options.automatic and not last_chance:
+                # A handler of the application's own, on the model, may report next, and know better.
                 return
             root.scope = self._generated(scope)
             root.conversation = Conversation(root.options.synap)
