@@ -22,6 +22,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from measuring import Effort, Figure, Report
+
 from synap_integrations.ports import LocalPlatform
 from synap_integrations.server.embedded import open_embedded
 from synap_integrations.settings import Settings
@@ -86,7 +88,7 @@ def ask(platform: LocalPlatform, user: str, question: str) -> tuple[list[str], f
     return [item["id"] for item in answer["context"]["items"]], time.perf_counter() - started
 
 
-def measure(samples: list[dict[str, Any]], platform: LocalPlatform, *, anonymous: bool) -> dict[str, Any]:
+def found_again(samples: list[dict[str, Any]], platform: LocalPlatform, *, anonymous: bool) -> dict[str, Any]:
     told = [record(platform, sample, anonymous=anonymous) for sample in samples]
     recall: dict[str, dict[int, list[float]]] = defaultdict(lambda: defaultdict(list))
     asking: list[float] = []
@@ -119,6 +121,27 @@ def spread(seconds: list[float]) -> dict[str, float]:
     return {"p50": round(cuts[49] * 1e3, 3), "p99": round(cuts[98] * 1e3, 3)}
 
 
+def measure(effort: Effort) -> Report:
+    """The figures for the table of all benchmarks; none without the conversations."""
+    if not DATA.exists():
+        return Report()
+    samples = json.loads(DATA.read_text(encoding="utf-8"))
+    for sample in samples:
+        sample["qa"] = sample["qa"][: effort.of(len(sample["qa"]))]
+    with tempfile.TemporaryDirectory() as folder:
+        platform = open_embedded(Settings(storage_path=Path(folder)))
+        result = found_again(samples, platform, anonymous=False)
+        platform.close()
+    shares = result["recall"]["all"]
+    note = f"{result['questions']} questions, {result['turns']} turns; first 25: {100 * shares['25']:.1f} %"
+    return Report(
+        [
+            Figure("evidence among the first 10 results", 100 * shares["10"], "%", note=note),
+            Figure("a cold fetch from the embedded Synap", result["fetch_ms"]["p50"], "ms"),
+        ]
+    )
+
+
 def table(result: dict[str, Any]) -> str:
     lines = [f"{result['questions']} questions about {result['turns']} turns of {result['users']} users", ""]
     lines.append(f"{'recall, %':<14}" + "".join(f"{f'R@{depth}':>8}" for depth in DEPTHS))
@@ -143,7 +166,7 @@ def main() -> int:
     samples = json.loads(wanted.data.read_text(encoding="utf-8"))
     with tempfile.TemporaryDirectory() as folder:
         platform = open_embedded(Settings(storage_path=Path(":memory:" if wanted.in_memory else folder)))
-        result = measure(samples, platform, anonymous=wanted.anonymous)
+        result = found_again(samples, platform, anonymous=wanted.anonymous)
         platform.close()
     print(json.dumps(result) if wanted.json else table(result))
     return 0

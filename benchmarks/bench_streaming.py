@@ -18,5 +18,5 @@ def measure(effort: Effort) -> Report:
         plain = peers(interleaved(narrowed(stream, TARGETED), rounds=effort.of(300)), "streamed")
         ours = next(peer for peer in plain if peer.contender == OURS)
         name = "a turn streamed in 200 tokens"
-        figure = Figure(name, ours.ratio, "x no-op", TARGET_NO_OPS, note=ours.beside(plain))
+        figure = Figure(name, ours.ratio, "x no-op", TARGET_NO_OPS, note=ours.note)
         return Report([figure], peers(interleaved(stream, rounds=effort.of(100)), "streamed"))

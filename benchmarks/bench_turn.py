@@ -16,10 +16,11 @@ def measure(effort: Effort) -> Report:
     turn = chain()
     with contenders() as handlers, asyncio.Runner() as runner:
         sync = {name: clock(lambda h=h: turn.invoke(QUESTION, {"callbacks": h})) for name, h in handlers.items()}
-        plain = peers(interleaved(narrowed(sync, TARGETED), rounds=effort.of(700), warm_up=50), "chain, sync")
-        ours = next(peer for peer in plain if peer.contender == OURS)
-        name = "a turn on the caller's thread"
-        report.figures.append(Figure(name, ours.ratio, "x no-op", TARGET_NO_OPS, note=ours.beside(plain)))
+        targeted = narrowed(sync, TARGETED)
+        taken = interleaved(targeted, rounds=effort.of(1500), warm_up=50, rest_s=0)
+        report.figures.append(_figure("a turn on the caller's thread", taken, TARGET_NO_OPS))
+        taken = interleaved(targeted, rounds=effort.of(400))
+        report.figures.append(_figure("the same with 5 ms between turns, caches cold", taken))
         report.peers.extend(peers(interleaved(sync, rounds=effort.of(200)), "chain, sync"))
 
         async_ = {
@@ -28,3 +29,9 @@ def measure(effort: Effort) -> Report:
         }
         report.peers.extend(peers(interleaved(async_, rounds=effort.of(200)), "chain, async"))
     return report
+
+
+def _figure(name: str, taken: dict[str, list[float]], target: float | None = None) -> Figure:
+    found = peers(taken, "chain, sync")
+    ours = next(peer for peer in found if peer.contender == OURS)
+    return Figure(name, ours.ratio, "x no-op", target, note=ours.note)

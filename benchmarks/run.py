@@ -18,6 +18,7 @@ import time
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from importlib import import_module, metadata
+from importlib.util import find_spec
 from pathlib import Path
 
 from measuring import HERE, Effort, Figure, Peer, Report, Spread
@@ -29,10 +30,14 @@ BENCHMARKS = {
     "faults": "bench_faults",
     "recall": "bench_recall",
     "push": "bench_push",
+    "retrieval": "bench_retrieval",
     "burst": "bench_burst",
     "import": "bench_import",
     "memory": "bench_memory",
+    "llamaindex": "bench_llamaindex",
 }
+WANTS = {"llamaindex": "llama_index"}
+"""What has to be installed for a benchmark; without it, it is left out of the whole run."""
 QUICK = 0.1
 PEERS = ("langchain-core", "langgraph", "langfuse", "langsmith", "openinference-instrumentation-langchain")
 
@@ -43,7 +48,7 @@ def main() -> int:
         print(json.dumps(asdict(import_module(BENCHMARKS[options.inside]).measure(Effort(options.scale)))))
         return 0
     reports, broken = {}, []
-    for name in options.only or BENCHMARKS:
+    for name in options.only or filter(_can_run, BENCHMARKS):
         began = time.monotonic()
         print(f"measuring {name} … ", end="", file=sys.stderr, flush=True)
         report = _measured(name, options.scale)
@@ -65,11 +70,17 @@ def main() -> int:
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", action="append", choices=BENCHMARKS, metavar="NAME", help=", ".join(BENCHMARKS))
-    parser.add_argument("--quick", action="store_const", const=QUICK, dest="scale", help="a tenth of the rounds")
+    parser.add_argument(
+        "--quick", action="store_const", const=QUICK, dest="scale", default=1.0, help="a tenth of the rounds"
+    )
     parser.add_argument("--scale", type=float, default=1.0, help="any other share of the rounds")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write what was measured for machines")
     parser.add_argument("--inside", choices=BENCHMARKS, help=argparse.SUPPRESS)
     return parser.parse_args()
+
+
+def _can_run(name: str) -> bool:
+    return name not in WANTS or find_spec(WANTS[name]) is not None
 
 
 def _measured(name: str, scale: float) -> Report | None:

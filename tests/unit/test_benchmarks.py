@@ -9,6 +9,7 @@ import pytest
 
 RUN = Path(__file__).parents[2] / "benchmarks" / "run.py"
 TINY = "0.002"
+LOST = "messages lost, repeated or out of order"
 FIGURES = {
     "turn": ["a turn on the caller's thread"],
     "streaming": ["a turn streamed in 200 tokens"],
@@ -20,10 +21,12 @@ FIGURES = {
     ],
     "recall": ["recall of fresh context, rendered"],
     "push": ["user turn recorded to its bundle in the store"],
-    "burst": ["turns accepted", "messages lost, repeated or out of order"],
+    "retrieval": [],  # its figures are shown without targets, where the conversations are at hand
+    "burst": ["turns accepted", LOST],
     "import": ["import synap_integrations", "import synap_integrations.langchain, over langchain_core"],
     "memory": ["resident after 10,000 turns, over the bare framework", "more from there to 30,000 turns"],
 }
+NEEDS_MORE = {"llamaindex"}  # a framework that these tests do not install
 
 
 def run(*arguments):
@@ -33,33 +36,26 @@ def run(*arguments):
 
 @pytest.mark.parametrize("name", FIGURES)
 def test_a_benchmark_measures_and_prints_its_figures(name, tmp_path):
-    """Each benchmark runs with tiny sizes, names every one of its figures, and prints what it writes for machines."""
+    """Each benchmark runs with tiny sizes, names its figures, prints what it writes for machines, and loses nothing."""
     done = run("--only", name, "--scale", TINY, "--json", str(tmp_path / "found.json"))
     assert done.returncode == 0, done.stderr
     figures = json.loads((tmp_path / "found.json").read_text())[name]["figures"]
-    wanted = FIGURES[name]
-    assert [figure["name"] for figure in figures if figure["target"] is not None][: len(wanted)] == wanted
     assert all(figure["name"] in done.stdout for figure in figures)
-
-
-def test_a_burst_loses_nothing(tmp_path):
-    """Whatever the machine, every turn of a burst is in the platform's store afterwards, once and in its place."""
-    done = run("--only", "burst", "--scale", TINY, "--json", str(tmp_path / "found.json"))
-    assert done.returncode == 0, done.stderr
-    wrong = json.loads((tmp_path / "found.json").read_text())["burst"]["figures"][1]
-    assert wrong["value"] == 0, wrong["note"]
+    targeted = {figure["name"]: figure for figure in figures if figure["target"] is not None}
+    assert set(FIGURES[name]) <= targeted.keys()
+    assert targeted.get(LOST, {"value": 0})["value"] == 0
 
 
 def test_every_benchmark_is_in_the_table():
     """A benchmark file that `run.py` does not name would never be run; and each has its tiny run here."""
     listed = run("--help").stdout
     files = {path.stem.removeprefix("bench_") for path in RUN.parent.glob("bench_*.py")}
-    assert files == FIGURES.keys()
+    assert files - NEEDS_MORE == FIGURES.keys()
     assert all(name in listed for name in files)
 
 
 def test_an_unknown_benchmark_is_refused():
     """An unknown benchmark is refused by name, with the names that exist."""
-    done = run("--only", "nothing")
+    done = run("--only", "nothing", "--quick")
     assert done.returncode == 2
     assert "recall" in done.stderr
