@@ -29,7 +29,7 @@ _INBOUND: Final = contained("inbound")
 _IN_MEMORY: Final = 256
 _CLAIM: Final = 128
 _WINDOW: Final = 64
-"""Envelopes that may be on the stream and not acknowledged."""
+"""Unacknowledged envelopes from which on no other is written; those being sent may exceed it by three."""
 _IN_A_ROW: Final = 16
 """Envelopes of one conversation that are sent before the next conversation has its turn."""
 _SETTLE_AT: Final = 128
@@ -86,6 +86,8 @@ class Delivery:
         self.link = Link(transport, self._hear, self._link_decided, rng=self._rng)
         self.hungry = False
         """True if the store should say when there is something new."""
+        self.adopted = False
+        """True once what earlier processes left has been taken over."""
         self._lanes = Lanes()
         self._poke = asyncio.Event()
         self._couriers: set[asyncio.Task[None]] = set()
@@ -158,6 +160,8 @@ class Delivery:
         if now >= self._adopt_at:
             while self._store.adopt():
                 pass
+            self.adopted = True
+            self._on_progress()
             self._adopt_at = now + self._rhythm.adopt_s * self._rng.uniform(0.8, 1.2)
         if self._delivered and (now >= self._settle_at or not self._lanes):
             self._settle()
@@ -202,14 +206,14 @@ class Delivery:
         waits = [self._adopt_at - now, self._maintain_at - now]
         if (resume := self.pace.wait_s(now)) is not None:
             waits.append(resume)
-        elif (due := self._store.next_due_s()) is not None:
-            waits.append(due)
         if self._delivered:
             waits.append(self._settle_at - now)
         if (oldest := self._lanes.oldest_unacknowledged()) is not None:
             waits.append(oldest.at + self._rhythm.ack_s - now)
         if self._may_claim and not self.hungry:
             waits.append(self._look_at - now)
+        if self._may_claim and (due := self._store.next_due_s()) is not None:
+            waits.append(max(due, self._look_at - now))
         timer = self._loop.call_later(max(0.0, min(waits)), self._poke.set)
         try:
             await self._poke.wait()

@@ -129,8 +129,8 @@ class Lanes:
 
     def send_again(self, *, first: str | None = None) -> None:
         """What is not acknowledged goes to the front of its lane, in order; the lane of ``first`` is next."""
-        for written in reversed(self._unacknowledged.values()):
-            lane = self._lane_of(written.envelope)
+        lanes = [self._lane_of(written.envelope) for written in self._unacknowledged.values()]
+        for lane, written in zip(reversed(lanes), reversed(self._unacknowledged.values()), strict=True):
             lane.waiting.appendleft(written.envelope)
             if written.envelope.event_id == first and lane in self._ready:
                 self._ready.remove(lane)

@@ -6,7 +6,7 @@ import atexit
 import threading
 import time
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final
 
 from synap_integrations.guard import contained, quiet
@@ -82,15 +82,20 @@ class DeliveryWorker:
 
         Just after the start nothing is known yet: then it is sent as soon as the stream is up.
         """
+        starting = time.monotonic() - self._started_at < _START_S if self._started_at else not self._closed
         delivery = self._delivery
         if delivery is None:
-            self._start()
-            if self._thread is None or time.monotonic() - self._started_at > _START_S:
+            if not starting:
                 return False
             self._eager.append(envelope)
-            return True
-        known_up = delivery.link.up or (delivery.link.new and time.monotonic() - self._started_at < _START_S)
+            self._start()
+            return self._call(self._pass_on_eager) or self._thread is not None
+        known_up = delivery.link.up or (starting and delivery.link.new)
         return known_up and not delivery.pace.why and self._call(delivery.pass_on, envelope)
+
+    def _pass_on_eager(self) -> None:
+        while self._eager and self._delivery is not None:
+            self._delivery.pass_on(self._eager.pop(0))
 
     def flush(self, timeout_s: float) -> bool:
         """Wait until everything appended so far is delivered or a dead letter. False after ``timeout_s`` seconds."""
@@ -105,16 +110,26 @@ class DeliveryWorker:
 
         True if nothing was left behind. Idempotent; what is appended later waits for the next start.
         """
-        deadline = time.monotonic() + timeout_s
+        return _close([self], timeout_s)
+
+    def finish(self, deadline: float) -> None:
+        """Start nothing any more, and deliver what is there until ``deadline``."""
         with self._lock:
             self._closed = True
-        if self._thread is not None and self._thread is not threading.current_thread():
-            goodbye_s = _GOODBYE_SHARE * timeout_s
-            self._passed(self._store.mark(), deadline - goodbye_s, give_up_if_held=True)
-            self._stop.set()
-            if (delivery := self._delivery) is not None:
-                self._call(delivery.stop)
-            self._thread.join(max(0.0, deadline - time.monotonic()))
+        if self._thread is not None:
+            self._passed(self._store.mark(), deadline, give_up_if_held=True)
+
+    def halt(self) -> None:
+        """Tell the thread to stop."""
+        self._stop.set()
+        if (delivery := self._delivery) is not None:
+            self._call(delivery.stop)
+
+    def leave(self, deadline: float) -> bool:
+        """Let go of thread and store; True if nothing was left behind."""
+        thread = self._thread
+        if thread is not None and thread is not threading.current_thread():
+            thread.join(max(0.0, deadline - time.monotonic()))
         self._store.close()
         return not self._store.counts().waiting
 
@@ -172,8 +187,7 @@ class DeliveryWorker:
             )
             self._store.put_all_back()
             self._delivery = delivery
-            while self._eager:
-                delivery.pass_on(self._eager.pop(0))
+            self._pass_on_eager()
             await delivery.run(goodbye_s=_GOODBYE_SHARE * self.shutdown_timeout_s)
 
         with asyncio.Runner(loop_factory=self._loop_factory) as runner:
@@ -193,28 +207,34 @@ class DeliveryWorker:
     # --- waiting ---------------------------------------------------------------------------------------------
 
     def _passed(self, mark: int, deadline: float, *, give_up_if_held: bool = False) -> bool:
-        if self._thread is None or self._thread is threading.current_thread():
+        """Wait until everything before the mark, and what was adopted at the start, is settled."""
+        thread = self._thread
+        if thread is None or thread is threading.current_thread():
             return self._store.passed(mark)
-        passed = threading.Event()
-        waiting = (mark, passed)
+        settled = threading.Event()
+        waiting = (mark, settled)
         self._waiting.append(waiting)
         try:
-            while not self._store.passed(mark):
+            while not self._is_settled(mark):
                 if (delivery := self._delivery) is not None:
                     if give_up_if_held and delivery.pace.held:
                         return False
                     self._call(delivery.expedite)
-                if (left := deadline - time.monotonic()) <= 0 or not self._thread.is_alive():
+                if (left := deadline - time.monotonic()) <= 0 or not thread.is_alive():
                     return False
-                passed.wait(min(left, 1.0))
+                settled.wait(min(left, 1.0))
         finally:
             self._waiting.remove(waiting)
         return True
 
+    def _is_settled(self, mark: int) -> bool:
+        delivery = self._delivery
+        return delivery is not None and delivery.adopted and self._store.passed(mark)
+
     def _tell_waiting(self) -> None:
-        for mark, event in list(self._waiting):
-            if self._store.passed(mark):
-                event.set()
+        for mark, settled in list(self._waiting):
+            if self._is_settled(mark):
+                settled.set()
 
     # --- forks -----------------------------------------------------------------------------------------------
 
@@ -256,10 +276,19 @@ class _AtExit:
 
     def _farewell(self) -> None:
         workers = list(self._workers)
-        deadline = time.monotonic() + max((worker.shutdown_timeout_s for worker in workers), default=0.0)
         with contained("exit"):
-            for worker in workers:
-                worker.close(max(0.0, deadline - time.monotonic()))
+            _close(workers, max((worker.shutdown_timeout_s for worker in workers), default=0.0))
+
+
+def _close(workers: Sequence[DeliveryWorker], timeout_s: float) -> bool:
+    """Close them within one timeout; True if none left anything behind."""
+    deadline = time.monotonic() + timeout_s
+    for worker in workers:
+        worker.finish(deadline - _GOODBYE_SHARE * timeout_s)
+    for worker in workers:
+        worker.halt()
+    empty = [worker.leave(deadline) for worker in workers]
+    return all(empty)
 
 
 _exit: Final = _AtExit()

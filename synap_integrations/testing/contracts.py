@@ -171,7 +171,7 @@ class OutboxStoreContract:
         assert (store.counts().waiting, store.counts().refused) == (20, 5)
 
     def test_the_figures_add_up_at_every_moment(self, store: CountingStore) -> None:
-        """captured + adopted = delivered + waiting + refused + dead letters."""
+        """The sum: captured + adopted = delivered + waiting + refused + dead letters."""
         for n in range(22):
             store.append(an_envelope(str(n)))
             assert store.counts().add_up

@@ -53,4 +53,12 @@ def in_virtual_time(main):
     try:
         return loop.run_until_complete(main(loop))
     finally:
+        loop.run_until_complete(_cancel_what_is_left())
         loop.close()
+
+
+async def _cancel_what_is_left() -> None:
+    left = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in left:
+        task.cancel()
+    await asyncio.gather(*left, return_exceptions=True)

@@ -1,0 +1,256 @@
+"""What a dead process left behind: found, checked, delivered; damaged files are put aside, never deleted."""
+
+import os
+import random
+import shutil
+import sqlite3
+from pathlib import Path
+
+import pytest
+from history import assert_accounted
+from transports import texts
+
+from synap_integrations.model import Envelope, Scope, UserMessage
+from synap_integrations.outbox import SqliteOutbox
+
+
+def turn(text: str, conversation: str = "c-1") -> Envelope:
+    """A user's turn."""
+    return Envelope.seal(Scope(conversation, "ana"), UserMessage(text))
+
+
+@pytest.fixture
+def folder(tmp_path) -> Path:
+    """Where all processes keep their files."""
+    return tmp_path / "outbox"
+
+
+@pytest.fixture
+def outbox_in(folder):
+    """Open outboxes in the folder; all are closed afterwards."""
+    opened: list[SqliteOutbox] = []
+
+    def make(*envelopes: Envelope, **limits: int) -> SqliteOutbox:
+        outbox = SqliteOutbox(folder, capture_wait_s=30, **limits)
+        opened.append(outbox)
+        for envelope in envelopes:
+            outbox.append(envelope)
+        return outbox
+
+    yield make
+    for outbox in opened:
+        outbox.close()
+
+
+def orphan(outbox_in, *envelopes: Envelope) -> Path:
+    """The file of a process that ended; returns its path."""
+    outbox = outbox_in(*envelopes)
+    path = Path(outbox.where)
+    outbox.close()
+    return path
+
+
+def adopt_all(outbox: SqliteOutbox) -> int:
+    """As the delivery thread does at its start; how many there were."""
+    count = 0
+    while outbox.adopt():
+        count += 1
+        assert count < 100
+    return count
+
+
+def names(folder: Path, pattern: str) -> list[str]:
+    """Files of that kind."""
+    return sorted(path.name for path in folder.glob(pattern))
+
+
+def test_older_turns_go_before_our_own(outbox_in, folder) -> None:
+    """The oldest process first, in its own order; its files are gone."""
+    for n in range(3):
+        orphan(outbox_in, turn(f"old {n} a"), turn(f"old {n} b"))
+    own = outbox_in(turn("own 1"))
+    assert texts(own.claim(1)) == ["own 1"]
+    own.append(turn("own 2"))
+    assert adopt_all(own) == 3
+    assert texts(own.claim(10)) == ["old 0 a", "old 0 b", "old 1 a", "old 1 b", "old 2 a", "old 2 b", "own 2"]
+    assert names(folder, "*.db") == [Path(own.where).name]
+    assert_accounted(own.counts(), captured=2, adopted=6, waiting=8)
+
+
+def test_a_file_whose_owner_lives_is_left_alone(outbox_in) -> None:
+    """Two processes in one folder do not touch each other's turns."""
+    neighbour = outbox_in(turn("mine"))
+    own = outbox_in(turn("own"))
+    assert own.has_orphans()
+    assert not own.adopt()
+    assert texts(neighbour.claim(10)) == ["mine"]
+    assert texts(own.claim(10)) == ["own"]
+
+
+def test_dead_letters_are_adopted_as_dead_letters(outbox_in) -> None:
+    """They are kept, and not sent again."""
+    first = outbox_in(bad := turn("bad"), turn("good"))
+    first.bury(bad.event_id, "refused")
+    first.close()
+    own = outbox_in()
+    assert own.adopt()
+    assert texts(own.claim(10)) == ["good"]
+    assert_accounted(own.counts(), adopted=2, waiting=1, dead_letters=1)
+
+
+def test_a_turn_that_is_in_two_files_is_one_turn(outbox_in, folder) -> None:
+    """An adopter that died half way has left copies; they are recognised by their ids."""
+    path = orphan(outbox_in, *(turn(str(n)) for n in range(5)))
+    for suffix in (".db", ".lock"):
+        shutil.copy(path.with_suffix(suffix), folder / f"ob-copy-1-ff{suffix}")
+    own = outbox_in()
+    adopt_all(own)
+    assert texts(own.claim(10)) == [str(n) for n in range(5)]
+    assert_accounted(own.counts(), adopted=5, waiting=5)
+
+
+def test_an_orphan_that_does_not_fit_waits_for_room(outbox_in, folder) -> None:
+    """The cap holds for adopted turns too; nothing is lost or taken twice."""
+    orphan(outbox_in, *(turn(str(n)) for n in range(30)))
+    own = outbox_in(turn("own", "c-2"), max_rows=20)
+    assert not own.adopt()
+    assert len(names(folder, "*.db")) == 2
+    assert_accounted(own.counts(), captured=1, waiting=1)
+    roomy = outbox_in()
+    assert roomy.adopt()
+    assert_accounted(roomy.counts(), adopted=30, waiting=30)
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"not a database" * 500, b"SQLite format 3\0" + os.urandom(5_000)], ids=["empty", "text", "noise"]
+)
+def test_garbage_is_put_aside(outbox_in, folder, content) -> None:
+    """It is renamed, once, and delivery goes on."""
+    folder.mkdir(mode=0o700)
+    (folder / "ob-x-1-aa.db").write_bytes(content)
+    own = outbox_in(turn("own"))
+    adopt_all(own)
+    assert names(folder, "*.corrupt") == ["ob-x-1-aa.corrupt"]
+    assert (folder / "ob-x-1-aa.corrupt").read_bytes() == content
+    assert texts(own.claim(10)) == ["own"]
+
+
+def test_the_database_of_another_program_is_put_aside_unchanged(outbox_in, folder) -> None:
+    """What is not ours is not deleted, whatever it is called."""
+    folder.mkdir(mode=0o700)
+    path = folder / "ob-x-1-aa.db"
+    with sqlite3.connect(path) as other:
+        other.execute("CREATE TABLE turn(x)")
+    other.close()
+    before = path.read_bytes()
+    adopt_all(outbox_in(turn("own")))
+    assert (folder / "ob-x-1-aa.corrupt").read_bytes() == before
+
+
+def test_a_file_of_a_newer_version_is_left_alone(outbox_in, folder) -> None:
+    """A downgrade keeps what the newer version captured."""
+    path = orphan(outbox_in, turn("from the future"))
+    with sqlite3.connect(path) as newer:
+        newer.execute("PRAGMA user_version = 99")
+    newer.close()
+    own = outbox_in(turn("own"))
+    assert adopt_all(own) == 0
+    assert path.exists()
+    assert not own.adopt()
+
+
+def test_a_flipped_bit_costs_one_turn_and_the_file_is_kept(outbox_in, folder) -> None:
+    """Intact rows are rescued; the damaged one stays in the file, which is put aside."""
+    path = orphan(outbox_in, *(turn(f"turn number {n}") for n in range(9)))
+    raw = path.read_bytes()
+    assert raw.count(b"turn number 4") == 1
+    path.write_bytes(raw.replace(b"turn number 4", b"turn numbeR 4"))
+    own = outbox_in()
+    adopt_all(own)
+    assert texts(own.claim(20)) == [f"turn number {n}" for n in range(9) if n != 4]
+    assert len(names(folder, "*.corrupt")) == 1
+
+
+def test_a_lost_tail_is_noticed(outbox_in, folder, caplog) -> None:
+    """Fewer turns than were committed: the high-water mark says how many are missing."""
+    outbox = outbox_in(*(turn(f"turn {n}") for n in range(40)))
+    path = Path(outbox.where)
+    log = Path(f"{path}-wal")
+    whole = log.read_bytes()
+    copy = folder / "ob-copy-1-aa.db"
+    shutil.copy(path, copy)
+    Path(f"{copy}-wal").write_bytes(whole[: len(whole) * 4 // 5])
+    shutil.copy(path.with_suffix(".lock"), copy.with_suffix(".lock"))
+    own = outbox_in()
+    assert own.adopt()
+    rescued = texts(own.claim(50))
+    assert rescued == [f"turn {n}" for n in range(len(rescued))]
+    assert 10 < len(rescued) < 40
+    assert f"{40 - len(rescued)} missing" in caplog.text
+    assert names(folder, "*.corrupt") == ["ob-copy-1-aa.corrupt"]
+
+
+def test_turns_that_were_delivered_are_not_missed(outbox_in, folder) -> None:
+    """A file whose last turns were delivered has lost nothing."""
+    first = outbox_in(*(turn(str(n)) for n in range(5)))
+    first.acknowledge([envelope.event_id for envelope in first.claim(5)[2:]])
+    first.close()
+    own = outbox_in()
+    assert own.adopt()
+    assert texts(own.claim(10)) == ["0", "1"]
+    assert names(folder, "*.corrupt") == []
+
+
+@pytest.mark.parametrize("kind", ["link", "folder"])
+def test_only_plain_files_of_ours_are_opened(outbox_in, folder, tmp_path, kind) -> None:
+    """A symbolic link or a folder with the name of an outbox file is not followed."""
+    folder.mkdir(mode=0o700)
+    trap = folder / "ob-x-1-aa.db"
+    if kind == "link":
+        (tmp_path / "elsewhere").write_bytes(b"precious")
+        trap.symlink_to(tmp_path / "elsewhere")
+    else:
+        trap.mkdir()
+    own = outbox_in(turn("own"))
+    assert adopt_all(own) == 0
+    assert trap.exists()
+
+
+def test_a_file_cut_at_any_length_never_breaks_us(outbox_in, folder) -> None:
+    """Whatever part of the file is left: no exception, no invented turn, and rows that are whole are rescued."""
+    envelopes = [turn(f"turn {n} " + "x" * 700) for n in range(12)]
+    path = orphan(outbox_in, *envelopes)
+    raw = path.read_bytes()
+    expected = {envelope.event_id: envelope for envelope in envelopes}
+    path.unlink()
+    for length in range(0, len(raw), 1_111):
+        (folder / "ob-cut-1-aa.db").write_bytes(raw[:length])
+        own = outbox_in()
+        adopt_all(own)
+        found = own.claim(100)
+        assert all(expected[envelope.event_id] == envelope for envelope in found)
+        own.acknowledge([envelope.event_id for envelope in found])
+        own.close()
+        assert_accounted(own.counts())
+
+
+def test_random_bit_flips_never_break_us_and_never_change_a_turn(outbox_in, folder) -> None:
+    """Altered rows are caught by their checksum, whatever SQLite thinks of the file."""
+    rng = random.Random(11)
+    envelopes = [turn(f"turn {n} " + "x" * 100) for n in range(40)]
+    path = orphan(outbox_in, *envelopes)
+    raw = path.read_bytes()
+    expected = {envelope.event_id: envelope for envelope in envelopes}
+    path.unlink()
+    for _ in range(60):
+        bent = bytearray(raw)
+        for _ in range(rng.randint(1, 4)):
+            bent[rng.randrange(len(bent))] ^= 1 << rng.randrange(8)
+        (folder / "ob-bent-1-aa.db").write_bytes(bent)
+        own = outbox_in()
+        adopt_all(own)
+        found = own.claim(100)
+        assert all(expected.get(envelope.event_id) == envelope for envelope in found)
+        own.acknowledge([envelope.event_id for envelope in found])
+        own.close()
+        (folder / "ob-bent-1-aa.corrupt").unlink(missing_ok=True)
