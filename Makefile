@@ -3,6 +3,7 @@
 PYTHON ?= python3
 VENV := .venv
 FLOOR := .venv-floor
+DATA := $(wildcard ../shared/data/locomo-two.json)
 BIN := $(VENV)/bin
 .DEFAULT_GOAL := help
 .PHONY: help demo test check floor bench soak protos clean
@@ -35,7 +36,7 @@ $(VENV)/.bench: pyproject.toml
 	@touch $(VENV)/.demo $@
 
 demo: $(VENV)/.demo ## Run the main job: capture, keep, push context back
-	@$(BIN)/synap demo
+	@$(BIN)/synap demo $(if $(DATA),--data $(DATA))
 
 test: check floor ## Run every check and every test, on the newest and the oldest supported frameworks
 	@$(BIN)/python -m pytest -m "not soak" -n 2 --dist worksteal

@@ -104,7 +104,8 @@ class Synap:
             return
         with _RECORD:
             envelope = Envelope.seal(self._complete(scope), event, occurred_at=occurred_at)
-            if isinstance(event, UserMessage):
+            # Nobody can push to a stream that is not there yet: then a recall has to ask.
+            if isinstance(event, UserMessage) and self._listening.is_set():
                 self._desk.turn_recorded(envelope)
             self._outbox.append(envelope)
             self._worker.wake()

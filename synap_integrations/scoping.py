@@ -7,7 +7,7 @@ the order is always: explicit arguments, ``with context(...)``, what the framewo
 from __future__ import annotations
 
 import uuid
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
@@ -65,7 +65,10 @@ def context(
     try:
         yield scope
     finally:
-        _AMBIENT.reset(token)
+        # A generator that holds the block may be closed from another context, as a web framework does when its client
+        # has gone; that context never saw this scope.
+        with suppress(ValueError):
+            _AMBIENT.reset(token)
 
 
 def ambient() -> Scope:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self, get_args
 from urllib.parse import urlsplit
@@ -42,6 +43,7 @@ class SynapClient:
         grpc_host: str | None = None,
         grpc_port: int | None = None,
         grpc_use_tls: bool | None = None,
+        storage_path: str | Path | None = None,
         settings: Settings | None = None,
         inline: bool = False,
         timing: Timing | None = None,
@@ -53,6 +55,7 @@ class SynapClient:
             "grpc_host": grpc_host,
             "grpc_port": grpc_port,
             "grpc_use_tls": grpc_use_tls,
+            "storage_path": storage_path,
         }
         given = {name: value for name, value in given.items() if value is not None}
         if settings is not None and given:

@@ -98,6 +98,8 @@ class ContextDesk:
         self._token_counter = token_counter
         self._clock = clock
         self._now = now
+        self._answers_turns = False
+        """Learned from its answers: what a turn brings is then worth a wait, even where something is held already."""
         self._lock = threading.Lock()
         self._turns: OrderedDict[Owner, _Asked] = OrderedDict()
         self._requests: OrderedDict[tuple[Owner, str], _Asked] = OrderedDict()
@@ -182,7 +184,8 @@ class ContextDesk:
         answered = {pushed.bundle.answers for pushed in held}
         if any(one is not None and one.event_id in answered for one in (turn, request)):
             return replace(plan, why="the platform answered this")
-        if query and covers(held, query):
+        expects_an_answer = turn is not None and self._answers_turns
+        if query and not expects_an_answer and covers(held, query):
             return replace(plan, why="what is held covers the question")
         if turn is None and request is None:
             request = self._ask(query, scope, ask, started)
@@ -226,6 +229,8 @@ class ContextDesk:
         ended = self._clock()
         if plan.wait_for and answer is None:
             self._waited_in_vain(ended)
+        elif answer and plan.turn:
+            self._answers_turns = True
         held = self.store.lookup(plan.scope)
         expected = {one.event_id for one in (plan.turn, plan.request) if one is not None}
         answering = {pushed.bundle.bundle_id for pushed in held if pushed.bundle.answers in expected}
@@ -260,6 +265,7 @@ class ContextDesk:
         with self._lock:
             self._in_vain += 1
             if (beyond := self._in_vain - _MOST_IN_VAIN) >= 0:
+                self._answers_turns = False
                 self._paused_until_s = now_s + min(_FIRST_PAUSE_S * 2.0 ** min(beyond, 16), _LONGEST_PAUSE_S)
 
 

@@ -132,7 +132,7 @@ def choose(  # noqa: PLR0913 - what the choice depends on, each by name
     tokens = 0
     for bundle_id, candidate, reason in _ranked(pushed, query, answering, now):
         item = candidate.item
-        if reason is None and candidate.key in seen:
+        if reason is None and not seen.isdisjoint((candidate.key, item.item_id)):
             reason = "duplicate"  # noqa: PLW2901 - the first reason found is the one reported
         if reason is None and len(kept) >= max_items:
             reason = "budget"  # noqa: PLW2901 - see above
@@ -143,7 +143,7 @@ def choose(  # noqa: PLR0913 - what the choice depends on, each by name
         if reason is not None:
             dropped.append(Dropped(item.item_id, reason))
             continue
-        seen.add(candidate.key)
+        seen.update((candidate.key, item.item_id))
         kept.append(item)
         sources[bundle_id] = None
         tokens += cost

@@ -3,7 +3,7 @@
 | event | pushed |
 |---|---|
 | session start | ``user_summary``: how the user's last conversation began and ended, word for word |
-| user turn | what was said before that answers it, other conversations first; nothing, if the best of it is weak |
+| user turn | what was said before that answers it, other conversations first; an empty answer, if all of it is weak |
 | context request | an answer to its queries, always, even an empty one |
 | tool call | what answers its ``search_queries``, else its short text arguments |
 
@@ -21,13 +21,15 @@ from typing import Final, Literal
 
 from .engine import RECENT_TURNS, Engine
 from .records import Bundle, Item, Owner, Place, Turn
-from .retrieval import WEAK, coverage, interleaved, named, telling, terms
+from .retrieval import WEAK, coverage, interleaved, telling, terms
 
 MOST_ITEMS: Final = 5
 _CENTRES: Final = 15
 """Best turns that are looked at to make `MOST_ITEMS` windows that do not overlap."""
 _TURN_CHARS: Final = 1200
 _NEIGHBOUR_CHARS: Final = 400
+_ANSWERED: Final = frozenset({"user_message", "context_request"})
+"""Somebody may be waiting for what these bring; that it is nothing is worth saying."""
 _EPISODES: Final = frozenset({"episodes", "episode", "all"})
 
 Pattern = Literal["session_start", "user_message", "context_request", "tool_call"]
@@ -35,7 +37,7 @@ Pattern = Literal["session_start", "user_message", "context_request", "tool_call
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cause:
-    """An event that may cause a push. ``decision_id`` is its id; ``said_at`` the place of the turn, if it is one."""
+    """An event that may cause a push; ``decision_id`` is its id, ``conversation_id`` where it happened."""
 
     pattern: Pattern
     owner: Owner
@@ -62,7 +64,7 @@ def anticipate(engine: Engine, cause: Cause) -> Bundle | None:
             items = _windows(engine, cause, cause.queries, faint=True) if wanted else ()
         case _:
             items = _windows(engine, cause, [query for query in cause.queries if telling(query)], faint=False)
-    if not items and not cause.urgent:
+    if not items and cause.pattern not in _ANSWERED:
         return None
     return Bundle(
         bundle_id=engine.new_id(),
@@ -135,8 +137,6 @@ def _item(centre: Turn, turns: Sequence[Turn], relevance: float) -> Item:
 
 
 def _line(turn: Turn, limit: int) -> str:
-    """Who said what; a turn that begins with a name already says who."""
+    """Who said what."""
     said = turn.content if len(turn.content) <= limit else f"{turn.content[:limit]}…"
-    if turn.speaker is None and named(turn.content)[0]:
-        return said
     return f"{turn.speaker or turn.role}: {said}"

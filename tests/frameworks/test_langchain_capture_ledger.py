@@ -249,7 +249,7 @@ def test_a_handler_is_told_about_interrupts_without_requiring_langgraph():
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"synap": object()}, {"narration": "loud"}, {"user_id": ""}, {"conversation_id": 7}], ids=str
+    "wrong", [{"synap": object()}, {"narration": "loud"}, {"user_id": ""}, {"conversation_id": 7}], ids=" ".join
 )
 def test_a_handler_that_cannot_work_is_refused_when_it_is_made(wrong):
     """The constructor says what is wrong; no hook ever does."""

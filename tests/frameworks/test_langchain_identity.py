@@ -15,9 +15,8 @@ from langchain_core.output_parsers import StrOutputParser
 from langchain_core.prompts import ChatPromptTemplate
 from langchain_core.runnables import RunnableLambda
 from langchain_core.tools import tool
+from langchain_models import ScriptedModel, add, asking, call, echo, make_agent, transcript
 from langgraph.graph import END, START, MessagesState, StateGraph
-from langgraph.prebuilt import create_react_agent
-from scripted_models import Scripted, Streamed, calls, transcript
 
 import synap_integrations
 from synap_integrations.guard import incidents
@@ -25,33 +24,21 @@ from synap_integrations.langchain import SynapCallbackHandler
 from synap_integrations.langchain.attach import attach
 from synap_integrations.testing import FakeMemory
 
-try:
-    from langchain.agents import create_agent
-except ImportError:
-    create_agent = None  # type: ignore[assignment]
-
 pytestmark = pytest.mark.filterwarnings("ignore:.*create_react_agent.*")
-CHAIN = ChatPromptTemplate.from_messages([("human", "{question}")]) | Scripted() | StrOutputParser()
+CHAIN = ChatPromptTemplate.from_messages([("human", "{question}")]) | echo() | StrOutputParser()
 
 
-@pytest.fixture
-def memory() -> FakeMemory:
-    return FakeMemory()
+def agent(*replies: Any) -> Any:
+    return make_agent(ScriptedModel(replies=list(replies)), [add])
 
 
-@tool
-def add(a: int, b: int) -> int:
-    """Add two numbers."""
-    return a + b
-
-
-def agent(answers: list[Any], **options: Any) -> Any:
-    return (create_agent or create_react_agent)(Scripted(answers=answers), [add], **options)
+def adding(a: int = 1, b: int = 2, call_id: str = "t1") -> dict[str, Any]:
+    return call("add", {"a": a, "b": b}, call_id)
 
 
 def turn_of(handler: SynapCallbackHandler, name: str, n: int) -> tuple[Any, dict[str, Any], dict[str, Any]]:
     """An agent turn with two parallel tool calls, its input and its config."""
-    graph = agent([calls(("add", {"a": n, "b": 1}, "t1"), ("add", {"a": n, "b": 2}, "t2")), f"answer {name} {n}"])
+    graph = agent(asking("", adding(n, 1, "t1"), adding(n, 2, "t2")), f"answer {name} {n}")
     config = {"callbacks": [handler], "configurable": {"thread_id": name}, "metadata": {"user_id": f"user {name}"}}
     return graph, {"messages": [HumanMessage(f"question {name} {n}")]}, config
 
@@ -68,7 +55,7 @@ def assert_exact(memory: FakeMemory, name: str, turns: int) -> None:
     assert {e.scope.user_id for e in memory.recorded if e.scope.conversation_id == name} == {f"user {name}"}
 
 
-@pytest.mark.usefixtures("strict_guard")
+@pytest.mark.usefixtures("no_incidents")
 def test_s66_one_handler_for_many_threads(memory) -> None:
     """24 threads, 6 turns each, two parallel tools: every conversation is exact."""
     handler = SynapCallbackHandler(memory)
@@ -85,7 +72,7 @@ def test_s66_one_handler_for_many_threads(memory) -> None:
         assert_exact(memory, name, 6)
 
 
-@pytest.mark.usefixtures("strict_guard")
+@pytest.mark.usefixtures("no_incidents")
 def test_s66_one_handler_for_many_tasks(memory) -> None:
     """The same with 24 tasks on one loop."""
     handler = SynapCallbackHandler(memory)
@@ -139,7 +126,7 @@ class Runtime:
 def test_s68_the_user_in_the_runtime_context(memory) -> None:
     """LangGraph's own place for the user is looked at."""
     builder = StateGraph(MessagesState, context_schema=Runtime)
-    builder.add_node("node", lambda state: {"messages": [Scripted().invoke(state["messages"])]})
+    builder.add_node("node", lambda state: {"messages": [echo().invoke(state["messages"])]})
     builder.add_edge(START, "node")
     builder.add_edge("node", END)
     config = {"callbacks": [SynapCallbackHandler(memory)], "configurable": {"thread_id": "t"}}
@@ -184,7 +171,7 @@ def test_s70_secrets_of_the_config_stay_in_the_process(memory) -> None:
         "configurable": {"thread_id": "t", "api_key": secret},
         "metadata": {"password": secret, "user_id": "ana"},
     }
-    agent([calls(("add", {"a": 1, "b": 2}, "t1")), "3"]).invoke({"messages": [HumanMessage("1+2?")]}, config=config)
+    agent(asking("", adding()), "3").invoke({"messages": [HumanMessage("1+2?")]}, config=config)
     assert memory.recorded
     assert secret not in repr(memory.recorded)
 
@@ -208,7 +195,7 @@ def test_capture_can_be_switched_off_for_the_process(memory, monkeypatch) -> Non
 def test_s71_the_same_handler_twice_is_one(memory, how) -> None:
     """Each event is captured once."""
     handler = SynapCallbackHandler(memory, conversation_id="c")
-    model = Scripted(callbacks=[handler]) if how == "constructor and config" else Scripted()
+    model = echo().model_copy(update={"callbacks": [handler]}) if how == "constructor and config" else echo()
     chain = ChatPromptTemplate.from_messages([("human", "{question}")]) | model | StrOutputParser()
     if how == "with_config and invoke":
         chain = chain.with_config(callbacks=[handler])
@@ -233,11 +220,13 @@ def test_s72_attached_and_given_by_hand(where) -> None:
     @tool
     def look(x: int) -> str:
         """Look with a model."""
-        Scripted(answers=["inner"]).invoke("look", config={"callbacks": [handler]} if where == "inside a tool" else {})
+        ScriptedModel(replies=["inner"]).invoke(
+            "look", config={"callbacks": [handler]} if where == "inside a tool" else {}
+        )
         return "seen"
 
-    answers = [calls(("look", {"x": 1}, "t1")), "done"]
-    model = Scripted(answers=answers, callbacks=[handler] if where == "model" else None)
+    replies = [asking("", call("look", {"x": 1})), "done"]
+    model = ScriptedModel(replies=replies, callbacks=[handler] if where == "model" else None)
     config: dict[str, Any] = {}
     if where == "root":
         config["callbacks"] = [handler]
@@ -245,12 +234,11 @@ def test_s72_attached_and_given_by_hand(where) -> None:
         config["callbacks"] = CallbackManager([], inheritable_handlers=[handler])
     detach = attach(automatic)
     try:
-        graph = (create_agent or create_react_agent)(model, [look])
-        graph.invoke({"messages": [HumanMessage("go")]}, config=config)
+        make_agent(model, [look]).invoke({"messages": [HumanMessage("go")]}, config=config)
     finally:
         detach()
     rows = transcript(automatic) + transcript(own)
-    assert sorted(rows) == ["A done", 'C look({"x":1})', "R look=seen", "U go"]
+    assert sorted(rows) == ["A done", 'C look({"x": 1})', "R look=seen", "U go"]
     if where in {"root", "manager"}:
         assert {entry.scope.conversation_id for entry in own.recorded} == {"mine"}
 
@@ -276,7 +264,7 @@ def test_s79_a_fault_of_ours_never_reaches_the_chain(mode) -> None:
 
     incidents.clear()
     handler = SynapCallbackHandler(Exploding())
-    graph = agent([calls(("add", {"a": 1, "b": 2}, "t1")), "3"])
+    graph = agent(asking("", adding()), "3")
     given, config = {"messages": [HumanMessage("1+2?")]}, {"callbacks": [handler]}
     state = graph.invoke(given, config=config) if mode == "invoke" else asyncio.run(graph.ainvoke(given, config=config))
     assert state["messages"][-1].content == "3"
@@ -287,7 +275,7 @@ def test_s79_a_fault_of_ours_never_reaches_the_chain(mode) -> None:
 def test_s80_a_thousand_cancelled_runs_leave_nothing_behind(memory) -> None:
     """State is bounded: runs that never end are forgotten."""
 
-    class Never(Scripted):
+    class Never(ScriptedModel):
         async def _agenerate(self, *_: Any, **__: Any) -> Any:
             await asyncio.sleep(3600)
 
@@ -317,8 +305,8 @@ def test_s81_a_copy_of_the_handler_is_the_handler(copied) -> None:
 
 def test_s81_a_model_with_the_handler_can_be_copied(memory) -> None:
     """``model_copy(deep=True)`` works with the handler attached."""
-    model = Scripted(callbacks=[SynapCallbackHandler(memory, conversation_id="c")]).model_copy(deep=True)
-    model.invoke("hi")
+    model = ScriptedModel(replies=["re: hi"], callbacks=[SynapCallbackHandler(memory, conversation_id="c")])
+    model.model_copy(deep=True).invoke("hi")
     assert transcript(memory) == ["U hi", "A re: hi"]
 
 
@@ -328,7 +316,7 @@ def test_s83_nothing_that_was_handed_over_is_changed(memory) -> None:
     metadata = {"user_id": "ana", "nested": {"a": [1]}}
     before = copy.deepcopy((messages, metadata))
     config = {"callbacks": [SynapCallbackHandler(memory)], "metadata": metadata}
-    agent([calls(("add", {"a": 1, "b": 2}, "t1")), "3"]).invoke({"messages": messages}, config=config)
+    agent(asking("", adding()), "3").invoke({"messages": messages}, config=config)
     assert (messages, metadata) == before
 
 
@@ -347,13 +335,13 @@ def test_the_users_stream_is_not_slowed_by_names(memory) -> None:
     """A streamed answer is captured whole, once, with its words in order."""
     handler = SynapCallbackHandler(memory, conversation_id="c")
     words = " ".join(f"word{n}" for n in range(200))
-    list(Streamed(answers=[words]).stream("go", config={"callbacks": [handler]}))
+    list(ScriptedModel(replies=[words]).stream("go", config={"callbacks": [handler]}))
     assert transcript(memory) == ["U go", f"A {words}"]
 
 
 def test_a_handler_inside_a_lambda_sees_the_chain_around_it(memory) -> None:
     """Children that were given the handler by hand are not conversations of their own."""
     handler = SynapCallbackHandler(memory, conversation_id="c")
-    inner = RunnableLambda(lambda text: Scripted().invoke(text, config={"callbacks": [handler]}).content)
+    inner = RunnableLambda(lambda text: echo().invoke(text, config={"callbacks": [handler]}).content)
     inner.invoke("hi", config={"callbacks": [handler]})
     assert transcript(memory) == ["U hi", "A re: hi"]

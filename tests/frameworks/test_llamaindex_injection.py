@@ -1,7 +1,6 @@
 """Context in the prompts of LlamaIndex's engines and agents: in the turn's own user message, and nowhere else."""
 
 import asyncio
-import gc
 import threading
 
 import pytest
@@ -20,11 +19,7 @@ from synap_integrations.llamaindex.listener import capture
 from synap_integrations.model import ContextUsed
 from synap_integrations.testing import FakeMemory
 
-# The connection that LlamaIndex's own memory opens is closed by the garbage collector.
-pytestmark = [
-    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
-    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
-]
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 TEA = "Ana likes {query_str} and {context_str} tea"
 every_engine = pytest.mark.parametrize("name", ENGINES)
 
@@ -216,8 +211,7 @@ async def test_66_a_block_in_a_memory_of_llamaindex(known_of_ana):
     assert str(llm.asked[0]).count("Ana likes tea") == (1 if known_of_ana else 0)
     assert {scope.conversation_id for _, scope in sink.recalled} == {"s1"}
     assert len(sink.recalled) == 1
-    del memory, agent
-    gc.collect()
+    await memory.sql_store._async_engine.dispose()  # LlamaIndex leaves it to the garbage collector
 
 
 class Broken(FakeMemory):

@@ -1,6 +1,7 @@
 """Whose conversation is this?"""
 
 import asyncio
+import contextvars
 import importlib
 import threading
 
@@ -107,3 +108,16 @@ def test_the_block_works_whatever_was_imported_first() -> None:
     importlib.import_module("synap_integrations.context.render")
     with synap_integrations.context(user_id="ana"):
         assert scoping.ambient() == Scope(user_id="ana")
+
+
+def test_a_stream_may_be_closed_from_elsewhere() -> None:
+    """A generator that holds the block is closed by a web framework in another context; nothing is raised."""
+
+    def stream():
+        with context(user_id="ana"):
+            yield "once"
+
+    chunks = stream()
+    contextvars.copy_context().run(next, chunks)
+    chunks.close()
+    assert scoping.ambient() == Scope()
