@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Final, Protocol
 
 from .ledger import SCHEMA_VERSION, Entry, Ledger
-from .places import Place, outbox_files
-from .storage import in_chunks
+from .places import Place, outbox_files, sweep
 
 _log = logging.getLogger(__name__)
+
+_CHUNK: Final = 256
 
 
 class Home(Protocol):
@@ -23,12 +24,17 @@ class Home(Protocol):
         """Where orphans may be."""
         ...
 
+    @property
+    def has_room(self) -> bool:
+        """True if there is room for another file's rows."""
+        ...
+
     def make_way(self, rows: int) -> int:
         """The first of ``rows`` places in the order, before everything that is there."""
         ...
 
     def take_in(self, entries: list[Entry]) -> bool:
-        """Keep them; False if there is no room."""
+        """Keep them; False if the disk has no room."""
         ...
 
 
@@ -55,6 +61,8 @@ class Adoption:
                 continue
             if place is not None and self._adopt(place, home):
                 return True
+        for folder in home.folders:
+            sweep(folder)
         return False
 
     def _adopt(self, place: Place, home: Home) -> bool:
@@ -133,18 +141,28 @@ class Salvage:
 def _move_in(ledger: Ledger, place: Place, home: Home) -> bool:
     salvage = Salvage(ledger)
     intact = salvage.intact()
-    first = home.make_way(len(intact))
-    rescued = (entry.at(first + offset) for offset, entry in enumerate(salvage.entries(intact)))
-    moved = all(home.take_in(chunk) for chunk in in_chunks(rescued))
+    moved = home.has_room and _move(salvage, intact, home)
     missing = salvage.missing(place.mark())
     ledger.close()
-    if not moved:  # no room: what was moved is recognised by its id when the rest follows
+    if not moved:  # what was moved is recognised by its id when the rest follows
         place.leave()
         return False
     if salvage.sound and not missing:
         place.discard()
         return bool(intact)
     return _put_aside(place, f"{len(intact)} turns rescued, {len(salvage.damaged)} damaged, {missing} missing")
+
+
+def _move(salvage: Salvage, seqs: list[int], home: Home) -> bool:
+    """Take the rows over, the last ones first: if we die half way, our file holds the end of the orphan's, so that the
+    next adopter, who puts the older file before the newer, has them in order again.
+    """
+    first = home.make_way(len(seqs))
+    for start in reversed(range(0, len(seqs), _CHUNK)):
+        chunk = salvage.entries(seqs[start : start + _CHUNK])
+        if not home.take_in([entry.at(first + start + offset) for offset, entry in enumerate(chunk)]):
+            return False
+    return True
 
 
 def _is_busy(error: sqlite3.DatabaseError) -> bool:

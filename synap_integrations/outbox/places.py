@@ -72,6 +72,18 @@ def outbox_files(folder: Path) -> Iterator[Path]:
         yield from sorted(folder.glob("ob-*.db"), key=lambda path: path.stem.rpartition("-")[2], reverse=True)
 
 
+def sweep(folder: Path) -> None:
+    """Delete what is left beside files that are gone: their process died while it created or deleted them."""
+    with suppress(OSError):
+        for path in folder.glob("ob-*.lock"):
+            file = path.with_suffix(".db")
+            if not file.exists() and (lock := _locked(path)) is not None:
+                if not file.exists():
+                    Place(file, lock).discard()
+                else:
+                    os.close(lock)
+
+
 class Place:
     """One outbox file and its lock, held by this process."""
 

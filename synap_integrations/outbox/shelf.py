@@ -75,12 +75,9 @@ class Shelf:
             self._measure()
 
     def take_in(self, entries: Sequence[Entry]) -> bool:
-        """Keep rows of an orphan, at their places in the order; False if there is no room."""
+        """Keep rows of an orphan, at their places in the order; False if the disk is full."""
         tally = self.tally
-        waiting = sum(entry.state != DEAD for entry in entries)
-        if waiting and tally.rows + waiting > self._max_rows:
-            return False
-        kept = self._insert(entries)
+        kept = self._insert(entries) if entries else 0
         if kept is None:
             return False
         before = tally.rows
@@ -214,6 +211,11 @@ class Shelf:
     def empty(self) -> bool:
         """True if the file holds nothing that anybody could still want."""
         return not self.tally.rows and self.tally.dead_letters == self.tally.evicted
+
+    @property
+    def has_room(self) -> bool:
+        """True if an orphan may be taken over: its rows are on this disk already, so the cap is not exact here."""
+        return self.tally.rows <= self._max_rows // 2
 
     def first_waiting(self) -> int | None:
         """The first place in the order that waits."""

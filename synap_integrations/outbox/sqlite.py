@@ -208,6 +208,11 @@ class SqliteOutbox:
         """Where files of this outbox may be."""
         return self._shelf.storage.folders
 
+    @property
+    def has_room(self) -> bool:
+        """True if an orphan may be taken over."""
+        return self._shelf.has_room
+
     def make_way(self, count: int) -> int:
         """The first of ``count`` places in the order, before everything that is there."""
         with self._lock:
@@ -215,7 +220,7 @@ class SqliteOutbox:
             return self._shelf.first_seq
 
     def take_in(self, entries: list[Entry]) -> bool:
-        """Keep rows of an orphan; False if there is no room."""
+        """Keep rows of an orphan; False if the disk has no room."""
         with self._lock:
             return self._shelf.take_in(entries)
 

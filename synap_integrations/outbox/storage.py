@@ -6,14 +6,14 @@ import ctypes
 import logging
 import sqlite3
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
 from typing import Final
 
-from .ledger import MEMORY, Entry, Ledger
+from .ledger import MEMORY, Ledger
 from .places import Place, candidates
 
 _log = logging.getLogger(__name__)
@@ -90,8 +90,9 @@ class Storage:
         ledger = self.open()
         if old is not None:
             with suppress(sqlite3.Error):  # what cannot be read stays in the file that is put aside
-                for entries in in_chunks(old.entries()):
-                    ledger.insert(entries)
+                rows = old.entries()
+                while chunk := list(islice(rows, _CHUNK)):
+                    ledger.insert(chunk)
             with suppress(sqlite3.Error):
                 old.close()
         if old_place is not None:
@@ -143,10 +144,3 @@ class Storage:
         if self.place is not None:
             self.place.forget()
         self.ledger = self.place = None
-
-
-def in_chunks(entries: Iterable[Entry]) -> Iterator[list[Entry]]:
-    """Lists of entries that share a transaction."""
-    source = iter(entries)
-    while chunk := list(islice(source, _CHUNK)):
-        yield chunk

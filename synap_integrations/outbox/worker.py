@@ -3,6 +3,12 @@
 from __future__ import annotations
 
 import atexit
+
+# asyncio resolves names in executor threads, which are gone when ``atexit`` runs; so we say farewell where the
+# executors do. The last to register there is called first, so theirs has to be there before ours. And it is imported
+# before any thread runs, because its fork hooks must not appear in the middle of a fork.
+# Source: CPython 3.11, Lib/threading.py, _register_atexit; Lib/concurrent/futures/thread.py
+import concurrent.futures.thread  # noqa: F401 - see above
 import threading
 import time
 import weakref
@@ -148,16 +154,15 @@ class DeliveryWorker:
 
     def _start(self) -> None:
         with self._lock:
-            if self._thread is not None or self._closed:
+            if self._thread is not None or self._closed or not _exit.watch(self):
                 return
             self._started_at = time.monotonic()
             thread = threading.Thread(target=self._run, name="synap-delivery", daemon=True)
             try:
                 thread.start()
-            except RuntimeError:  # the interpreter is shutting down: the next start delivers
+            except RuntimeError:  # no thread can be had now: a later turn, or the next start, delivers
                 return
             self._thread = thread
-        _exit.watch(self)
 
     def _run(self) -> None:
         """Deliver, and begin anew if that breaks by a fault of ours."""
@@ -254,27 +259,23 @@ class _AtExit:
 
     def __init__(self) -> None:
         self._workers: weakref.WeakSet[DeliveryWorker] = weakref.WeakSet()
-        self._registered = False
+        self._registered = self._over = False
 
-    def watch(self, worker: DeliveryWorker) -> None:
-        self._workers.add(worker)
+    def watch(self, worker: DeliveryWorker) -> bool:
+        """Include the worker in the farewell; False if it is too late, and nothing should be started any more."""
         if not self._registered:
             self._registered = True
-            self._register()
+            try:
+                getattr(threading, "_register_atexit", atexit.register)(self.farewell)
+            except RuntimeError:  # the interpreter is shutting down
+                self._over = True
+        if not self._over:
+            self._workers.add(worker)
+        return not self._over
 
-    def _register(self) -> None:
-        # asyncio resolves names in executor threads, which are gone when ``atexit`` runs. The last to register here is
-        # called first, so the executor's own farewell has to be there before ours.
-        # Source: CPython 3.11, Lib/threading.py, _register_atexit; Lib/concurrent/futures/thread.py
-        import concurrent.futures.thread  # noqa: F401, PLC0415 - registers itself
-
-        register = getattr(threading, "_register_atexit", atexit.register)
-        try:
-            register(self._farewell)
-        except RuntimeError:  # the interpreter is already shutting down
-            self._registered = False
-
-    def _farewell(self) -> None:
+    def farewell(self) -> None:
+        """Deliver what can be delivered in the time that an exit may take."""
+        self._over = True
         workers = list(self._workers)
         with contained("exit"):
             _close(workers, max((worker.shutdown_timeout_s for worker in workers), default=0.0))

@@ -109,16 +109,31 @@ def test_a_turn_that_is_in_two_files_is_one_turn(outbox_in, folder) -> None:
     assert_accounted(own.counts(), adopted=5, waiting=5)
 
 
-def test_an_orphan_that_does_not_fit_waits_for_room(outbox_in, folder) -> None:
-    """The cap holds for adopted turns too; nothing is lost or taken twice."""
-    orphan(outbox_in, *(turn(str(n)) for n in range(30)))
-    own = outbox_in(turn("own", "c-2"), max_rows=20)
+def test_an_orphan_waits_until_there_is_room(outbox_in, folder) -> None:
+    """A crowded outbox delivers its own turns first; then the orphan is taken over as a whole."""
+    orphan(outbox_in, *(turn(str(n)) for n in range(12)))
+    own = outbox_in(*(turn(f"own {n}", "c-2") for n in range(15)), max_rows=20)
     assert not own.adopt()
     assert len(names(folder, "*.db")) == 2
-    assert_accounted(own.counts(), captured=1, waiting=1)
-    roomy = outbox_in()
-    assert roomy.adopt()
-    assert_accounted(roomy.counts(), adopted=30, waiting=30)
+    assert_accounted(own.counts(), captured=15, waiting=15)
+    own.acknowledge([envelope.event_id for envelope in own.claim(10)])
+    assert own.adopt()
+    assert texts(own.claim(12)) == [str(n) for n in range(12)]
+    assert_accounted(own.counts(), captured=15, adopted=12, delivered=10, waiting=17)
+
+
+def test_an_adopter_that_died_half_way_leaves_an_order_that_can_be_restored(outbox_in, monkeypatch) -> None:
+    """The next adopter has the turns of the first process in order, whichever file they are in by now."""
+    orphan(outbox_in, *(turn(str(n)) for n in range(600)))
+    dying = outbox_in(turn("own", "c-2"))
+    chunks = iter([True, False])
+    take_in = dying.take_in
+    monkeypatch.setattr(dying, "take_in", lambda entries: next(chunks) and take_in(entries))
+    assert not dying.adopt()
+    dying.close()
+    own = outbox_in()
+    assert adopt_all(own) == 2
+    assert texts(own.claim(1_000)) == [*(str(n) for n in range(600)), "own"]
 
 
 @pytest.mark.parametrize(

@@ -312,6 +312,6 @@ def test_two_workers_share_one_exit(desk_at) -> None:
     for desk in desks:
         exits._workers.add(desk.worker)
     began = time.monotonic()
-    exits._farewell()
+    exits.farewell()
     assert time.monotonic() - began < 4
     assert delivery_threads() == []

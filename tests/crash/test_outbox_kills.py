@@ -1,0 +1,205 @@
+"""kill -9, os._exit, fork and the end of the interpreter: what was captured is delivered."""
+
+import os
+import subprocess
+import sys
+import textwrap
+import time
+from collections import defaultdict
+from pathlib import Path
+
+import pytest
+import zygote
+from history import assert_accounted
+
+EQUIPMENT = Path(zygote.__file__).parent
+ROOT = EQUIPMENT.parents[1]
+
+
+def python(*arguments: str, timeout: float = 120) -> subprocess.CompletedProcess[str]:
+    """A Python of its own, with the package and the equipment on its path, and every warning shown."""
+    environ = {"PATH": os.environ["PATH"], "PYTHONPATH": f"{ROOT}{os.pathsep}{EQUIPMENT}"}
+    return subprocess.run(
+        [sys.executable, *arguments], capture_output=True, text=True, timeout=timeout, env=environ, check=False
+    )
+
+
+def drain(folder: Path) -> None:
+    """The next start: deliver what is left of all processes."""
+    outbox, worker = zygote.desk(folder)
+    assert worker.flush(60)
+    assert worker.close(10)
+    assert_accounted(outbox.counts())
+    assert list((folder / "outbox").glob("ob-*")) == []
+
+
+def assert_each_turn_once(folder: Path, told: set[str]) -> None:
+    """Nothing lost; no turn under two ids; each conversation in order at a receiver that removes repeats."""
+    ids_of, numbers = defaultdict(set), defaultdict(list)
+    seen: set[str] = set()
+    for event_id, conversation, text in zygote.received(folder):
+        ids_of[text].add(event_id)
+        if event_id not in seen:
+            numbers[conversation].append(int(text.rpartition("-")[2]))
+        seen.add(event_id)
+    assert told <= ids_of.keys()
+    assert {text: ids for text, ids in ids_of.items() if len(ids) > 1} == {}
+    assert {name: found for name, found in numbers.items() if found != sorted(found)} == {}
+
+
+def test_two_hundred_kills_lose_and_double_nothing(tmp_path) -> None:
+    """Killed at random moments, while capturing, delivering, adopting: 0 lost, 0 doubled, in order."""
+    done = python(str(EQUIPMENT / "zygote.py"), str(tmp_path), "200", "7")
+    assert (done.returncode, done.stderr) == (0, "")
+    told = set(done.stdout.split())
+    assert len(told) > 1_000
+    drain(tmp_path)
+    assert_each_turn_once(tmp_path, told)
+
+
+def test_a_process_that_ends_by_os_exit_loses_nothing(tmp_path) -> None:
+    """As workers of job queues do: no cleanup of any kind, and every turn is delivered by a sibling."""
+    code = """
+    import os, sys
+    from pathlib import Path
+    import zygote
+    from synap_integrations.model import Envelope, Scope, UserMessage
+    for child in range(20):
+        if not (pid := os.fork()):
+            outbox, worker = zygote.desk(Path(sys.argv[1]))
+            outbox.append(Envelope.seal(Scope(f"c-{child}", "ana"), UserMessage(f"{child}-0")))
+            worker.wake()
+            os._exit(0)
+        os.waitpid(pid, 0)
+    """
+    assert python("-c", textwrap.dedent(code), str(tmp_path)).stderr == ""
+    drain(tmp_path)
+    assert_each_turn_once(tmp_path, {f"{child}-0" for child in range(20)})
+
+
+FORK_WHILE_WRITING = """
+import os, sys, threading
+from pathlib import Path
+import zygote
+from synap_integrations.model import Envelope, Scope, UserMessage
+
+folder, ending = Path(sys.argv[1]), sys.argv[2]
+outbox, worker = zygote.desk(folder)
+
+def write(name, count):
+    for number in range(count):
+        outbox.append(Envelope.seal(Scope(f"c-{name}", "ana"), UserMessage(f"{name}-{number}")))
+        worker.wake()
+
+writers = [threading.Thread(target=write, args=(f"parent{n}", 1500)) for n in range(3)]
+for writer in writers: writer.start()
+children = []
+for child in range(20):
+    if not (pid := os.fork()):
+        write(f"child{child}", 10)
+        if ending == "os._exit":
+            os._exit(0)
+        sys.exit(0)
+    children.append(pid)
+for pid in children:
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+for writer in writers: writer.join()
+assert worker.flush(60)
+assert outbox.counts().add_up and outbox.counts().captured == 4500, outbox.counts()
+assert worker.close(10)
+"""
+
+
+@pytest.mark.parametrize("ending", ["os._exit", "sys.exit"])
+def test_forks_while_threads_write_harm_neither_side(tmp_path, ending) -> None:
+    """Parent and children each have their own file; a child's end leaves the parent's alone."""
+    done = python("-W", "ignore::DeprecationWarning", "-c", FORK_WHILE_WRITING, str(tmp_path), ending)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    drain(tmp_path)
+    told = {f"parent{n}-{number}" for n in range(3) for number in range(1_500)}
+    told |= {f"child{child}-{number}" for child in range(20) for number in range(10)}
+    assert_each_turn_once(tmp_path, told)
+
+
+def test_two_processes_in_one_folder_do_not_meet(tmp_path) -> None:
+    """Each delivers its own turns, once."""
+    code = """
+    import sys
+    from pathlib import Path
+    import zygote
+    from synap_integrations.model import Envelope, Scope, UserMessage
+    outbox, worker = zygote.desk(Path(sys.argv[1]))
+    for number in range(500):
+        outbox.append(Envelope.seal(Scope(f"c-{sys.argv[2]}", "ana"), UserMessage(f"{sys.argv[2]}-{number}")))
+        worker.wake()
+    assert worker.close(30)
+    """
+    environ = {"PATH": os.environ["PATH"], "PYTHONPATH": f"{ROOT}{os.pathsep}{EQUIPMENT}"}
+    both = [
+        subprocess.Popen([sys.executable, "-c", textwrap.dedent(code), str(tmp_path), name], env=environ)
+        for name in "ab"
+    ]
+    assert [process.wait(60) for process in both] == [0, 0]
+    assert_each_turn_once(tmp_path, {f"{name}-{number}" for name in "ab" for number in range(500)})
+    assert len(zygote.received(tmp_path)) == 1_000
+
+
+ONE_TURN = """
+import sys
+from pathlib import Path
+import zygote
+from synap_integrations.errors import NetworkError
+from synap_integrations.model import Envelope, Scope, UserMessage
+from synap_integrations.outbox import DeliveryWorker
+outbox, worker = zygote.desk(Path(sys.argv[1]))
+if sys.argv[2] != "up":
+    class Down(zygote.FileReceiver):
+        async def open(self, on_inbound):
+            raise NetworkError("down")
+        async def send(self, envelope):
+            if sys.argv[2] == "silent":
+                import asyncio
+                await asyncio.Event().wait()
+            raise NetworkError("down")
+    worker = DeliveryWorker(outbox, lambda: Down(Path(sys.argv[1]) / "received"))
+outbox.append(Envelope.seal(Scope("c", "ana"), UserMessage("script-0")))
+worker.wake()
+"""
+
+
+@pytest.mark.parametrize("platform", ["up", "down", "silent"])
+def test_a_plain_script_ends_quietly_and_in_time(tmp_path, platform) -> None:
+    """No flush, no close: what can be delivered at the exit is, the rest at the next start; nothing is printed."""
+    began = time.monotonic()
+    done = python("-X", "dev", "-W", "error", "-c", ONE_TURN, str(tmp_path), platform)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert time.monotonic() - began < 30
+    if platform == "up":
+        assert len(zygote.received(tmp_path)) == 1
+        assert list((tmp_path / "outbox").iterdir()) == []
+    drain(tmp_path)
+    assert_each_turn_once(tmp_path, {"script-0"})
+
+
+def test_capture_after_the_exit_has_begun_is_still_kept(tmp_path) -> None:
+    """A turn recorded by somebody's atexit function is on disk, although no thread can be started any more."""
+    code = """
+    import atexit, sys
+    from pathlib import Path
+    import zygote
+    from synap_integrations.model import Envelope, Scope, UserMessage
+    outbox, worker = zygote.desk(Path(sys.argv[1]))
+    def record(number):
+        outbox.append(Envelope.seal(Scope("c", "ana"), UserMessage(f"late-{number}")))
+        worker.wake()
+    atexit.register(record, 1)
+    if sys.argv[2] == "used":
+        record(0)
+    """
+    for used in ("used", "unused"):
+        folder = tmp_path / used
+        folder.mkdir()
+        done = python("-X", "dev", "-W", "error", "-c", textwrap.dedent(code), str(folder), used)
+        assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+        drain(folder)
+        assert_each_turn_once(folder, {"late-1"} | ({"late-0"} if used == "used" else set()))
