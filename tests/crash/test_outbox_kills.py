@@ -121,6 +121,30 @@ def test_forks_while_threads_write_harm_neither_side(tmp_path, ending) -> None:
     assert_each_turn_once(tmp_path, told)
 
 
+def test_the_end_of_a_child_does_not_tidy_up_its_parents_file(tmp_path) -> None:
+    """What the parent captures after a forked child has ended in the normal way survives a kill too."""
+    code = """
+    import os, signal, sys
+    from pathlib import Path
+    import zygote
+    from synap_integrations.model import Envelope, Scope, UserMessage
+    outbox, _ = zygote.desk(Path(sys.argv[1]))
+    def write(name):
+        for number in range(20):
+            outbox.append(Envelope.seal(Scope(f"c-{name}", "ana"), UserMessage(f"{name}-{number}")))
+    write("before")
+    if not (pid := os.fork()):
+        sys.exit(0)
+    os.waitpid(pid, 0)
+    write("after")
+    os.kill(os.getpid(), signal.SIGKILL)
+    """
+    done = python("-c", textwrap.dedent(code), str(tmp_path))
+    assert (done.returncode, done.stderr) == (-9, "")
+    drain(tmp_path)
+    assert_each_turn_once(tmp_path, {f"{name}-{number}" for name in ("before", "after") for number in range(20)})
+
+
 def test_two_processes_in_one_folder_do_not_meet(tmp_path) -> None:
     """Each delivers its own turns, once."""
     code = """
