@@ -81,7 +81,7 @@ with contextlib.suppress(ImportError):
     ENGINES["multi_modal_condense_plus_context"] = multi_modal_condense_plus_context
 
 CONDENSING = {"condense_plus_context", "condense_question", "multi_modal_condense_plus_context"}
-WITH_DOCUMENTS = {name for name in ENGINES if name not in ("simple", "condense_question")}
+WITH_DOCUMENTS = [name for name in ENGINES if name not in ("simple", "condense_question")]
 
 
 def line(event) -> str:
