@@ -2,7 +2,8 @@
 
 Run by itself: ``python benchmarks/bench_llamaindex.py [--quick]``. The reference is the framework's own span handler
 that does nothing. ``memory`` may wait for the context that answers the question; ``memory, no wait`` has
-``recall_timeout_s=0``. The platform that never answers listens, accepts and stays silent.
+``recall_timeout_s=0``; ``the island alone`` hands its events to a list, without a disk. The platform that never answers
+listens, accepts and stays silent.
 """
 
 # ruff: noqa: ARG002, D102 - the signatures of the model are the framework's
@@ -29,6 +30,7 @@ from measuring import Effort, Figure, Report, Spread, added, interleaved
 
 from synap_integrations import Synap
 from synap_integrations.llamaindex import SynapCallbackHandler, SynapMemory
+from synap_integrations.testing import FakeMemory
 
 NO_OPS, FIXED_US = 2.0, 150.0
 FAULT_PERCENT, FAULT_US = 5.0, 500.0
@@ -107,6 +109,7 @@ def contenders(stack: ExitStack) -> dict[str, Contender]:
     local = synap_at(stack, "local")
     stack.callback(SynapCallbackHandler(local, conversation_id="bench", user_id="ana").detach)
     ours = handlers_of("synap_integrations")
+    found["memory, the island alone"] = Contender(SynapMemory(FakeMemory(), user_id="ana"), *ours)
     found["handler"] = Contender(ChatMemoryBuffer.from_defaults(), *ours)
     places = {"memory": local, "memory, no wait": synap_at(stack, "local", recall_timeout_s=0.0)}
     places |= {"memory, refusing": synap_at(stack, refusing_platform())}

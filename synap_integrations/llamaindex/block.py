@@ -60,7 +60,7 @@ class SynapMemoryBlock(BaseMemoryBlock[str]):
             asked = (turn.root if turn else None, said)
             known = self._frozen.get(scope)
             if known is None or known[0] != asked:
-                context = await (self._synap or runtime.default_synap()).arecall(said or None, scope=scope)
+                context = await self._sink().arecall(said or None, scope=scope)
                 known = asked, injection.without_templates(as_prompt(context))
                 self._frozen[scope] = known
                 while len(self._frozen) > MAX_CONVERSATIONS:
@@ -70,6 +70,9 @@ class SynapMemoryBlock(BaseMemoryBlock[str]):
 
     async def _aput(self, messages: list[ChatMessage]) -> None:
         """Nothing: what is ejected from the short-term memory is a fraction of what was said."""
+
+    def _sink(self) -> Memory:
+        return self._synap if self._synap is not None else runtime.default_synap()
 
     def _stated(self) -> Scope:
         return Scope(self.conversation_id, self.user_id, customer_id=self.customer_id)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from llama_index.core.callbacks.base_handler import BaseCallbackHandler
 
-from synap_integrations import runtime, scoping
+from synap_integrations import scoping
 from synap_integrations.llamaindex import listener
 from synap_integrations.model import Scope
 
@@ -44,7 +44,7 @@ class SynapCallbackHandler(BaseCallbackHandler):
     ) -> None:
         super().__init__(event_starts_to_ignore=[], event_ends_to_ignore=[])
         scope = Scope(conversation_id, user_id, customer_id=customer_id, session_id=session_id)
-        self.attachment = listener.Attachment(synap or runtime.default_synap(), scoping.checked(scope))
+        self.attachment = listener.Attachment(synap, scoping.checked(scope))
         listener.add(self.attachment)
 
     def detach(self) -> None:

@@ -22,7 +22,7 @@ from llama_index.core.instrumentation.span import active_span_id
 from llama_index.core.instrumentation.span_handlers import NullSpanHandler
 from llama_index_instrumentation import get_dispatcher
 
-from synap_integrations import scoping
+from synap_integrations import runtime, scoping
 from synap_integrations.guard import contained
 from synap_integrations.llamaindex.capture import Capture
 from synap_integrations.llamaindex.turns import Destination
@@ -40,9 +40,12 @@ _HEARD: Final = frozenset({LLMChatInProgressEvent, StreamChatDeltaReceivedEvent,
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Attachment:
-    """Somebody who wants every turn: where to record it, and whose it is where nothing nearer says."""
+    """Somebody who wants every turn: where to record it, and whose it is where nothing nearer says.
 
-    memory: Memory
+    Without a memory it is the process-wide `Synap` of the moment.
+    """
+
+    memory: Memory | None = None
     scope: Scope = scoping.NOWHERE
     automatic: bool = False
     """Attached by zero-code start-up: gives way to whoever was attached by hand."""
@@ -76,10 +79,14 @@ class _Attachments:
         candidates = by_hand or everybody
         chosen = _in_callbacks(owner, candidates) or self._here.get()
         if chosen is not None and chosen in candidates:
-            return Destination(chosen.memory, scoping.merged(chosen.scope, said))
+            return _destination(chosen, scoping.merged(chosen.scope, said))
         # Handlers of different people, and nothing says whose turn this is: it must not become somebody else's.
         last, scopes = candidates[-1], {attachment.scope for attachment in candidates}
-        return Destination(last.memory, scoping.merged(last.scope if len(scopes) == 1 else scoping.NOWHERE, said))
+        return _destination(last, scoping.merged(last.scope if len(scopes) == 1 else scoping.NOWHERE, said))
+
+
+def _destination(attachment: Attachment, scope: Scope) -> Destination:
+    return Destination(runtime.default_synap() if attachment.memory is None else attachment.memory, scope)
 
 
 def _in_callbacks(owner: object, everybody: list[Attachment]) -> Attachment | None:

@@ -5,9 +5,8 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-import threading
 from collections.abc import AsyncGenerator, Sequence
-from concurrent.futures import Future
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final
 
 from llama_index.core.agent.workflow import FunctionAgent
@@ -47,20 +46,11 @@ def run_one_turn(
 
     Raises: ConnectionError, if the model was to fail.
     """
-    answer: Future[str] = Future()
     with scoping.context(conversation_id=conversation_id, user_id=user_id):
         surroundings = contextvars.copy_context()
-
-    def work() -> None:
-        try:
-            answer.set_result(surroundings.run(asyncio.run, _turn(_ScriptedModel(fails=fail), stream=stream)))
-        except ConnectionError as error:
-            answer.set_exception(error)
-
-    thread = threading.Thread(target=work, name="synap-probe")
-    thread.start()
-    thread.join()
-    return answer.result()
+    with ThreadPoolExecutor(1, thread_name_prefix="synap-probe") as own:
+        turn = _turn(_ScriptedModel(fails=fail), stream=stream)
+        return own.submit(surroundings.run, asyncio.run, turn).result()
 
 
 async def _turn(model: _ScriptedModel, *, stream: bool) -> str:
