@@ -9,18 +9,20 @@ import random
 import threading
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
-from synap_integrations.errors import NetworkTimeoutError, SynapError
+from synap_integrations.errors import SynapError
 from synap_integrations.guard import contained
 from synap_integrations.model import Ack, Envelope, Inbound, Signal
 from synap_integrations.ports import Handover, OutboxStore, Transport
 
+from .calls import TransportFaultError, outcome_of
 from .lanes import Lane, Lanes
 from .link import Link
 from .pace import Pace, backoff_s
-from .verdicts import AWAIT_STREAM, FAULT, Do, Verdict, judge
+from .verdicts import AWAIT_STREAM, Do, Verdict, judge
 
 _log = logging.getLogger(__name__)
 _DELIVER: Final = contained("deliver")
@@ -112,6 +114,7 @@ class Delivery:
     def expedite(self) -> None:
         """Somebody waits for delivery: end all waits that are ours to end."""
         self.pace.expedite()
+        self.link.expedite()
         self._store.expedite()
         self._poke.set()
 
@@ -150,7 +153,7 @@ class Delivery:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
-            with _DELIVER:
+            with _DELIVER, suppress(TimeoutError):
                 async with asyncio.timeout(goodbye_s):
                     await self._transport.close(goodbye_s)
             self._settle()
@@ -235,26 +238,19 @@ class Delivery:
     async def _attempt(self, envelope: Envelope) -> Handover | Verdict:
         if not self.link.up and type(envelope.event).__name__ in self._needs_stream:
             return AWAIT_STREAM
-        with _DELIVER:
-            try:
-                async with asyncio.timeout(self._rhythm.send_s):
-                    return await self._transport.send(envelope)
-            except SynapError as error:
-                return judge(error)
-            except TimeoutError:
-                return judge(NetworkTimeoutError("the platform did not answer in time"))
-        return FAULT
+        outcome = await outcome_of(self._transport.send(envelope), within_s=self._rhythm.send_s)
+        return judge(outcome) if isinstance(outcome, SynapError) else outcome
 
     def _conclude(self, lane: Lane, envelope: Envelope, outcome: Handover | Verdict) -> bool:
         """Act on what became of it; True if the conversation may go on."""
-        event_id = envelope.event_id
-        if isinstance(outcome, Verdict):
+        if isinstance(outcome, Verdict) and not self._lanes.is_early(envelope.event_id):
             return self._put_up_with(lane, envelope, outcome)
         if self.pace.succeeded():
             self._store.expedite()  # what waited because of the same trouble need not wait any longer
-        if outcome is Handover.DELIVERED or self._lanes.written(envelope, self._now()):
-            self._has_arrived(event_id)
+        if outcome is Handover.DELIVERED or self._lanes.is_early(envelope.event_id):
+            self._has_arrived(envelope.event_id)
         else:
+            self._lanes.written(envelope, self._now())
             self._needs_stream.add(type(envelope.event).__name__)
         lane.current = None
         return True
@@ -264,7 +260,8 @@ class Delivery:
         if verdict.do is Do.AWAIT_STREAM:
             return self._without_stream(lane, envelope)
         self._attempts[event_id] += 1
-        if verdict.do is Do.BURY or (verdict is FAULT and self._attempts[event_id] >= _FAULTS):
+        hopeless = verdict.why == TransportFaultError.code and self._attempts[event_id] >= _FAULTS
+        if verdict.do is Do.BURY or hopeless:
             self.pace.succeeded()  # the platform works: it has read and refused this one
             self._bury(event_id, verdict)
             lane.current = None
@@ -320,7 +317,8 @@ class Delivery:
         return self._lanes.unacknowledged >= (1 if self._suspect else _WINDOW)
 
     def _allowance(self) -> int:
-        return 1 if self._suspect else self.pace.allowance(self._now())
+        allowed = self.pace.allowance(self._now())
+        return min(allowed, 1) if self._suspect else allowed
 
     # --- what the platform says ------------------------------------------------------------------------------
 

@@ -106,15 +106,16 @@ class Lanes:
         self._early.discard(event_id)
         self._unacknowledged.pop(event_id, None)
 
-    def written(self, envelope: Envelope, now: float) -> bool:
-        """It is on the stream. True if its acknowledgement was faster than our knowing that it was written."""
-        if envelope.event_id in self._early:
-            return True
+    def written(self, envelope: Envelope, now: float) -> None:
+        """It is on the stream."""
         self._unacknowledged[envelope.event_id] = Written(envelope, now)
-        return False
+
+    def is_early(self, event_id: str) -> bool:
+        """True if its acknowledgement came before we knew that it was written."""
+        return event_id in self._early
 
     def acknowledged(self, event_id: str) -> bool:
-        """False if it is still being sent: then `written` tells that it is settled."""
+        """False if it is still being sent: then `is_early` tells that it is settled."""
         if event_id not in self._unacknowledged and self._being_sent(event_id):
             self._early.add(event_id)
             return False

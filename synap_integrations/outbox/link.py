@@ -6,18 +6,18 @@ import asyncio
 import logging
 import random
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Final
 
-from synap_integrations.errors import ListeningAlreadyActiveError, NetworkTimeoutError, SynapError
-from synap_integrations.guard import contained
+from synap_integrations.errors import ListeningAlreadyActiveError
 from synap_integrations.model import Inbound, Signal
 from synap_integrations.ports import Transport
 
+from .calls import outcome_of
 from .pace import backoff_s
-from .verdicts import PROBE_EVERY_S
+from .verdicts import judge
 
 _log = logging.getLogger(__name__)
-_DELIVER: Final = contained("deliver")
 
 _OPEN_S: Final = 10.0
 """Longest wait for a stream to open; what needs it is kept aside afterwards."""
@@ -43,6 +43,7 @@ class Link:
         self._rng = rng
         self._changed = asyncio.Event()
         self._known = asyncio.Event()
+        self._hurry = asyncio.Event()
         self._ended = False
         self.up = False
         self.undecided = True
@@ -71,6 +72,10 @@ class Link:
             self._ended = True
             self._lost()
 
+    def expedite(self) -> None:
+        """Somebody waits for delivery: try now, unless the platform asked for a pause."""
+        self._hurry.set()
+
     def _lost(self) -> None:
         self.up, self.undecided = False, True
         self._changed.set()
@@ -87,36 +92,29 @@ class Link:
         failures = 0
         while True:
             began = now()
-            error = await self._open()
-            if error is None:
-                self._set(up=True)
+            error = await outcome_of(self._transport.open(self._on_inbound), within_s=_OPEN_S)
+            if error is None or isinstance(error, ListeningAlreadyActiveError):
+                # Already active: it is on its way back; or it was open before we came, and nothing is said about it.
+                self._set(up=error is None or self.up or self.undecided)
                 await self._until_ended()
                 failures = 0 if now() - began > _STEADY_S else failures + 1
-            elif isinstance(error, ListeningAlreadyActiveError):
-                # It is on its way back; or it was open before we came, and nothing will be said about it.
-                self._set(up=self.up or self.undecided)
-                await self._until_ended()
             else:
                 failures += 1
                 self._set(up=False)
                 if failures == 1:
                     _log.info("synap: the stream cannot be opened (%s); turns go on without it", error.code)
-                if not error.retryable:
-                    await asyncio.sleep(PROBE_EVERY_S)
             if failures:
-                await asyncio.sleep(backoff_s(failures, self._rng))
+                asked_s = 0.0 if error is None else judge(error).wait_s
+                await self._pause(max(asked_s, backoff_s(failures, self._rng)), interruptible=not asked_s)
 
-    async def _open(self) -> SynapError | None:
-        with _DELIVER:
-            try:
-                async with asyncio.timeout(_OPEN_S):
-                    await self._transport.open(self._on_inbound)
-            except TimeoutError:
-                return NetworkTimeoutError("the stream did not open in time")
-            except SynapError as error:
-                return error
-            return None
-        return SynapError("the transport failed")
+    async def _pause(self, seconds: float, *, interruptible: bool) -> None:
+        if not interruptible:
+            await asyncio.sleep(seconds)
+            return
+        self._hurry.clear()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._hurry.wait()
 
     async def _until_ended(self) -> None:
         """While it is up, or may come back by itself."""

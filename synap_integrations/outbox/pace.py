@@ -13,6 +13,8 @@ _log = logging.getLogger(__name__)
 _BASE_S: Final = 0.5
 _CAP_S: Final = 60.0
 _BREAKS_AFTER: Final = 5
+_SPREAD: Final = 1.1
+"""A wait that the platform asks for is a minimum: its clients do not come back all at once."""
 IN_PARALLEL: Final = 4
 
 
@@ -65,7 +67,7 @@ class Pace:
             if self._failures >= _BREAKS_AFTER:
                 self._pause(verdict, now + backoff_s(self._failures - _BREAKS_AFTER + 2, self._rng))
         else:
-            self._pause(verdict, now + verdict.wait_s)
+            self._pause(verdict, now + verdict.wait_s * self._rng.uniform(1.0, _SPREAD))
 
     def expedite(self) -> None:
         """Somebody waits for delivery: try now, unless the platform or an account's owner has to act first."""

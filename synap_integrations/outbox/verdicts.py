@@ -18,7 +18,7 @@ from synap_integrations.errors import (
 
 _MIN_WAIT_S: Final = 1.0
 _MAX_WAIT_S: Final = 900.0
-PROBE_EVERY_S: Final = 300.0
+_PROBE_EVERY_S: Final = 300.0
 """How often a key that was refused, or an empty account, is tried again."""
 
 
@@ -59,8 +59,6 @@ _TABLE: Final[tuple[tuple[type[SynapError], Do], ...]] = (
 """The first line that fits decides."""
 
 AWAIT_STREAM: Final = Verdict(Do.AWAIT_STREAM, "no stream")
-FAULT: Final = Verdict(Do.RETRY, "fault")
-"""Something that is no `SynapError` came out of the transport."""
 
 
 def judge(error: SynapError) -> Verdict:
@@ -69,7 +67,7 @@ def judge(error: SynapError) -> Verdict:
     if do is Do.BURY and error.retryable:
         do = Do.RETRY
     if do is Do.HOLD:
-        return Verdict(do, error.code, PROBE_EVERY_S)
+        return Verdict(do, error.code, _PROBE_EVERY_S)
     asked = error.retry_after if isinstance(error, RateLimitError | ServiceUnavailableError) else None
     if asked is None and do is not Do.PAUSE:
         return Verdict(do, error.code, detail=ascii(error.message)[1:201])

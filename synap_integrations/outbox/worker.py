@@ -193,6 +193,8 @@ class DeliveryWorker:
             self._store.put_all_back()
             self._delivery = delivery
             self._pass_on_eager()
+            if self._stop.is_set():  # before there was anything to stop
+                delivery.stop()
             await delivery.run(goodbye_s=_GOODBYE_SHARE * self.shutdown_timeout_s)
 
         with asyncio.Runner(loop_factory=self._loop_factory) as runner:
@@ -221,6 +223,7 @@ class DeliveryWorker:
         self._waiting.append(waiting)
         try:
             while not self._is_settled(mark):
+                settled.clear()
                 if (delivery := self._delivery) is not None:
                     if give_up_if_held and delivery.pace.held:
                         return False

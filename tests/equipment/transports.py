@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable, Iterator
 
-from synap_integrations.errors import ListeningNotActiveError, SynapError
+from synap_integrations.errors import ListeningNotActiveError
 from synap_integrations.model import Ack, Envelope, Inbound, Signal, UserMessage
 from synap_integrations.ports import Handover
 
@@ -22,7 +22,7 @@ class ScriptedTransport:
         self,
         script: Callable[[Envelope], Fate] = lambda _: Handover.DELIVERED,
         *,
-        stream: SynapError | None = None,
+        stream: BaseException | None = None,
         needs_stream: bool = False,
         takes_s: float = 0.0,
     ) -> None:

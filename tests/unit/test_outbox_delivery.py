@@ -167,7 +167,7 @@ def test_a_rate_limit_is_respected_by_all_conversations(asked: float, at_least: 
 
     world = play(scene, first_then([RateLimitError("slow down", retry_after=asked)]))
     first, second, *_ = [at for at, _ in world.transport.attempts]
-    assert at_least <= second - first <= at_least + 1
+    assert at_least <= second - first <= 1.1 * at_least + 1
 
 
 def test_a_refused_key_holds_everything_and_is_probed_rarely(caplog: pytest.LogCaptureFixture) -> None:
@@ -215,6 +215,37 @@ def test_a_transport_that_breaks_on_one_envelope_does_not_break_delivery() -> No
         assert_accounted(world.store.counts(), delivered=3, dead_letters=1)
 
     play(scene, script)
+
+
+def test_a_transport_that_cancels_itself_is_tried_again() -> None:
+    """A closing channel raises the same error that our own end would."""
+
+    async def scene(world: World) -> None:
+        def script(_: Envelope) -> Fate:
+            if world.loop.time() < 10:
+                raise asyncio.CancelledError
+            return DELIVERED
+
+        world.transport.script = script
+        world.append(turn("1"), turn("2"))
+        await world.drained(120)
+
+    assert texts(play(scene).transport.received) == ["1", "2"]
+
+
+def test_an_acknowledgement_counts_although_the_send_failed() -> None:
+    """What the platform has is not sent again because the call broke afterwards."""
+
+    async def scene(world: World) -> None:
+        def script(envelope: Envelope) -> Fate:
+            world.transport.acknowledge(envelope)
+            return DOWN
+
+        world.transport.script = script
+        world.append(turn("1"))
+        await world.drained(1)
+
+    assert len(play(scene).transport.attempts) == 1
 
 
 def test_a_platform_that_never_answers_holds_up_one_conversation_at_a_time() -> None:
@@ -403,6 +434,32 @@ def test_somebody_in_a_hurry_does_not_sit_out_a_backoff() -> None:
         await world.drained(1)
 
     play(scene, lambda _: DOWN)
+
+
+@pytest.mark.parametrize("fault", [KeyError("bug"), asyncio.CancelledError()], ids=["bug", "cancelled"])
+def test_a_stream_that_breaks_while_it_opens_is_opened_again(fault: BaseException) -> None:
+    """Whatever comes out of the transport, the next attempt follows."""
+
+    async def scene(world: World) -> None:
+        world.append(call())
+        await asyncio.sleep(30)
+        world.transport.stream = None
+        await world.drained(120)
+
+    play(scene, stream=fault, needs_stream=True)
+
+
+def test_a_hurry_opens_the_stream_at_once_too() -> None:
+    """What waited for the stream does not wait for the next attempt to open it."""
+
+    async def scene(world: World) -> None:
+        world.append(call())
+        await asyncio.sleep(900)
+        world.transport.stream = None
+        world.delivery.expedite()
+        await world.drained(1)
+
+    play(scene, stream=DOWN, needs_stream=True)
 
 
 def test_an_idle_sender_sleeps() -> None:

@@ -111,8 +111,8 @@ def test_a_refused_key_is_probed_every_five_minutes() -> None:
     pace.failed(judge(AuthenticationError("no")), 0.0)
     pace.expedite()
     assert pace.held
-    assert [pace.allowance(now) for now in (0.0, 299.0, 300.0)] == [0, 0, 1]
-    assert pace.wait_s(100.0) == 200.0
+    assert [pace.allowance(now) for now in (0.0, 299.0, 331.0)] == [0, 0, 1]
+    assert 200.0 <= (pace.wait_s(100.0) or 0) <= 230.0
 
 
 def test_a_hurry_ends_our_own_pause_and_not_the_platforms() -> None:
