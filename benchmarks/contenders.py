@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from langchain_core.callbacks import BaseCallbackHandler
-from loopback import sink
+from loopback import received, sink
 from measuring import Clock
 
 from synap_integrations import Synap
@@ -34,12 +34,18 @@ class NoOp(BaseCallbackHandler):
 
 @contextmanager
 def contenders() -> Iterator[dict[str, list[BaseCallbackHandler]]]:
-    """The handlers of every contender that is installed, by name; each delivers until the block ends."""
-    with ExitStack() as stack:
-        url = stack.enter_context(sink())
-        ours = SynapCallbackHandler(stack.enter_context(embedded_synap()), **IDENTITY)
-        peers = {name: [PEERS[name].handler(f"{url}/{name}", stack)] for name in installed_peers()}
-        yield {BARE: [], NO_OP: [NoOp()], OURS: [ours], **peers}
+    """The handlers of every contender that is installed, by name; each delivers until the block ends.
+
+    Raises: RuntimeError, if a peer has delivered nothing: what it adds would not be what it costs.
+    """
+    with sink() as url:
+        with ExitStack() as stack:
+            ours = SynapCallbackHandler(stack.enter_context(embedded_synap()), **IDENTITY)
+            peers = {name: [PEERS[name].handler(f"{url}/{name}", stack)] for name in installed_peers()}
+            yield {BARE: [], NO_OP: [NoOp()], OURS: [ours], **peers}
+        if silent := peers.keys() - received(url).keys():
+            message = f"nothing was delivered by {', '.join(sorted(silent))}"
+            raise RuntimeError(message)
 
 
 def installed_peers() -> list[str]:
