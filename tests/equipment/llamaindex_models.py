@@ -62,7 +62,8 @@ class ScriptedLLM(FunctionCallingLLM):
 
     @property
     def metadata(self):
-        return LLMMetadata(is_chat_model=self._chatting, is_function_calling_model=self._calling, context_window=100_000)
+        chat, calling = self._chatting, self._calling
+        return LLMMetadata(is_chat_model=chat, is_function_calling_model=calling, context_window=100_000)
 
     def _next(self, messages) -> Say:
         self._asked.append([(str(m.role.value), m.content) for m in messages])
