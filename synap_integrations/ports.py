@@ -30,6 +30,16 @@ class Memory(Protocol):
 class OutboxStore(Protocol):
     """All that delivery may ask of a disk. Thread-safe."""
 
+    @property
+    def appended(self) -> int:
+        """Changes whenever something is appended."""
+        ...
+
+    @property
+    def roomy(self) -> bool:
+        """True while what waits is far from filling it."""
+        ...
+
     def append(self, envelope: Envelope) -> None:
         """Keep the envelope: when this returns, a killed process does not lose it."""
 

@@ -213,6 +213,11 @@ class Shelf:
         return not self.tally.rows and self.tally.dead_letters == self.tally.evicted
 
     @property
+    def roomy(self) -> bool:
+        """True while what waits takes less than a quarter of the cap."""
+        return self.tally.rows < self._max_rows // 4 and self.tally.octets < self._max_bytes // 4
+
+    @property
     def has_room(self) -> bool:
         """True if an orphan may be taken over: its rows are on this disk already, so the cap is not exact here."""
         return self.tally.rows <= self._max_rows // 2

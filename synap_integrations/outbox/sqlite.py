@@ -73,6 +73,8 @@ class SqliteOutbox:
         self._shelf = self._new_shelf()
         self._closed = False
         self._queue: deque[Row] = deque()
+        self.appended = 0
+        """Changes with each `append`: somebody who reads it twice knows whether the application is capturing."""
         self._slow_until = 0.0
         self._lock = threading.RLock()
         self._owned: Callable[[], bool] = self._lock._is_owned  # type: ignore[attr-defined] # noqa: SLF001 - an RLock tells it nowhere else
@@ -88,6 +90,7 @@ class SqliteOutbox:
         longer than ``capture_wait_s``; whoever holds the lock commits it). Never raises for a fault of the disk.
         """
         self._queue.append(rows.encode(envelope))
+        self.appended += 1
         if self._owned():
             return  # a signal handler or a finalizer inside our own commit, which will find the row
         if self._slow_until and self._clock() < self._slow_until:
@@ -186,6 +189,11 @@ class SqliteOutbox:
             self._commit_queue()
             first = self._shelf.first_waiting()
             return first is None or first > mark
+
+    @property
+    def roomy(self) -> bool:
+        """True while what waits is far from filling it."""
+        return self._shelf.roomy
 
     # --- what earlier processes left -------------------------------------------------------------------------
 

@@ -81,7 +81,7 @@ class DeliveryWorker:
             self._start()
         elif delivery.hungry:
             delivery.hungry = False
-            self._call(delivery.poke)
+            self._call(delivery.something_new)
 
     def submit(self, envelope: Envelope) -> bool:
         """Send it now or never, stored nowhere. False at once if the stream is not known to be up, or delivery is held.
