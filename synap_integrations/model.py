@@ -6,11 +6,11 @@ Frozen and slotted; times are aware UTC; what is absent is None, never an empty 
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from random import getrandbits
 from typing import Literal, Self
 
 __all__ = [
@@ -153,7 +153,9 @@ def new_id() -> str:
 
     Source: RFC 9562, section 5.7. ``uuid.uuid7`` needs Python 3.14.
     """
-    value = time.time_ns() // 1_000_000 << 80 | int.from_bytes(os.urandom(10))
+    # The generator is seeded by the system and again in every forked child; asking the system each time costs ten times
+    # as much, on the thread of the application.
+    value = time.time_ns() // 1_000_000 << 80 | getrandbits(80)
     value = value & ~(0xF000 << 64) & ~(0xC000 << 48) | 0x7000 << 64 | 0x8000 << 48
     text = f"{value:032x}"
     return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
