@@ -19,6 +19,7 @@ from synap_integrations.model import Ack, Envelope, Inbound, Signal
 from synap_integrations.ports import Handover, OutboxStore, Transport
 
 from .calls import TransportFaultError, outcome_of
+from .courtesy import Courtesy
 from .lanes import Lane, Lanes
 from .link import Link
 from .pace import Pace, backoff_s
@@ -35,8 +36,6 @@ _WINDOW: Final = 64
 _IN_A_ROW: Final = 16
 """Envelopes of one conversation that are sent before the next conversation has its turn."""
 _SETTLE_AT: Final = 128
-_HURRY_S: Final = 1.5
-"""How long a hurry lasts; whoever waits says so about once a second."""
 _FAULTS: Final = 5
 """Attempts after which an envelope that makes the transport itself fail is a dead letter."""
 _POISON_WITHIN_S: Final = 2.0
@@ -52,8 +51,8 @@ class Rhythm:
     claim_s: float = 0.003
     """Time from the first envelope to the look into the outbox, and between two looks: the application, which has just
     captured something, usually has more to do, and two threads that compute at once keep each other waiting."""
-    give_way_s: float = 0.004
-    """Rest after each send while the application captures without pause."""
+    give_way_s: float = 0.03
+    """Rest after each send while the application captures as fast as it can."""
     ack_s: float = 30.0
     """Longest wait for an acknowledgement before an event is written again."""
     send_s: float = 60.0
@@ -105,9 +104,7 @@ class Delivery:
         self._suspect: str | None = None
         self._needs_stream: set[str] = set()
         self._awaiting_link: list[Lane] = []
-        self._appended = store.appended
-        self._crowded = False
-        self._hurried_until = -math.inf
+        self._courtesy = Courtesy(store, self._now)
         self._may_claim = False
         self._look_at = self._settle_at = self._maintain_at = self._adopt_at = -math.inf
         self._stopping = False
@@ -126,7 +123,7 @@ class Delivery:
 
     def expedite(self) -> None:
         """Somebody waits for delivery: end all waits that are ours to end."""
-        self._hurried_until = self._now() + _HURRY_S
+        self._courtesy.hurry()
         self._look_at = -math.inf
         self.pace.expedite()
         self.link.expedite()
@@ -248,8 +245,9 @@ class Delivery:
             outcome = await self._attempt(envelope)
             if not self._conclude(lane, envelope, outcome):
                 return
-            if self._is_crowded():
+            if self._courtesy.look():
                 await asyncio.sleep(self._rhythm.give_way_s)
+                break
         self._lanes.give_back(lane)
 
     async def _attempt(self, envelope: Envelope) -> Handover | Verdict:
@@ -335,15 +333,7 @@ class Delivery:
 
     def _allowance(self) -> int:
         allowed = self.pace.allowance(self._now())
-        return min(allowed, 1) if self._suspect or self._crowded else allowed
-
-    def _is_crowded(self) -> bool:
-        """True while the application captures without pause: its threads and ours share one interpreter, and ours can
-        wait. Not if somebody waits for us, nor if so much has piled up that the outbox would fill.
-        """
-        appended, self._appended = self._appended, self._store.appended
-        self._crowded = appended != self._appended and self._now() > self._hurried_until and self._store.roomy
-        return self._crowded
+        return min(allowed, 1) if self._suspect or self._courtesy.due else allowed
 
     # --- what the platform says ------------------------------------------------------------------------------
 

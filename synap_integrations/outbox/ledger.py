@@ -58,15 +58,12 @@ SELECT seq, event_id, state, length(body) + length(scope) + 200 AS size FROM tur
 _MARK_WRITTEN: Final = """
 UPDATE turn SET first_write_at = ? WHERE seq IN (SELECT value FROM json_each(?)) AND first_write_at IS NULL
 """
-_SUM_UP: Final = """
-SELECT count(*), total(size), max(seq) FROM measure
+_FIND: Final = """
+SELECT count(*), total(size), max(seq), json_group_array(event_id) FROM measure
 WHERE event_id IN (SELECT value FROM json_each(?)) AND state = 0
 """
-_REMEMBER: Final = """
-INSERT OR REPLACE INTO seen SELECT event_id, ? FROM turn
-WHERE event_id IN (SELECT value FROM json_each(?)) AND state = 0
-"""
-_DELETE: Final = "DELETE FROM turn WHERE event_id IN (SELECT value FROM json_each(?)) AND state = 0"
+_DELETE: Final = "DELETE FROM turn WHERE event_id IN (SELECT value FROM json_each(?))"
+_REMEMBER: Final = "INSERT OR REPLACE INTO seen SELECT value, ? FROM json_each(?)"
 _SETTLED_TO: Final = "UPDATE meta SET value = max(value, ?) WHERE key = 'settled_to'"
 _POSTPONE: Final = """
 UPDATE turn SET attempts = attempts + 1, not_before = ?, reason = ?
@@ -133,6 +130,7 @@ class Ledger:
 
     def _configure(self, durability: str) -> None:
         for pragma in (
+            "page_size = 2048",  # a row is small; each commit writes whole pages
             "journal_mode = WAL",
             f"synchronous = {_SYNCHRONOUS[durability]}",
             "wal_autocheckpoint = 0",
@@ -187,12 +185,11 @@ class Ledger:
 
     def delete(self, event_ids: Collection[str], seen_until_ms: int) -> tuple[int, int]:
         """Forget delivered rows, remember their ids; returns how many rows and bytes went."""
-        ids = _json(event_ids)
         with _Transaction(self._db):
-            rows, octets, last = self._db.execute(_SUM_UP, (ids,)).fetchone()
+            rows, octets, last, found = self._db.execute(_FIND, (_json(event_ids),)).fetchone()
             if rows:
-                self._db.execute(_REMEMBER, (seen_until_ms, ids))
-                self._db.execute(_DELETE, (ids,))
+                self._db.execute(_DELETE, (found,))  # first: on a full disk it makes the room for what follows
+                self._db.execute(_REMEMBER, (seen_until_ms, found))
                 self._db.execute(_SETTLED_TO, (last,))
         return rows, int(octets)
 

@@ -48,7 +48,8 @@ class Shelf:
         self._max_rows, self._max_bytes, self._max_dead_bytes = max_rows, max_bytes, max_dead_bytes
         self._clock, self._wall = clock, wall
         self._undeleted: set[str] = set()
-        self._full = False
+        self.full = False
+        """Something was refused since the last delivery."""
 
     # --- in --------------------------------------------------------------------------------------------------
 
@@ -122,8 +123,8 @@ class Shelf:
     def _refuse(self, count: int, why: str) -> None:
         self.tally.captured += count
         self.tally.refused += count
-        if not self._full:
-            self._full = True
+        if not self.full:
+            self.full = True
             _log.warning("synap: %s: new turns are not kept until there is room", why)
 
     # --- out -------------------------------------------------------------------------------------------------
@@ -138,34 +139,41 @@ class Shelf:
             entries, complete = ledger.take(
                 turnstile.after, limit, _TAKE_BYTES, held=turnstile.held, kinds=skip, taken=turnstile.taken.values()
             )
-            if entries:
-                ledger.mark_written([entry.seq for entry in entries], self.now_ms())
         except sqlite3.Error as error:
             self._failed(error)
             return []
+        try:
+            if entries:
+                ledger.mark_written([entry.seq for entry in entries], self.now_ms())
+        except sqlite3.Error as error:
+            if not is_full(error):
+                self.move_out(error)
+                return []
+            # On a full disk there is no room for the note, and only delivery can make some.
         turnstile.took(entries, end=self.last_seq if complete else None)
         return entries
 
     def settle(self, event_ids: Collection[str] = ()) -> None:
         """Delete what was delivered. On a full disk in small steps, from the reserve, or else at the next call."""
         self._undeleted.update(event_ids)
-        at_once = _DELETE
+        at_once, made_room = _DELETE, False
         while self._undeleted and (ledger := self.storage.ledger) is not None:
             chosen = list(self._undeleted)[:at_once]
             try:
                 count, octets = ledger.delete(chosen, self.now_ms() + _SEEN_MS)
             except sqlite3.Error as error:
-                at_once = _DELETE_ON_FULL_DISK
-                if is_full(error) and (self.storage.place is None or not self.storage.place.use_reserve()):
+                if is_full(error) and (made_room or not self.storage.make_room()):
                     return
                 self._failed(error)
+                at_once, made_room = _DELETE_ON_FULL_DISK, True
                 continue
             self._undeleted.difference_update(chosen)
+            made_room = False
             self.turnstile.settled(chosen)
             self.tally.delivered += count
             self.tally.rows -= count
             self.tally.octets -= octets
-            self._full = False
+            self.full = False
             self.dirty = True
 
     def put_back(self, event_ids: Collection[str], wait_s: float, reason: str) -> None:

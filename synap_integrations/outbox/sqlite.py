@@ -245,7 +245,7 @@ class SqliteOutbox:
             shelf.settle()
             if shelf.storage.misplaced:
                 shelf.move(quarantine=False)
-            place, dirty = shelf.storage.place, shelf.dirty
+            place, dirty = shelf.storage.place, shelf.dirty or shelf.full
             shelf.dirty = False
         if place is None or not dirty:
             return dirty

@@ -18,7 +18,8 @@ from .places import Place, candidates
 
 _log = logging.getLogger(__name__)
 
-_LOG_LIMIT_BYTES: Final = 4_000_000
+_LOG_LIMIT_BYTES: Final = 500_000
+"""Smaller than the reserve: on a full disk, what is only in the log must find room in the file."""
 _DISK_AGAIN_S: Final = 30.0
 _SEEN_ROWS: Final = 200_000
 _CHUNK: Final = 256
@@ -107,6 +108,17 @@ class Storage:
         if self.place is not None:
             return not self.place.is_there
         return self.ledger is not None and bool(self.folders) and self._clock() >= self._disk_again_at
+
+    def make_room(self) -> bool:
+        """On a full disk: give the reserve back and empty the log, which is usually larger than what it says."""
+        if self.ledger is None or self.place is None:
+            return False
+        given_back = self.place.use_reserve()
+        try:
+            self.ledger.checkpoint(truncate=True)
+        except sqlite3.Error:
+            return given_back
+        return True
 
     def upkeep(self, now_ms: int, *, empty: bool) -> None:
         """Keep log, file and list of delivered ids small. Raises: sqlite3.Error."""
