@@ -22,6 +22,7 @@ FIGURES = {
     "recall": ["recall of fresh context, rendered"],
     "push": ["user turn recorded to its bundle in the store"],
     "retrieval": [],  # its figures are shown without targets, where the conversations are at hand
+    "outbox": ["append to the outbox, encoding included", "envelopes accepted while delivering"],
     "burst": ["turns accepted", LOST],
     "import": ["import synap_integrations", "import synap_integrations.langchain, over langchain_core"],
     "memory": ["resident after 10,000 turns, over the bare framework", "more from there to 30,000 turns"],
