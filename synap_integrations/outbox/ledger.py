@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -70,7 +71,10 @@ UPDATE turn SET attempts = attempts + 1, not_before = ?, reason = ?
 WHERE event_id IN (SELECT value FROM json_each(?))
 """
 _CONVERSATIONS: Final = "SELECT DISTINCT conv FROM turn WHERE event_id IN (SELECT value FROM json_each(?))"
-_FORGET_SEEN: Final = "DELETE FROM seen WHERE until < ? OR rowid <= (SELECT max(rowid) FROM seen) - ?"
+_FORGET_TOO_MANY: Final = "DELETE FROM seen WHERE rowid <= (SELECT max(rowid) FROM seen) - ?"
+_FORGET_OLD: Final = """
+DELETE FROM seen WHERE rowid IN (SELECT rowid FROM seen ORDER BY rowid LIMIT 1000) AND until < ?
+"""
 _SYNCHRONOUS: Final = {"process": "NORMAL", "power": "FULL"}
 
 
@@ -117,16 +121,13 @@ class Ledger:
     def __init__(self, path: Path, *, durability: str = "process", salvage: bool = False) -> None:
         self.path = path
         self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=0, cached_statements=64)
-        try:
+        with ExitStack() as failing:
+            failing.callback(self._db.close)
             self._db.execute("PRAGMA locking_mode = EXCLUSIVE").close()
             self._db.executescript(_VIEWS)
-            if salvage:
-                self._db.text_factory = _damaged_text
-            else:
+            if not salvage:
                 self._configure(durability)
-        except BaseException:
-            self._db.close()
-            raise
+            failing.pop_all()
 
     def _configure(self, durability: str) -> None:
         for pragma in (
@@ -193,11 +194,9 @@ class Ledger:
                 self._db.execute(_SETTLED_TO, (last,))
         return rows, int(octets)
 
-    def postpone(self, event_ids: Collection[str], not_before_ms: int, reason: str) -> list[int]:
-        """Note that they were tried in vain; returns their conversations."""
-        ids = _json(event_ids)
-        self._db.execute(_POSTPONE, (not_before_ms, reason, ids))
-        return [conversation for (conversation,) in self._db.execute(_CONVERSATIONS, (ids,))]
+    def postpone(self, event_ids: Collection[str], not_before_ms: int, reason: str) -> None:
+        """Note that they were tried in vain: for people who look into the file."""
+        self._db.execute(_POSTPONE, (not_before_ms, reason, _json(event_ids)))
 
     def bury(self, seq: int, reason: str) -> int:
         """Make a waiting row a dead letter; returns its bytes, 0 if there is no such row."""
@@ -216,10 +215,15 @@ class Ledger:
         return rows, freed
 
     def forget_seen(self, now_ms: int, keep: int) -> None:
-        """Let go of delivered ids that are old, or more than ``keep``."""
-        self._db.execute(_FORGET_SEEN, (now_ms, keep))
+        """Let go of delivered ids that are more than ``keep``, and of old ones, some at a time."""
+        self._db.execute(_FORGET_TOO_MANY, (keep,))
+        self._db.execute(_FORGET_OLD, (now_ms,))
 
     # --- reading ---------------------------------------------------------------------------------------------
+
+    def conversations_of(self, event_ids: Collection[str]) -> list[int]:
+        """The conversations that these rows belong to."""
+        return [conversation for (conversation,) in self._db.execute(_CONVERSATIONS, (_json(event_ids),))]
 
     def seq_of(self, event_id: str) -> int | None:
         """Where a row stands."""
@@ -242,6 +246,7 @@ class Ledger:
 
     def entries(self, *, backwards: bool = False) -> Iterator[Entry]:
         """Every row, damaged or not."""
+        self._db.text_factory = _damaged_text
         query = "SELECT * FROM entry ORDER BY seq DESC" if backwards else "SELECT * FROM entry ORDER BY seq"
         for columns in self._db.execute(query):
             yield _entry(columns)

@@ -181,11 +181,10 @@ class Shelf:
         self.turnstile.put_back(event_ids)
         if wait_s > 0 and (ledger := self.storage.ledger) is not None:
             try:
-                conversations = ledger.postpone(event_ids, self.now_ms() + int(wait_s * 1000), reason)
+                self.turnstile.hold(ledger.conversations_of(event_ids), self._clock() + wait_s)
+                ledger.postpone(event_ids, self.now_ms() + int(wait_s * 1000), reason)
             except sqlite3.Error as error:
                 self._failed(error)
-            else:
-                self.turnstile.hold(conversations, self._clock() + wait_s)
 
     def bury(self, event_id: str, reason: str, seq: int | None = None) -> None:
         """Make it a dead letter; an unknown one is ignored."""

@@ -38,6 +38,7 @@ class Storage:
         self._clock = clock
         self._disk_again_at = 0.0
         self._why = ""
+        self._warned = False
 
     @cached_property
     def folders(self) -> list[Path]:
@@ -70,7 +71,8 @@ class Storage:
         self.ledger, self.place = Ledger(MEMORY), None
         self.ledger.create()
         self._disk_again_at = self._clock() + _DISK_AGAIN_S
-        if self.folders:
+        if self.folders and not self._warned:
+            self._warned = True
             _log.warning("synap: turns are kept in memory only, and lost if this process dies%s", self._why)
         return self.ledger
 
@@ -85,15 +87,18 @@ class Storage:
         return ledger, place
 
     def move(self, *, quarantine: bool) -> None:
-        """Take every row that can be read to the next place that works; the old file is put aside or deleted."""
+        """Take the rows to the next place that works. The old file is put aside if it failed; if it did not, it is
+        deleted, or stays in use if the new place cannot take all of it.
+        """
         old, old_place = self.ledger, self.place
         self.ledger = self.place = None
-        ledger = self.open()
+        new = self.open()
         if old is not None:
-            with suppress(sqlite3.Error):  # what cannot be read stays in the file that is put aside
-                rows = old.entries()
-                while chunk := list(islice(rows, _CHUNK)):
-                    ledger.insert(chunk)
+            complete = new.path != old.path and _copy(old, new)
+            if not complete and not quarantine:
+                self.close(empty=True)
+                self.ledger, self.place, self._disk_again_at = old, old_place, self._clock() + _DISK_AGAIN_S
+                return
             with suppress(sqlite3.Error):
                 old.close()
         if old_place is not None:
@@ -105,9 +110,11 @@ class Storage:
     @property
     def misplaced(self) -> bool:
         """True if the file was deleted under us, or memory serves although the disk may work again."""
+        if self._clock() < self._disk_again_at:
+            return False
         if self.place is not None:
             return not self.place.is_there
-        return self.ledger is not None and bool(self.folders) and self._clock() >= self._disk_again_at
+        return self.ledger is not None and bool(self.folders)
 
     def make_room(self) -> bool:
         """On a full disk: give the reserve back and empty the log, which is usually larger than what it says."""
@@ -124,9 +131,9 @@ class Storage:
         """Keep log, file and list of delivered ids small. Raises: sqlite3.Error."""
         if self.ledger is None or self.place is None:
             return
+        self.ledger.forget_seen(now_ms, _SEEN_ROWS)
         log_bytes = self.place.log_bytes()
         if log_bytes and empty:
-            self.ledger.forget_seen(now_ms, _SEEN_ROWS)
             self.ledger.checkpoint(truncate=True)
         elif log_bytes > _LOG_LIMIT_BYTES:
             self.ledger.checkpoint()
@@ -156,3 +163,17 @@ class Storage:
         if self.place is not None:
             self.place.forget()
         self.ledger = self.place = None
+
+
+def _copy(old: Ledger, new: Ledger) -> bool:
+    """Copy the intact rows; False if some could not be read or written."""
+    complete = True
+    try:
+        rows = old.entries()
+        while chunk := list(islice(rows, _CHUNK)):
+            intact = [entry for entry in chunk if entry.intact]
+            complete = complete and len(intact) == len(chunk)
+            new.insert(intact)
+    except sqlite3.Error:
+        return False
+    return complete

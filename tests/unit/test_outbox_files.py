@@ -13,6 +13,7 @@ from history import assert_accounted
 
 from synap_integrations.model import Envelope, Scope, UserMessage
 from synap_integrations.outbox import SqliteOutbox
+from synap_integrations.outbox.ledger import Ledger
 
 
 def turn(text: str = "hello", conversation: str = "c-1") -> Envelope:
@@ -184,13 +185,58 @@ def test_memory_is_left_when_the_disk_works_again(tmp_path) -> None:
     outbox.append(envelope := turn())
     (tmp_path / "wanted").unlink()
     outbox.maintain()
-    assert "memory" in outbox.where
+    assert outbox.where.startswith("memory")
     clock.advance(31)
     outbox.maintain()
     assert str(tmp_path / "wanted") in outbox.where
     assert outbox.claim(1) == [envelope]
     assert_accounted(outbox.counts(), captured=1, waiting=1)
     outbox.close()
+
+
+def test_memory_is_kept_while_the_disk_cannot_take_all_of_it(tmp_path, monkeypatch) -> None:
+    """A move that does not succeed loses nothing."""
+    clock = ManualClock()
+    for name in ["wanted", "state", "tmp"]:
+        path = tmp_path / name
+        if path.exists():
+            path.rmdir()
+        path.write_text("a file where a folder should be")
+    outbox = SqliteOutbox(tmp_path / "wanted" / "local-nokey", clock=clock)
+    envelopes = [turn("x" * 3_000 + str(n)) for n in range(50)]
+    for envelope in envelopes:
+        outbox.append(envelope)
+    (tmp_path / "wanted").unlink()
+    create = Ledger.create
+
+    def create_small(ledger: Ledger) -> None:
+        create(ledger)
+        ledger.connection.execute("PRAGMA max_page_count = 40")
+
+    monkeypatch.setattr(Ledger, "create", create_small)
+    clock.advance(31)
+    outbox.maintain()
+    assert outbox.where.startswith("memory")
+    assert files(tmp_path / "wanted" / "local-nokey") == []
+    monkeypatch.setattr(Ledger, "create", create)
+    clock.advance(31)
+    outbox.maintain()
+    assert not outbox.where.startswith("memory")
+    assert outbox.claim(100) == envelopes
+    assert_accounted(outbox.counts(), captured=50, waiting=50)
+    outbox.close()
+
+
+def test_a_row_whose_letters_are_damaged_costs_the_file_and_no_neighbour(outbox, folder) -> None:
+    """Text that is no text any more is found while it is read; everything intact moves to a new file."""
+    envelopes = [turn(str(n)) for n in range(5)]
+    for envelope in envelopes:
+        outbox.append(envelope)
+    connection(outbox).execute("UPDATE turn SET scope = CAST(x'ff22' AS TEXT) WHERE seq = 3")
+    assert outbox.claim(10) == []
+    assert outbox.claim(10) == [envelope for n, envelope in enumerate(envelopes) if n != 2]
+    assert len(files(folder, "*.corrupt")) == 1
+    assert_accounted(outbox.counts(), captured=5, waiting=4, dead_letters=1)
 
 
 def test_a_temporary_folder_prepared_by_somebody_else_is_not_used(tmp_path) -> None:
@@ -202,7 +248,7 @@ def test_a_temporary_folder_prepared_by_somebody_else_is_not_used(tmp_path) -> N
     (tmp_path / "tmp" / f"synap-{os.geteuid()}").symlink_to(trap)
     outbox = SqliteOutbox(tmp_path / "wanted" / "local-nokey")
     outbox.append(turn())
-    assert "memory" in outbox.where
+    assert outbox.where.startswith("memory")
     assert files(trap, "**/ob-*") == []
     outbox.close()
 
