@@ -118,6 +118,7 @@ class Delivery:
 
     def something_new(self) -> None:
         """Something was appended while we were idle."""
+        self._courtesy.begin()
         self._look_at = max(self._look_at, self._now() + self._rhythm.claim_s)
         self._loop.call_at(self._look_at, self._poke.set)
 
@@ -193,6 +194,8 @@ class Delivery:
         room = _IN_MEMORY - len(self._lanes)
         self._may_claim = room >= _IN_MEMORY // 2 and self.pace.allowance(now) > 0
         self.hungry = self._may_claim and now >= self._look_at
+        if self.hungry and not self._courtesy.is_quiet():
+            self._look_at, self.hungry = now + self._rhythm.claim_s, False
         if self.hungry:
             # What is appended from here on pokes us; what was appended before is found by this claim.
             envelopes = self._store.claim(min(room, _CLAIM), skip=() if self.link.up else self._needs_stream)
