@@ -2,58 +2,47 @@
 
 from __future__ import annotations
 
-import argparse
 import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
-from typing import Final, NoReturn
+from typing import Final
 
 from synap_integrations.errors import SynapError
 
 COMMANDS: Final = {
-    "demo": "run the main job on real conversations, here and now, without an account",
-    "status": "show what this machine holds: what waits for delivery, what the embedded Synap remembers",
-    "settings": "show every setting, its value and where the value comes from",
+    "demo": "Run the main job on real conversations, here and now, without an account.",
+    "status": "Show what this machine holds: what waits for delivery, what the embedded Synap remembers.",
+    "settings": "Show every setting, its value and where the value comes from.",
 }
-"""Each command is the module of that name in this folder; it has ``add_arguments(parser)`` and ``run(options)``."""
+"""Each command is the module of that name in this folder, and the `click.Command` named ``command`` in it."""
+
+IMMEDIATE: Final = frozenset({"run"})
+"""Commands that another program waits for: they are called as ``main(arguments)``, before click is loaded."""
 
 _WRONG: Final = 2
 _INTERRUPTED: Final = 130
 _NOBODY_READS: Final = 141
 
 
-class _Parser(argparse.ArgumentParser):
-    """Says in one line what is wrong and where to read on."""
-
-    def error(self, message: str) -> NoReturn:
-        self.exit(_WRONG, f"{self.prog}: {message}; see `{self.prog} --help`\n")
-
-
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command and return its exit code: 0 if it did what it says, 2 with one line on stderr if it could not."""
+    """Run one command and return its exit code.
+
+    0: it did what it says; 1: the answer is no (the command's help says what that means); 2: it could not, and one
+    line on stderr says why; 130: interrupted.
+    """
     arguments = list(sys.argv[1:] if argv is None else argv)
-    parser = _Parser(prog="synap", description="Memory for agents: capture every turn, lose none, put context back.")
-    commands = parser.add_subparsers(dest="command", required=True, metavar="command", parser_class=_Parser)
-    for name, text in COMMANDS.items():
-        command = commands.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}.")
-        if name in arguments:
-            module = import_module(f".{name}", __name__)
-            module.add_arguments(command)
-            command.set_defaults(run=module.run)
+    name = arguments[0] if arguments and arguments[0] in COMMANDS else ""
     try:
-        options = parser.parse_args(arguments)
-    except SystemExit as over:
-        return over.code if isinstance(over.code, int) else 0
-    return _run(options)
+        if name in IMMEDIATE:
+            code: int = import_module(f".{name}", __name__).main(arguments[1:])
+        else:
+            from .table import call  # noqa: PLC0415 - click takes longer to load than some programs to run
 
-
-def _run(options: argparse.Namespace) -> int:
-    try:
-        code: int = options.run(options)
+            code = call(arguments)
         sys.stdout.flush()
     except SynapError as error:
-        sys.stderr.write(f"synap {options.command}: {error}\n")
+        sys.stderr.write(f"{f'synap {name}' if name else 'synap'}: {error}\n")
         return _WRONG
     except KeyboardInterrupt:
         return _INTERRUPTED

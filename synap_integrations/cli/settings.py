@@ -2,26 +2,27 @@
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import json
 import sys
 import textwrap
 from typing import Any
 
+import click
+
 from synap_integrations.errors import InvalidInputError
 from synap_integrations.settings import Secret, Settings
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Values to try out, and the form of the answer."""
-    parser.add_argument("tried", nargs="*", metavar="name=value", help="try a value out, as if it were an argument")
-    parser.add_argument("--json", action="store_true", help="one JSON object instead of text")
+@click.command("settings")
+@click.argument("tried", nargs=-1, metavar="[NAME=VALUE]...")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object instead of text.")
+def command(tried: tuple[str, ...], *, as_json: bool) -> None:
+    """Show every setting, its value and where the value comes from.
 
-
-def run(options: argparse.Namespace) -> int:
-    """Print them. Raises InvalidInputError for a setting that does not exist or cannot have its value."""
-    explicit = dict(_pair(text) for text in options.tried)
+    NAME=VALUE tries a value out, as if it were an argument: `synap settings turns=stream`.
+    """
+    explicit = dict(_pair(text) for text in tried)
     settings, origins = Settings.read(None, **explicit), Settings.origins(None, **explicit)
     rows = [
         {
@@ -34,11 +35,10 @@ def run(options: argparse.Namespace) -> int:
         for row in dataclasses.fields(settings)
     ]
     effect = _effect(settings)
-    if options.json:
+    if as_json:
         sys.stdout.write(f"{json.dumps({'in_effect': effect, 'settings': rows}, indent=2)}\n")
     else:
         sys.stdout.write(f"{_page(rows, effect)}\n")
-    return 0
 
 
 def _pair(text: str) -> tuple[str, str]:

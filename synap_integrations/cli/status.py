@@ -6,7 +6,6 @@ waits, and what was refused for good, is on disk for everybody of this user to s
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import fcntl
 import json
@@ -21,6 +20,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
+
+import click
 
 from synap_integrations.outbox.ledger import DEAD, Ledger
 from synap_integrations.outbox.places import candidates, outbox_files
@@ -67,13 +68,10 @@ class MachineStatus:
     embedded: EmbeddedStore | None
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The form of the answer."""
-    parser.add_argument("--json", action="store_true", help="one JSON object instead of text")
-
-
-def run(options: argparse.Namespace) -> int:
-    """Print it. Raises InvalidInputError, if a setting cannot be used."""
+@click.command("status")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object instead of text.")
+def command(*, as_json: bool) -> None:
+    """Show what this machine holds: what waits for delivery, what the embedded Synap remembers."""
     settings = Settings.read()
     status = MachineStatus(
         platform="embedded" if settings.embedded else settings.rest_url,
@@ -82,9 +80,8 @@ def run(options: argparse.Namespace) -> int:
         outboxes=[_outbox(folder) for folder in _outbox_folders(settings.root)],
         embedded=_embedded(settings.root / FILE_NAME),
     )
-    text = json.dumps(dataclasses.asdict(status), indent=2) if options.json else _page(status)
+    text = json.dumps(dataclasses.asdict(status), indent=2) if as_json else _page(status)
     sys.stdout.write(f"{text}\n")
-    return 0
 
 
 def _outbox_folders(root: Path) -> Iterator[Path]:
