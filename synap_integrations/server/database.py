@@ -18,7 +18,9 @@ from typing import Final
 
 from .forks import survives_forks
 
-VERSION: Final = 1
+SCHEMA: Final = ("schema.sql", "derived.sql")
+"""What makes the tables, in this order. A file's version is how many of them it has had; new ones go to the end."""
+VERSION: Final = len(SCHEMA)
 LOCK_WAIT_S: Final = 10.0
 """Longest wait for another process's transaction."""
 _NEWER: Final = "the file was written by a newer version of this package"
@@ -143,9 +145,10 @@ def _prepare(connection: sqlite3.Connection) -> None:
         raise sqlite3.NotSupportedError(_NEWER)
     _use_wal(connection)
     with transaction(connection):
-        if _version(connection) == 0:
-            for statement in _statements():
-                connection.execute(statement)
+        if (had := _version(connection)) < VERSION:
+            for script in SCHEMA[had:]:
+                for statement in _statements(script):
+                    connection.execute(statement)
             connection.execute(f"PRAGMA user_version={VERSION}")
 
 
@@ -169,9 +172,9 @@ def _use_wal(connection: sqlite3.Connection) -> None:
             return
 
 
-def _statements() -> Iterator[str]:
+def _statements(script: str) -> Iterator[str]:
     statement = ""
-    for line in files(__package__).joinpath("schema.sql").read_text(encoding="utf-8").splitlines(keepends=True):
+    for line in files(__package__).joinpath(script).read_text(encoding="utf-8").splitlines(keepends=True):
         statement += line.partition("--")[0]
         if sqlite3.complete_statement(statement):
             yield statement

@@ -2,18 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from datetime import UTC, datetime
-from typing import Final
+from typing import Final, get_args
 
 from synap_integrations.model import new_id
 
 from .database import Database
 from .ledger import Ledger
-from .records import Bundle, Found, Happening, NewTurn, Owner, Place, PushedBundle, Recorded, Turn, microseconds
-from .retrieval import interleaved, spread, terms
+from .profile import Profile, profile_of
+from .records import (
+    Bundle,
+    Found,
+    Happening,
+    HitRate,
+    Kind,
+    NewTurn,
+    Owner,
+    Place,
+    PushedBundle,
+    Recorded,
+    Stated,
+    Statement,
+    Turn,
+    microseconds,
+)
+from .retrieval import WEAK, coverage, interleaved, spread, terms
+from .statements import StatementStore
 from .store import Store
 
+KINDS: Final[tuple[Kind, ...]] = get_args(Kind)
 MOST_FOUND: Final = 200
 RECENT_TURNS: Final = 10
 """Turns of the running conversation that the prompt holds anyway; they are not pushed back into it."""
@@ -38,6 +56,7 @@ class Engine:
         self.new_id = new_id
         self.store = Store(database)
         self.ledger = Ledger(database)
+        self.known = StatementStore(database)
 
     # --- keep ------------------------------------------------------------------------------------------------
 
@@ -115,6 +134,53 @@ class Engine:
             turns = self.store.turns(owner, conversation_id, limit=limit, newest=True)[::-1]
         return [Found(turn, 0.5) for turn in turns]
 
+    # --- know ------------------------------------------------------------------------------------------------
+
+    def statements(
+        self,
+        owner: Owner,
+        queries: Sequence[str] = (),
+        *,
+        kinds: Collection[Kind] = KINDS,
+        limit: int = MOST_FOUND,
+        conversation_id: str | None = None,
+    ) -> list[Stated]:
+        """What the owner said about themselves that answers these queries, best first; without any, the newest first.
+
+        ``conversation_id`` limits it to what was said there.
+        """
+        limit = min(limit, MOST_FOUND)
+        if not queries:
+            known = self.known.known(owner, kinds=kinds, conversation_id=conversation_id, limit=limit)
+            return [Stated(statement, statement.confidence) for statement in known]
+        found: dict[str, Stated] = {}
+        for query in queries:
+            words = terms(query)
+            for statement, _ in self.known.search(owner, words):
+                share = coverage(words, statement.content)
+                here = conversation_id in (None, statement.conversation_id)
+                if statement.kind in kinds and here and share >= WEAK:
+                    held = found.get(statement.statement_id, Stated(statement, 0.0))
+                    found[statement.statement_id] = Stated(
+                        statement, max(share, held.relevance), (*held.queries, query)
+                    )
+        return sorted(found.values(), key=lambda stated: -stated.relevance)[:limit]
+
+    def profile(self, owner: Owner) -> Profile | None:
+        """What is known of the owner as a person, None if nothing is."""
+        return profile_of(self.known.known(owner, kinds=("facts", "preferences")))
+
+    def open_dates(self, owner: Owner, *, limit: int = 5) -> list[Statement]:
+        """The owner's events that are not over, the nearest first."""
+        now = self.now()
+        dates: tuple[Kind, ...] = ("temporal_events",)
+        ahead = [
+            (event.when, event.statement_id, event)
+            for event in self.known.known(owner, kinds=dates)
+            if event.when is not None and event.when.end > now
+        ]
+        return [event for _, _, event in sorted(ahead)[:limit]]
+
     # --- look ------------------------------------------------------------------------------------------------
 
     def owner_of(self, conversation_id: str) -> Owner | None:
@@ -139,6 +205,10 @@ class Engine:
     ) -> list[PushedBundle]:
         """What was pushed, newest first, with why and whether it was used; without ``owner``, everybody's."""
         return self.ledger.bundles(owner, decision_id=decision_id, limit=limit)
+
+    def hit_rates(self, owner: Owner | None = None) -> list[HitRate]:
+        """How often a model was shown what each pattern pushed, by pattern; without ``owner``, for everybody."""
+        return self.ledger.hit_rates(owner)
 
     def stats(self) -> dict[str, int]:
         """How many of everything there is: users, conversations, turns, events, sessions, bundles, bundles_used."""

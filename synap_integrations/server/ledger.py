@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 
 from .database import Database
-from .records import Bundle, Happening, Owner, PushedBundle, microseconds
+from .records import Bundle, Happening, HitRate, Owner, PushedBundle, microseconds
 from .rows import bundle_of, json_text, owner_number
 
 
@@ -115,6 +115,19 @@ class Ledger:
                 (customer_id, user_id, decision_id, limit),
             ).fetchall()
         return [bundle_of(row) for row in found]
+
+    def hit_rates(self, owner: Owner | None) -> list[HitRate]:
+        """What became of what each pattern pushed, by pattern; ``owner`` None is everybody's."""
+        customer_id, user_id = owner or (None, None)
+        with self._database.read() as db:
+            found = db.execute(
+                "SELECT pattern, count(*), sum(used_items <> '[]'), sum(json_array_length(items)), "
+                "sum(json_array_length(used_items)) FROM owned_bundle "
+                "WHERE items <> '[]' AND (?1 IS NULL OR (customer_id = ?1 AND user_id = ?2)) "
+                "GROUP BY pattern ORDER BY pattern",
+                (customer_id, user_id),
+            ).fetchall()
+        return [HitRate(*row) for row in found]
 
     def counts(self) -> dict[str, int]:
         """Rows by kind, for the person at the machine."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Final, NamedTuple
+from typing import Final, Literal, NamedTuple
 
 MAX_ASKED: Final = 20
 MAX_ASKED_CHARS: Final = 1000
@@ -77,6 +77,80 @@ class Happening:
     session_id: str = ""
     event_id: str | None = None
     body: Mapping[str, object] = field(default_factory=dict[str, object])
+
+
+Kind = Literal["facts", "preferences", "temporal_events"]
+"""What a statement is, in the words of the wire."""
+Extraction = Literal["pattern", "model"]
+"""How a statement was found."""
+
+
+class Span(NamedTuple):
+    """When something is: from ``start``, and before ``end``."""
+
+    start: datetime
+    end: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewStatement:
+    """Something that a user said about themselves, in a sentence that can stand alone.
+
+    ``slot`` names what it is about and ``value`` what it says about that: ``home``, ``Lisbon``. ``when`` is an event's.
+    """
+
+    kind: Kind
+    slot: str
+    value: str
+    content: str
+    extraction: Extraction
+    confidence: float
+    when: Span | None = None
+
+
+class Source(NamedTuple):
+    """A turn that a statement rests on."""
+
+    place: Place
+    message_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Statement(NewStatement):
+    """A stored statement, with the turns it rests on; ``said_at`` is when the first of them was said."""
+
+    statement_id: str
+    owner: Owner
+    conversation_id: str
+    sources: tuple[Source, ...]
+    said_at: datetime
+    recorded_at: datetime
+    superseded_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Stated:
+    """A statement that answers ``queries``. ``relevance`` is 0..1."""
+
+    statement: Statement
+    relevance: float
+    queries: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class HitRate:
+    """What became of the bundles that one pattern pushed."""
+
+    pattern: str
+    bundles: int
+    bundles_used: int
+    items: int
+    items_used: int
+
+    @property
+    def rate(self) -> float:
+        """The share of bundles that a model was shown something of, 0..1."""
+        return self.bundles_used / self.bundles if self.bundles else 0.0
 
 
 class Place(NamedTuple):

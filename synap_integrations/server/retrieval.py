@@ -53,21 +53,23 @@ def telling(query: str) -> bool:
     return not STOP_WORDS.issuperset(_WORD.findall(query.lower()))
 
 
-def expression(words: Sequence[str], *, owner: int, conversation: int | None = None) -> str:
-    """The FTS5 query for the turns of one owner, or of one conversation, that hold any of the words.
+def expression(
+    words: Sequence[str], *, owner: int, conversation: int | None = None, columns: str = "speaker body"
+) -> str:
+    """The FTS5 query for what one owner, or one conversation, has that holds any of the words in these columns.
 
     Every word is a quoted string, so that nothing in it is syntax.
     """
     whose = f'owner:"{owner}"' if conversation is None else f'owner:"{owner}" AND conversation:"{conversation}"'
-    alternatives = " OR ".join(f'"{_spaced(word)}"' for word in words)
-    return f"{whose} AND {{speaker body}}:({alternatives})"
+    alternatives = " OR ".join(f'"{spaced(word)}"' for word in words)
+    return f"{whose} AND {{{columns}}}:({alternatives})"
 
 
 def indexed(content: str, speaker: str | None) -> tuple[str, str]:
     """Speaker and words as they are indexed. ``Ana: hello`` is something Ana said, wherever the name was put."""
     if speaker is None:
         speaker, content = named(content)
-    return speaker or "", _spaced(content)
+    return speaker or "", spaced(content)
 
 
 def named(content: str) -> tuple[str | None, str]:
@@ -120,7 +122,7 @@ def _stem(word: str) -> str:
     return _ENDING.sub("", word)
 
 
-def _spaced(text: str) -> str:
+def spaced(text: str) -> str:
     """Letters of unspaced scripts as words of their own; in quotes they are a phrase."""
     return text if text.isascii() else _UNSPACED.sub(lambda run: f" {' '.join(run[0])} ", text)
 

@@ -11,6 +11,7 @@ from .database import Database
 from .records import Hit, NewTurn, Owner, Place, Recorded, Turn, microseconds, moment
 from .retrieval import CANDIDATES, expression, indexed
 from .rows import json_text, owner_number, place_of, turn_of
+from .statements import notice
 
 # The speaker's name counts a fifth of a word of the turn; whose it is decides, but does not count.
 _SEARCH: Final = """
@@ -186,6 +187,8 @@ def _insert(db: sqlite3.Connection, owner: int, place: Place, turn: Turn) -> Non
         "INSERT INTO turn_words (rowid, owner, conversation, speaker, body) VALUES (?, ?, ?, ?, ?)",
         (added.lastrowid, str(owner), str(place.conversation), speaker, body),
     )
+    assert added.lastrowid is not None
+    notice(db, turn, owner=owner, row=added.lastrowid)
 
 
 def _next_place(db: sqlite3.Connection, owner: int, turn: NewTurn, session_id: str, now: int) -> tuple[Place, str]:
