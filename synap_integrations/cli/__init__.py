@@ -11,6 +11,7 @@ from typing import Final
 from synap_integrations.errors import SynapError
 
 COMMANDS: Final = {
+    "dev": "Run a local Synap as a server: REST, stream and pages on this machine.",
     "demo": "Run the main job on real conversations, here and now, without an account.",
     "status": "Show what this machine holds: what waits for delivery, what the embedded Synap remembers.",
     "settings": "Show every setting, its value and where the value comes from.",

@@ -6,6 +6,7 @@ pushed to the stream of every other. In memory each opening is a Synap of its ow
 
 from __future__ import annotations
 
+import json
 import logging
 import sqlite3
 import threading
@@ -25,6 +26,7 @@ from .engine import Engine
 from .forks import survives_forks
 from .push import Pusher
 from .records import Recorded
+from .rest_answers import refusal
 from .rest_api import Answer, RestApi
 from .stream_api import ListenSession
 
@@ -34,7 +36,11 @@ IN_MEMORY: Final = Path(":memory:")
 FILE_NAME: Final = "local.db"
 _ANSWER: Final = contained("embedded answer")
 _STREAM: Final = contained("embedded stream")
-_FAULT: Final[Answer] = (500, {"content-type": "application/json"}, b'{"detail": "a fault of the local Synap"}')
+_FAULT: Final[Answer] = (
+    500,
+    {"content-type": "application/json"},
+    json.dumps(refusal("INTERNAL", "a fault of the local Synap")).encode(),
+)
 
 
 class LocalSynap:
@@ -58,6 +64,12 @@ class LocalSynap:
                     queries=(turn.content,),
                 )
             )
+
+    def answer(self, method: str, path: str, *, query: str, headers: dict[str, str], body: bytes) -> Answer:
+        """One REST request: status, headers, body. Never raises."""
+        with _ANSWER:
+            return self.rest.answer(method, path, query=query, headers=headers, body=body)
+        return _FAULT
 
     def close(self) -> None:
         """Stop pushing and let go of the file."""
@@ -84,9 +96,7 @@ class EmbeddedSynap:
         self, method: str, path: str, *, query: str, headers: dict[str, str], body: bytes
     ) -> tuple[int, dict[str, str], bytes]:
         """One REST request: status, headers, body. Never raises."""
-        with _ANSWER:
-            return self.synap.rest.answer(method, path, query=query, headers=headers, body=body)
-        return _FAULT
+        return self.synap.answer(method, path, query=query, headers=headers, body=body)
 
     def listen(self, emit: Callable[[bytes], None], *, metadata: dict[str, str]) -> LocalStream:  # noqa: ARG002 - nobody has to prove who they are to their own process
         """One ``Listen`` call; each serialized ``StreamResponse`` goes to ``emit``, on any thread.
