@@ -254,7 +254,7 @@ Inbound = Ack | ContextBundle | ConversationState | Signal
 
 @dataclass(frozen=True, slots=True)
 class Dropped:
-    """An item that was not shown, and why: expired, budget, duplicate, weak, filtered."""
+    """An item that was not shown, and why: expired, budget, duplicate, weak, filtered, quarantine."""
 
     item_id: str
     reason: str

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final, Self, TypedDict
 
 from . import scoping
 from .context.desk import ContextDesk
+from .context.policy import ContextFilter, ContextPolicy
 from .guard import contained, incidents, is_quiet
 from .model import Context, ContextBundle, ContextRequest, Envelope, Event, Inbound, Scope, Signal, UserMessage, new_id
 from .outbox import DeliveryWorker, EphemeralOutbox, SqliteOutbox
@@ -73,17 +74,32 @@ class Synap:
     ``instance.send_message``, ``instance.stop_listening``, optionally ``initialize``): our `SynapClient` by default,
     the platform's own SDK object, or a fake. Its coroutines run on the delivery thread's loop only.
 
+    ``context_filter`` is given the items chosen for a prompt and returns those to show, in order; it may rewrite their
+    texts. If it raises, nothing is shown and the fault is counted.
+
     Raises: InvalidInputError, if a setting cannot be used. Nothing else in this class raises.
     """
 
-    def __init__(self, client: object | None = None, *, settings: Settings | None = None, **explicit: Any) -> None:  # noqa: ANN401 - any setting's type
+    def __init__(
+        self,
+        client: object | None = None,
+        *,
+        settings: Settings | None = None,
+        context_filter: ContextFilter | None = None,
+        **explicit: Any,  # noqa: ANN401 - any setting's type
+    ) -> None:
         self.settings = settings or Settings.read(**explicit)
         self._client = client
         self._embedded = client is None and self.settings.embedded
         self._listening = threading.Event()
         self._started_s: float | None = None
         self._conversation = f"conversation-{new_id()}"
-        self._desk = ContextDesk(budget_tokens=self.settings.context_max_tokens)
+        self._desk = ContextDesk(
+            budget_tokens=self.settings.context_max_tokens,
+            policy=ContextPolicy(
+                shows=self.settings.context == "inject", levels=self.settings.context_levels, keep=context_filter
+            ),
+        )
         self._outbox = _outbox(self.settings)
         self._worker = DeliveryWorker(
             self._outbox,
@@ -116,6 +132,8 @@ class Synap:
         Answers from memory; with nothing fresh there it asks the platform once and waits at most
         `Settings.recall_timeout_s`.
         """
+        if self.settings.context == "off":
+            return _NOTHING
         with _RECALL:
             if (start_s := self._time_to_start()) > 0:
                 self._listening.wait(start_s)
@@ -124,6 +142,8 @@ class Synap:
 
     async def arecall(self, query: str | None, *, scope: Scope) -> Context:
         """`recall` that waits without blocking the event loop."""
+        if self.settings.context == "off":
+            return _NOTHING
         with _RECALL:
             if (start_s := self._time_to_start()) > 0:
                 await asyncio.to_thread(self._listening.wait, start_s)

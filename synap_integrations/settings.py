@@ -113,6 +113,10 @@ def _one_of(*choices: str) -> Callable[[str], str]:
     return parse
 
 
+def _words(raw: str) -> tuple[str, ...]:
+    return tuple(word for part in raw.split(",") if (word := part.strip()))
+
+
 def _setting(variable: str, default: Any, parse: Callable[[str], Any], text: str) -> Any:  # noqa: ANN401 - dataclass field
     return field(default=default, metadata={"variable": variable, "parse": parse, "help": text}, kw_only=True)
 
@@ -154,6 +158,18 @@ class Settings:
     )
     context_max_tokens: int = _setting(
         "SYNAP_CONTEXT_MAX_TOKENS", 800, _count, "Most tokens of context that go into one prompt."
+    )
+    context: str = _setting(
+        "SYNAP_CONTEXT",
+        "inject",
+        _one_of("inject", "quarantine", "off"),
+        "What becomes of context: `inject`, `quarantine` (say in the receipt what would be shown) or `off`.",
+    )
+    context_levels: tuple[str, ...] = _setting(
+        "SYNAP_CONTEXT_LEVELS",
+        ("conversation", "user", "customer"),
+        _words,
+        "Whose context may be shown: any of `conversation`, `user`, `customer`, with commas.",
     )
     shutdown_timeout_s: float = _setting(
         "SYNAP_SHUTDOWN_TIMEOUT_S", 2.0, _seconds, "Longest the exit of the process waits for delivery, in seconds."

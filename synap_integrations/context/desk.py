@@ -22,7 +22,9 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Final, TypeVar
 
+from synap_integrations.context.policy import ContextPolicy
 from synap_integrations.context.selection import (
+    Pushed,
     TokenCounter,
     choose,
     covers,
@@ -50,6 +52,7 @@ _MAX_QUERY_CHARS: Final = 2_000
 _PATIENCE_S: Final = 1.0
 """What was asked longer ago than this is not waited for any more."""
 _MOST_IN_VAIN: Final = 3
+_EVERYTHING: Final = ContextPolicy()
 _FIRST_PAUSE_S: Final = 5.0
 _LONGEST_PAUSE_S: Final = 300.0
 
@@ -84,11 +87,12 @@ class ContextDesk:
     UTC; both are injected by tests.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - each has a default and a name
         self,
         *,
         budget_tokens: int = 800,
         token_counter: TokenCounter = estimate_tokens,
+        policy: ContextPolicy = _EVERYTHING,
         store: ContextStore | None = None,
         clock: Callable[[], float] = time.monotonic,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
@@ -96,6 +100,7 @@ class ContextDesk:
         self.store = ContextStore(clock=clock) if store is None else store
         self._budget_tokens = budget_tokens
         self._token_counter = token_counter
+        self._policy = policy
         self._clock = clock
         self._now = now
         self._answers_turns = False
@@ -180,7 +185,7 @@ class ContextDesk:
         turn, request = self._already_asked(scope, query, started)
         query = query or (turn.text if turn else None)
         plan = _Plan(query, scope, started, turn=turn, request=request)
-        held = self.store.lookup(scope)
+        held = self._held(scope)
         answered = {pushed.bundle.answers for pushed in held}
         if any(one is not None and one.event_id in answered for one in (turn, request)):
             return replace(plan, why="the platform answered this")
@@ -200,6 +205,9 @@ class ContextDesk:
             return replace(plan, why="no answer yet")
         expectation = self.store.expect(scope, answers=pending.event_id)
         return replace(plan, why="no answer in time", wait_for=expectation, wait_s=timeout_s)
+
+    def _held(self, scope: Scope) -> tuple[Pushed, ...]:
+        return self._policy.admitted(self.store.lookup(scope))
 
     def _ask(self, query: str | None, scope: Scope, ask: Ask, now_s: float) -> _Asked | None:
         whose = _whose(scope)
@@ -231,18 +239,20 @@ class ContextDesk:
             self._waited_in_vain(ended)
         elif answer and plan.turn:
             self._answers_turns = True
-        held = self.store.lookup(plan.scope)
+        held = self._held(plan.scope)
         expected = {one.event_id for one in (plan.turn, plan.request) if one is not None}
         answering = {pushed.bundle.bundle_id for pushed in held if pushed.bundle.answers in expected}
-        chosen = choose(
-            held,
-            plan.query,
-            budget_tokens=self._budget_tokens,
-            now=self._now(),
-            token_counter=self._token_counter,
-            answering=answering,
+        chosen = self._policy.released(
+            choose(
+                held,
+                plan.query,
+                budget_tokens=self._budget_tokens,
+                now=self._now(),
+                token_counter=self._token_counter,
+                answering=answering,
+            )
         )
-        turns = _recent_turns([pushed.bundle for pushed in held], plan.scope)
+        turns = _recent_turns([pushed.bundle for pushed in held], plan.scope) if self._policy.shows else ()
         used = [pushed for pushed in held if pushed.bundle.bundle_id in chosen.bundle_ids]
         receipt = Receipt(
             plan.query,
