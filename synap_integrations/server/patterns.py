@@ -54,7 +54,7 @@ _OPENING: Final = re.compile(
     r"|just so you know|for your information)(?: there| again)?[,!:. -]+\s*)*",
     re.IGNORECASE,
 )
-_BREAK: Final = re.compile(r"(?<=[.!?…])\s+|\n+")
+_BREAK: Final = re.compile(r"(?<=[.!?…])(?<!\bDr\.)(?<!\bMr\.)(?<!\bMs\.)(?<!\bSt\.)(?<!\bMrs\.)\s+|\n+")
 
 _IAM: Final = r"i(?:'m| am)"
 _NOW: Final = r"(?: (?:currently|now|just|recently|also|originally|actually|still|really|absolutely|always|usually))?"
@@ -144,7 +144,7 @@ _RULES: Final = (
     _rule("facts", "name", rf"(?:people|everyone|everybody|(?:my )?friends) calls? me {_NAME}", _proper),
     _rule("facts", "home", rf"i{_NOW} live{_NOW} in {_REST}", _place),
     _rule("facts", "home", rf"{_IAM}{_NOW} (?:living|based) in {_REST}", _place),
-    _rule("facts", "home", rf"i(?:'ve| have)?{_NOW} moved to {_REST}", _proper),
+    _rule("facts", "home", rf"i(?:'ve| have)? (?:just|recently) moved to {_REST}", _proper),
     _rule("facts", "origin", rf"(?:{_IAM}{_NOW}|i{_NOW} come) from {_REST}", _proper),
     _rule("facts", "work", rf"i{_NOW} work{_NOW} (?:at|for|in) {_REST}", _place),
     _rule("facts", "work", rf"i{_NOW} work{_NOW} as {_REST}", lambda value: value.lower().startswith(("a ", "an "))),

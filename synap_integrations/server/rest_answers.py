@@ -6,11 +6,14 @@ Source: maximem-synap 0.6.9, transport/http_client.py and models/: which keys ar
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final, Literal, assert_never
+from heapq import merge
+from itertools import islice
+from typing import Final, Literal, assert_never, cast
 
 from synap_integrations.wire.report import CONTEXT_TYPES
 
-from .records import Found, Recorded, Turn
+from .profile import Profile
+from .records import Found, Recorded, Stated, Turn
 
 INSTANCE_ID: Final = "inst_6c6f63616c000000"
 CLIENT_ID: Final = "cli_6c6f63616c000000"
@@ -65,19 +68,34 @@ def message(turn: Turn) -> Json:
     }
 
 
-def fetched(found: Sequence[Found], *, ranked: bool) -> Json:
-    """What was found, by type and, if asked for, as one ranked list. Turns are episodes, word for word."""
-    items = [_episode(entry) for entry in found]
-    context: Json = {kind: items if kind == "episodes" else [] for kind in CONTEXT_TYPES}
+def fetched(found: Sequence[Found], stated: Sequence[Stated] = (), *, ranked: bool, limit: int = 200) -> Json:
+    """What was found, by type and, if asked for, as one ranked list of at most ``limit``.
+
+    Turns are episodes, word for word. In the ranked list the words of a turn do not come a second time as a statement.
+    """
+    entries = [*map(_episode, found), *map(_statement, stated)]
+    context: Json = {kind: [item for category, item in entries if category == kind] for kind in CONTEXT_TYPES}
     if ranked:
-        context["items"] = [{**item, "rank": at, "category": "episodes"} for at, item in enumerate(items, start=1)]
+        there = {entry.turn.message_id for entry in found}
+        again = {
+            entry.statement.statement_id
+            for entry in stated
+            if entry.statement.extraction == "pattern"
+            and there.issuperset(source.message_id for source in entry.statement.sources)
+        }
+        once = [entry for entry in entries[len(found) :] if entry[1]["id"] not in again]
+        # Turns stay in their order, in which the queries take turns.
+        merged = merge(entries[: len(found)], once, key=lambda entry: -cast("float", entry[1]["rank_score"]))
+        context["items"] = [
+            {**item, "rank": at, "category": kind} for at, (kind, item) in enumerate(islice(merged, limit), start=1)
+        ]
     return {"context": context, "ttl_seconds": NOT_CACHED}
 
 
-def _episode(entry: Found) -> Json:
+def _episode(entry: Found) -> tuple[str, Json]:
     turn = entry.turn
     said_at = turn.said_at.isoformat()
-    return {
+    return "episodes", {
         "id": turn.message_id,
         "content": turn.content,
         "confidence": entry.relevance,
@@ -97,6 +115,52 @@ def _episode(entry: Found) -> Json:
             "rank_score": entry.relevance,
         },
     }
+
+
+def _statement(entry: Stated) -> tuple[str, Json]:
+    """Something the user said about themselves, marked with how it was found and with the turns it rests on."""
+    statement = entry.statement
+    score = round(statement.confidence * entry.relevance, 4)
+    item: Json = {
+        "id": statement.statement_id,
+        "content": statement.content,
+        "confidence": statement.confidence,
+        "rank_score": score,
+        "source": "conversation",
+        "extracted_at": statement.recorded_at.isoformat(),
+        "said_at": statement.said_at.isoformat(),
+        "matched_queries": list(entry.queries),
+        "metadata": {
+            "extraction": statement.extraction,
+            "about": statement.slot,
+            "value": statement.value,
+            "conversation_id": statement.conversation_id,
+            "source_message_ids": [source.message_id for source in statement.sources],
+            "rank_score": score,
+        },
+    }
+    if statement.kind == "preferences":
+        item |= {"category": statement.slot, "strength": statement.confidence}
+    if statement.kind == "temporal_events":
+        item |= {"temporal_category": "episode", "temporal_confidence": statement.confidence}
+    if statement.when is not None:
+        item |= {"event_date": statement.when.start.isoformat(), "event_end": statement.when.end.isoformat()}
+    return statement.kind, item
+
+
+def profile(found: Profile) -> Json:
+    """What is known of a user as a person, in their own words."""
+    attributes = {
+        about: {
+            "value": "; ".join(statement.value for statement in statements),
+            "confidence": statements[0].confidence,
+            "updated_at": statements[0].said_at.isoformat(),
+            "source_conversation_id": statements[0].conversation_id,
+            "extraction": statements[0].extraction,
+        }
+        for about, statements in found.attributes.items()
+    }
+    return {"profile": {"attributes": attributes, "overview": found.overview, "extras": {}, "_meta": {"local": True}}}
 
 
 def conversation_context(conversation_id: str, turns: Sequence[Turn]) -> Json:

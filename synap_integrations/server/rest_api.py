@@ -13,11 +13,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final, cast, get_args
 
-from synap_integrations.errors import InvalidInputError
+from synap_integrations.errors import ContextNotFoundError, InvalidInputError
 
 from . import rest_answers as answers
-from .engine import Engine
-from .records import Found, Owner, Recorded
+from .engine import KINDS, Engine
+from .records import Found, Owner, Recorded, Stated
 from .rest_bodies import Request, Wanted, new_turn, query_of, scope_of, wanted
 from .turns_wire import owner_of
 
@@ -50,6 +50,7 @@ class RestApi:
             ("POST", "/v1/context/(?P<level>user|customer|client|conversation)/fetch", self._fetch),
             ("GET", "/v1/conversations/(?P<conversation>.+)/context-for-prompt", self._context_for_prompt),
             ("GET", "/v1/conversations/(?P<conversation>.+)/messages", self._messages),
+            ("GET", "/v1/users/(?P<user>.+)/profile", self._profile),
             ("GET", "/api/v1/auth/whoami", lambda _: answers.whoami()),
             ("GET", "/health", lambda _: {"status": "ok"}),
             ("POST", "/v1/telemetry/batch", lambda _: {"status": "accepted"}),
@@ -73,6 +74,8 @@ class RestApi:
     def _handled(self, route: _Route, request: Request) -> Answer:
         try:
             return _reply(200, route.handle(request))
+        except ContextNotFoundError as error:
+            return _refusal(404, "NOT_FOUND", error.message)
         except InvalidInputError as error:
             return _refusal(422, "INVALID_INPUT", error.message, error.details)
         except sqlite3.Error as error:
@@ -146,7 +149,8 @@ class RestApi:
         conversation_id = asked.scope.conversation_id if level == "conversation" else None
         owner = self._owner(level, asked)
         found = self._found(owner, asked, conversation_id) if owner and "episodes" in asked.types else []
-        answer = answers.fetched(found, ranked=asked.ranked)
+        stated = self._stated(owner, asked, conversation_id) if owner else []
+        answer = answers.fetched(found, stated, ranked=asked.ranked, limit=asked.limit)
         if owner and conversation_id and asked.with_conversation:
             recent = self._engine.store.turns(owner, conversation_id, limit=20, newest=True)
             if recent:
@@ -171,6 +175,21 @@ class RestApi:
                 per_query=asked.per_query,
             )
         return self._engine.newest(owner, limit=asked.limit, conversation_id=conversation_id)
+
+    def _stated(self, owner: Owner, asked: Wanted, conversation_id: str | None) -> list[Stated]:
+        kinds = [kind for kind in KINDS if kind in asked.types]
+        return self._engine.statements(
+            owner, asked.queries, kinds=kinds, limit=asked.limit, conversation_id=conversation_id
+        )
+
+    def _profile(self, request: Request) -> Json:
+        """A profile that does not exist is 404; whoever asks then fetches instead."""
+        owner = owner_of(scope_of({**request.query, "user_id": request.named["user"]}, need=("user_id",)))
+        found = self._engine.profile(owner)
+        if found is None:
+            message = "nothing is known of this user"
+            raise ContextNotFoundError(message)
+        return answers.profile(found)
 
     def _conversation(self, request: Request) -> tuple[Owner | None, str]:
         """Whose conversation the path names: the user of the query, else its only owner."""
