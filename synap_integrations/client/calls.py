@@ -77,6 +77,12 @@ def record_messages(entries: Sequence[Mapping[str, object]]) -> Call[wire.BatchR
     return Call("POST", wire.MESSAGES_BATCH, wire.BatchRecorded, body={"messages": list(entries)}, repeatable=False)
 
 
+def list_turns(conversation_id: str, *, start: int, limit: int) -> Call[wire.TurnsListed]:
+    """The turns of a conversation from a position (from 1)."""
+    query = {"start": str(start), "limit": str(limit)}
+    return Call("GET", wire.messages_path(conversation_id), wire.TurnsListed, query=query)
+
+
 def context_for_prompt(conversation_id: str, style: wire.Style) -> Call[wire.ContextForPrompt]:
     """One conversation, ready for a prompt."""
     return Call("GET", wire.context_for_prompt_path(conversation_id), wire.ContextForPrompt, query={"style": style})

@@ -8,7 +8,7 @@ from typing import Any, get_args
 from synap_integrations.errors import InvalidInputError
 from synap_integrations.plain import plain, text
 from synap_integrations.wire.report import ROLES
-from synap_integrations.wire.rest_schema import ContextForPrompt, RecordMessage, Style
+from synap_integrations.wire.rest_schema import ContextForPrompt, ListedTurn, RecordMessage, Style
 
 from . import calls
 from .connection import Connection, identified
@@ -70,6 +70,22 @@ class Conversation:
         return answer
 
     record_messages_batch = record_messages
+
+    async def turns(
+        self,
+        conversation_id: str,
+        *,
+        user_id: str | None = None,
+        customer_id: str | None = None,
+        start: int = 1,
+        limit: int = 500,
+    ) -> list[ListedTurn]:
+        """The stored turns, in order, from position ``start`` (from 1); whose conversation, as `context_for_prompt`."""
+        ids = {"conversation_id": conversation_id, "user_id": user_id, "customer_id": customer_id}
+        scope = self._connection.owned(identified(required=("conversation_id",), **ids))
+        sent, _ = self._connection.addressed(scope)
+        call = calls.list_turns(sent.conversation_id or "", start=start, limit=limit)
+        return (await self._connection.rest.send(call)).turns
 
     async def context_for_prompt(
         self,

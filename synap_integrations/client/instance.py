@@ -47,11 +47,13 @@ class Instance:
         on_context: Callable[[BundleDict], object] | None = None,
         *,
         on_inbound: Callable[[Inbound], None] | None = None,
+        repeats: bool = True,
     ) -> None:
         """Open the stream; returns when it is open. Callbacks may be async, and what they raise is contained.
 
         ``on_reconnect`` gets the number of attempts it took, ``on_disconnect`` a reason, ``on_context`` each pushed
         bundle as a dict. ``on_inbound`` gets everything the platform says, acknowledgements included, in our words.
+        Without ``repeats``, what a lost connection leaves unacknowledged is the caller's to send again.
 
         Raises: ListeningAlreadyActiveError; AuthenticationError; NetworkError; ServiceUnavailableError;
         InsufficientCreditsError; RateLimitError.
@@ -78,6 +80,7 @@ class Instance:
                 on_disconnect=listener.disconnected,
                 timing=self._timing,
                 backoff=self._backoff,
+                repeats=repeats,
             )
             await stream.open()
             self._stream, self._home = stream, (os.getpid(), asyncio.get_running_loop())

@@ -116,6 +116,10 @@ class Line:
         await asyncio.wait({self.lost}, timeout=self._timing.first_sign_s)
         self.end("write_failed")
 
+    def give_up(self) -> None:
+        """The same, for a caller that does not wait for it."""
+        self._tasks.append(asyncio.create_task(self.failed(), name="synap-stream-failed"))
+
     async def hang_up(self, timeout_s: float) -> None:
         """Say goodbye, hear what the platform still has to say, and let go. Never raises."""
         if timeout_s > 0 and not self.lost.done():

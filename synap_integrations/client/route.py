@@ -36,6 +36,7 @@ from synap_integrations.wire.faults import escaped
 from synap_integrations.wire.report import Report, describe, json_text, provenance, string_map
 
 from .client import SynapClient
+from .confirmed import Confirmed
 from .connection import addressed
 
 PLATFORM_SDK: Final = "maximem_synap"
@@ -57,6 +58,7 @@ class Route:
         self._ids = ConversationIds() if type(client).__module__.split(".")[0] == PLATFORM_SDK else None
         self._turns_on_stream = turns == "stream"
         self._initialized = False
+        self._confirmed = Confirmed(client.conversation.turns if isinstance(client, SynapClient) else None)
         self._written: OrderedDict[str, None] = OrderedDict()
         self._on_inbound: Callable[[Inbound], None] = lambda _: None
 
@@ -75,7 +77,7 @@ class Route:
             self._initialized = True
         listen = self._client.instance.listen
         if self._ours:
-            await _ask(listen, on_inbound=self._heard)
+            await _ask(listen, on_inbound=self._heard, repeats=False)
             return
         callbacks = {
             "on_reconnect": lambda *_: on_inbound(Signal("connected")),
@@ -119,19 +121,30 @@ class Route:
 
     async def _record(self, envelope: Envelope, report: Report) -> Handover:
         scope, metadata = self._addressed(envelope)
+        confirmed, event_id = self._confirmed, envelope.event_id
+        if await confirmed.holds(event_id, scope, role=report.role, content=report.content):
+            return Handover.DELIVERED
         verb = self._client.conversation.record_message
-        newer = {"event_id": envelope.event_id}
-        await _ask(
-            verb,
-            conversation_id=scope.conversation_id,
-            role=report.role,
-            content=report.content,
-            user_id=scope.user_id,
-            customer_id=scope.customer_id,
-            session_id=scope.session_id,
-            metadata=string_map({**report.metadata, **metadata}),
-            **_taken(verb, newer, newer=("event_id",)),
-        )
+        newer = {"event_id": event_id}
+        try:
+            answer = await _ask(
+                verb,
+                conversation_id=scope.conversation_id,
+                role=report.role,
+                content=report.content,
+                user_id=scope.user_id,
+                customer_id=scope.customer_id,
+                session_id=scope.session_id,
+                metadata=string_map({**report.metadata, **metadata}),
+                **_taken(verb, newer, newer=("event_id",)),
+            )
+        except SynapError as error:
+            confirmed.failed(event_id, error)
+            raise
+        except asyncio.CancelledError:
+            confirmed.interrupted(event_id)
+            raise
+        confirmed.answered(event_id, scope, answer)
         return Handover.DELIVERED
 
     async def _tell(self, envelope: Envelope, report: Report) -> Handover:

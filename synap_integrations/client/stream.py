@@ -1,7 +1,8 @@
 """The stream: a ``Listen`` call that outlives its connections.
 
 What was written and is not acknowledged is written again on the next connection, in order and under the same ids,
-before anything new. Sessions belong to a connection: each begins with the first event of a conversation on it.
+before anything new; unless the caller repeats, as delivery does, which must be able to leave an event out that ends
+each connection. Sessions belong to a connection: each begins with the first event of a conversation on it.
 """
 
 from __future__ import annotations
@@ -43,7 +44,11 @@ class _Sent:
 
 
 class Stream:
-    """Bound to the event loop that opens it. ``on_message`` gets everything the platform says, in order."""
+    """Bound to the event loop that opens it. ``on_message`` gets everything the platform says, in order.
+
+    Without ``repeats`` it writes each event once at most: what is not acknowledged when a connection is lost, the
+    caller sends again when he hears of the next one.
+    """
 
     def __init__(  # noqa: PLR0913 - the callbacks, by name
         self,
@@ -55,7 +60,9 @@ class Stream:
         on_disconnect: Callable[[str], None],
         timing: Timing,
         backoff: Backoff,
+        repeats: bool = True,
     ) -> None:
+        self._repeats = repeats
         self._platform = platform
         self._metadata = metadata
         self._listener = on_message
@@ -90,6 +97,9 @@ class Stream:
     async def send(self, event: StreamEvent) -> None:
         """Return once the event is written; while the connection is being replaced, wait for the next one.
 
+        Without ``repeats`` there is no waiting: an event for a connection that has just been lost is one of those that
+        are not acknowledged.
+
         Raises: ListeningNotActiveError without a stream; NetworkTimeoutError, if no connection came in time (the
         event is then not sent); InvalidInputError, if it is too large.
         """
@@ -97,11 +107,14 @@ class Stream:
             raise _not_active()
         sent = _Sent(event, in_session=bool(event.conversation_event.session_id))
         event_id = event.conversation_event.event_id
-        if event_id:
+        if event_id and self._repeats:
             self._remember(event_id, sent)
         try:
             async with asyncio.timeout(self._timing.write_s), self._in_order:
-                await self._written(sent)
+                if self._repeats or not event_id:  # nobody else would send again what is not acknowledged at all
+                    await self._written(sent)
+                elif (line := self._line) is not None and self._up.is_set():
+                    await self._try(sent, line)
         except TimeoutError:
             if sent.line is None:
                 self._unacknowledged.pop(event_id, None)
@@ -228,7 +241,7 @@ class Stream:
             if not error.retryable:
                 raise
             self._up.clear()
-            await line.failed()
+            line.give_up()
             return False
         sent.line = line
         return True

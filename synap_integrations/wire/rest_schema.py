@@ -35,6 +35,11 @@ def fetch_path(scope: FetchScope) -> str:
     return f"/v1/context/{scope}/fetch"
 
 
+def messages_path(conversation_id: str) -> str:
+    """Where the turns of one conversation are listed."""
+    return f"/v1/conversations/{conversation_id}/messages"
+
+
 def context_for_prompt_path(conversation_id: str) -> str:
     """Where the context of one conversation is read, ready for a prompt."""
     return f"/v1/conversations/{conversation_id}/context-for-prompt"
@@ -113,6 +118,22 @@ class MessageRecorded(_Shape):
     session_id: str | None = None
     recorded_at: str | None = None
     conversation_message_count: int | None = None
+
+
+class ListedTurn(_Shape):
+    """A stored turn; ``position`` counts the conversation's turns from 1."""
+
+    role: str | None = None
+    content: str | None = None
+    timestamp: str | None = None
+    message_id: str | None = None
+    position: int | None = None
+
+
+class TurnsListed(_Shape):
+    """Turns of a conversation, in order."""
+
+    turns: list[ListedTurn] = Field(default_factory=list)
 
 
 class BatchRecorded(_Shape):

@@ -6,6 +6,8 @@ misbehaves on demand:
     platform.rest_script += [Answer(503), HANG, CUT, LOSE]   # one entry per request, then normal again
     platform.refuse_stream = "UNAUTHENTICATED"               # end each new stream with this status
     platform.acks = platform.pongs = platform.greets = False  # say nothing
+    platform.poison.add("call-7")                            # end the stream when this text or call arrives on it
+    platform.dedupes = False                                 # store whatever comes, as often as it comes
     platform.push(bundle); platform.say(response); platform.drop_streams()
 """
 
@@ -91,6 +93,8 @@ class SocketPlatform:
         self.refuse_stream: str | None = None
         self.trailers: tuple = ()
         self.acks = self.pongs = self.greets = True
+        self.poison: set[str] = set()
+        self.dedupes = True
         self.isolation: str | None = "optional"
         self._streams: list[_Stream] = []
         self._loop = asyncio.new_event_loop()
@@ -224,6 +228,9 @@ class SocketPlatform:
 
     async def _take(self, event: ConversationEvent, stream: _Stream) -> None:
         self.events.append(event)
+        if {event.content, event.tool_call_id} & self.poison:
+            stream.over.set()
+            return
         if event.event_type in TURNS and event.event_id not in self.stored:
             self.stored[event.event_id] = {"role": event.role, "content": event.content}
             state = ConversationState(conversation_id=event.conversation_id, message_count=len(self.stored))
@@ -273,6 +280,8 @@ class SocketPlatform:
             results = [self._store(entry, None) for entry in request.body["messages"]]
             counts = {"total": len(results), "succeeded": len(results), "failed": 0}
             return Answer(body={**counts, "results": results, "errors": []})
+        if request.path.endswith("/messages"):
+            return self._listed(request)
         if request.path.endswith("/fetch"):
             item = {"id": "item-1", "content": f"said by {request.body.get('user_id')}", "confidence": 0.9}
             return Answer(body={"context": {"facts": [item], "episodes": None}, "ttl_seconds": -1})
@@ -289,12 +298,26 @@ class SocketPlatform:
         return Answer(body={**ids, "user_context_isolation": self.isolation})
 
     def _store(self, entry: dict, event_id: str | None) -> dict:
-        message_id = event_id or str(uuid.uuid4())
+        message_id = event_id if event_id and self.dedupes else str(uuid.uuid4())
         self.stored.setdefault(message_id, entry)
         return {
             "message_id": message_id,
             "conversation_id": entry["conversation_id"],
             "session_id": entry.get("session_id") or "session-of-the-platform",
             "recorded_at": "2026-05-16T12:00:00+00:00",
-            "conversation_message_count": len(self.stored),
+            "conversation_message_count": len(self._turns_of(entry["conversation_id"])),
         }
+
+    def _turns_of(self, conversation_id: str) -> list[dict]:
+        return [
+            {"message_id": message_id, "role": turn["role"], "content": turn["content"]}
+            for message_id, turn in self.stored.items()
+            if turn.get("conversation_id") == conversation_id
+        ]
+
+    def _listed(self, request: Request) -> Answer:
+        turns = self._turns_of(request.path.split("/")[3])
+        asked = dict(part.split("=") for part in request.query.split("&"))
+        start = int(asked["start"])
+        page = enumerate(turns[start - 1 : start - 1 + int(asked["limit"])], start)
+        return Answer(body={"turns": [turn | {"position": position} for position, turn in page]})
