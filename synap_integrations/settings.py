@@ -238,6 +238,13 @@ class Settings:
         )
 
     @staticmethod
+    def addresses_of_the_environment(environ: Mapping[str, str] | None = None) -> frozenset[str]:
+        """What the environment says about where to send things, as it says it."""
+        environ = os.environ if environ is None else environ
+        named = (environ.get(name, "").strip() for name in ("SYNAP_BASE_URL", "SYNAP_GRPC_HOST"))
+        return frozenset(value for value in named if value)
+
+    @staticmethod
     def capturing(environ: Mapping[str, str] | None = None) -> bool:
         """False if ``SYNAP_CAPTURE`` says so now; a value nobody understands does not switch capture off."""
         environ = os.environ if environ is None else environ

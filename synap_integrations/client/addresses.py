@@ -8,11 +8,18 @@ spellings, ``0.0.0.0`` and mapped addresses are not, because resolvers read them
 from __future__ import annotations
 
 import ipaddress
+import logging
 import re
-from typing import Final
+import socket
+from collections.abc import Callable
+from functools import cache
+from typing import Any, Final
 
 from synap_integrations.errors import InvalidInputError
 
+_log = logging.getLogger(__name__)
+
+PLATFORM_DOMAIN: Final = "maximem.ai"
 _HOST: Final = r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,252})|\[[0-9A-Fa-f:.]{2,45}\]"
 _URL: Final = re.compile(
     rf"(?P<scheme>https?)://(?P<host>{_HOST})(?::(?P<port>\d{{1,5}}))?(?P<path>(?:/[\w.~-]+)*)/?", re.ASCII
@@ -63,6 +70,37 @@ def is_loopback(host: str) -> bool:
     if isinstance(address, ipaddress.IPv6Address):
         return address == ipaddress.IPv6Address("::1")
     return address.is_loopback
+
+
+def ensure_here(host: str, *, resolve: Callable[..., list[Any]] = socket.getaddrinfo) -> None:
+    """Make sure that ``localhost`` is this machine for the resolver too. A name that does not resolve is let be.
+
+    Raises: InvalidInputError, if a hosts file or a resolver sends it elsewhere.
+    """
+    if host.lower() != "localhost":
+        return
+    try:
+        found = {str(entry[4][0]) for entry in resolve(host, None)}
+    except OSError:
+        return
+    if elsewhere := sorted(address for address in found if not ipaddress.ip_address(address).is_loopback):
+        message = f"localhost resolves to {elsewhere[0]} here, which is another machine: write 127.0.0.1"
+        raise InvalidInputError(message, details={"argument": "base_url"})
+
+
+@cache
+def say_once_where_it_goes(host: str) -> None:
+    """A host that the environment names, and that is neither the platform's nor this machine, is said in the log.
+
+    Whoever can set a variable in a shared shell or a build can otherwise redirect transcripts without a trace.
+    """
+    bare = host.strip("[]").rstrip(".").lower()
+    if not (is_loopback(host) or bare == PLATFORM_DOMAIN or bare.endswith(f".{PLATFORM_DOMAIN}")):
+        _log.warning(
+            "synap: the environment sends transcripts and the key to %s, which is not the platform's own host; "
+            "pass base_url in code if that is meant, or unset SYNAP_BASE_URL and SYNAP_GRPC_HOST",
+            host,
+        )
 
 
 def _fault_of(url: str) -> str:

@@ -15,7 +15,7 @@ from synap_integrations.settings import Settings
 from synap_integrations.wire.faults import stream_fault
 from synap_integrations.wire.grpc_codec import LISTEN, MAX_RECEIVED_BYTES
 
-from .addresses import is_loopback, rest_address, stream_target
+from .addresses import ensure_here, is_loopback, rest_address, say_once_where_it_goes, stream_target
 from .platform import Duplex
 from .rest import Bearer
 
@@ -32,8 +32,16 @@ class RemotePlatform:
         self.where = rest_address(settings.rest_url)
         host, port, self._tls = settings.stream_address
         self._target = stream_target(host, port, tls=self._tls)
-        self._rest_is_here = is_loopback(httpx.URL(self.where).host)
+        rest_host = httpx.URL(self.where).host
+        self._rest_is_here = is_loopback(rest_host)
         self._stream_is_here = is_loopback(host)
+        for name in (rest_host, host):
+            ensure_here(name)
+        named = Settings.addresses_of_the_environment()
+        if settings.base_url in named:
+            say_once_where_it_goes(rest_host)
+        if settings.grpc_host in named:
+            say_once_where_it_goes(host)
         if settings.api_key is None and not (self._rest_is_here and self._stream_is_here):
             message = "there is no key for the platform: set SYNAP_API_KEY, or SYNAP_BASE_URL=local to need none"
             raise AuthenticationError(message)

@@ -3,7 +3,13 @@
 import pytest
 
 from synap_integrations.client import SynapClient
-from synap_integrations.client.addresses import is_loopback, rest_address, stream_target
+from synap_integrations.client.addresses import (
+    ensure_here,
+    is_loopback,
+    rest_address,
+    say_once_where_it_goes,
+    stream_target,
+)
 from synap_integrations.errors import AuthenticationError, InvalidInputError
 
 KEY = "synap_canary_5f2c"
@@ -168,3 +174,48 @@ def test_another_machine_needs_a_key(arguments):
     """The cloud without a key fails at once, with the two ways out."""
     with pytest.raises(AuthenticationError, match="SYNAP_API_KEY"):
         SynapClient(**arguments)
+
+
+def test_localhost_must_be_this_machine_for_the_resolver_too():
+    """A hosts file that sends localhost elsewhere is found before anything is sent in clear text."""
+
+    def elsewhere(name, port):
+        return [(2, 1, 6, "", ("127.0.0.1", 0)), (2, 1, 6, "", ("203.0.113.7", 0))]
+
+    with pytest.raises(InvalidInputError, match=r"203\.0\.113\.7"):
+        ensure_here("localhost", resolve=elsewhere)
+    ensure_here("synap.example.com", resolve=elsewhere)
+    ensure_here("localhost")
+
+
+def warnings_of(caplog) -> list[str]:
+    """The warnings about where transcripts go."""
+    return [record.getMessage() for record in caplog.records if "sends transcripts" in record.getMessage()]
+
+
+@pytest.mark.parametrize(
+    ("address", "warned"),
+    [
+        ("https://collector.example.com", True),
+        ("https://maximem.ai.example.com", True),
+        ("https://staging.maximem.ai", False),
+        ("http://127.0.0.1:8787", False),
+        ("cloud", False),
+    ],
+)
+def test_a_host_that_only_the_environment_names_is_said_once(monkeypatch, caplog, address, warned):
+    """Who redirects an application by a variable leaves a line in its log; the platform and this machine need none."""
+    say_once_where_it_goes.cache_clear()
+    monkeypatch.setenv("SYNAP_BASE_URL", address)
+    for _ in range(3):
+        SynapClient(KEY)
+    assert len(warnings_of(caplog)) == warned
+    assert KEY not in caplog.text
+
+
+def test_a_host_that_the_code_names_is_meant(monkeypatch, caplog):
+    """An address in the code wins over the environment, and is not warned about."""
+    say_once_where_it_goes.cache_clear()
+    monkeypatch.setenv("SYNAP_BASE_URL", "https://collector.example.com")
+    SynapClient(KEY, base_url="https://synap.example.com")
+    assert warnings_of(caplog) == []
