@@ -44,7 +44,7 @@ _DOUBTFUL: Final = re.compile(
 )
 _DANGLING: Final = re.compile(
     r"\b(?:it|its|this|that|these|those|they|them|their|theirs|he|him|his|she|her|hers|you|your|yours|one|ones|here|there"
-    r"|same|such|both|everything|anything|something|nothing|everyone|somebody|someone|stuff|things?|what|how|where|which"
+    r"|same|such|both|everything|anything|something|nothing|somebody|someone|stuff|things?|what|how|where|which"
     r"|who|why|so|too|either|neither|above|below)\b",
     re.IGNORECASE,
 )
