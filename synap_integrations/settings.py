@@ -278,6 +278,11 @@ class Settings:
         return host, port, tls
 
 
+def environment_with(variables: Mapping[str, str]) -> dict[str, str]:
+    """The environment of a program that we start: ours, and these variables."""
+    return {**os.environ, **variables}
+
+
 def state_home() -> Path:
     """The folder for what a user's programs keep between runs. Raises: RuntimeError, if there is no home."""
     return Path(os.environ.get("XDG_STATE_HOME") or "~/.local/state").expanduser()

@@ -97,6 +97,11 @@ class DevServer:
         return f"http://{self.host}:{self.http_port}"
 
     @property
+    def pages(self) -> str:
+        """The address of the pages, with the key where no server and no log sees it."""
+        return f"{self.url}/#key={self.options.key.reveal()}"
+
+    @property
     def environment(self) -> dict[str, str]:
         """What a client needs to have in its environment to find it: ours, and the platform's own."""
         return {

@@ -69,10 +69,10 @@ def _bound(addresses: Sequence[str], port: int, undo: ExitStack) -> tuple[socket
 def _bound_grpc(bind: Callable[[str], int], addresses: Sequence[str], port: int) -> int:
     """The port that gRPC was given, the same on each of these addresses."""
     for at, address in enumerate(addresses):
-        if (error := _fault(address, port)) is not None:
-            if at and error.errno in {errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT}:
+        if (fault := _fault(address, port)) is not None:
+            if at and fault.errno in {errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT}:
                 continue
-            raise _refusal(address, port, error, "--grpc-port")
+            raise _refusal(address, port, fault, "--grpc-port")
         try:
             port = bind(f"{_host(address)}:{port}")
         except RuntimeError as error:  # taken within the last millisecond
