@@ -50,7 +50,7 @@ _DANGLING: Final = re.compile(
 )
 """Words that point at something outside the sentence."""
 _OPENING: Final = re.compile(
-    r"^(?:(?:hi|hello|hey|yes|yeah|yep|no|sure|ok|okay|thanks|thank you|well|actually|also|and|oh|by the way|btw|fyi"
+    r"(?:(?:hi|hello|hey|yes|yeah|yep|no|sure|ok|okay|thanks|thank you|well|actually|also|and|oh|by the way|btw|fyi"
     r"|just so you know|for your information)(?: there| again)?[,!:. -]+\s*)*",
     re.IGNORECASE,
 )
@@ -176,6 +176,12 @@ _SEVERAL: Final = frozenset({"family", "status", "allergy", "likes", "prefers", 
 _CUT: Final = re.compile(
     r"(?:,| and| with| since| because| where| for| these days| now| currently| at the moment)(?= |$)"
 )
+_BEGINNING: Final = re.compile(
+    r"(?:i|my|we|our|people|everyone|everybody|friends|on|in|last|next|this|yesterday|tomorrow|\d+|an?|[a-z]+ (?:days?"
+    r"|weeks?|months?|years?) ago|(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*)\b",
+    re.IGNORECASE,
+)
+"""With what a sentence begins that may say something; everything else is not looked at."""
 _TOLD: Final = re.compile(r"(?:i|i'(?:m|ve|ll|d)|my|we|we'(?:re|ve|ll|d)|our)\b", re.IGNORECASE)
 _NO_EVENT: Final = re.compile(
     r"\b(?:not|never|no|every|each|usually|always|often|birthday|born|today|try|see|check|back|let|talk|later|again"
@@ -191,17 +197,21 @@ def replaces(slot: str) -> bool:
 
 def stated(content: str, *, said_at: datetime) -> list[NewStatement]:
     """What a user's turn says about the user, in the order of its sentences."""
-    _, content = named(content)
-    if len(content) > _TURN_CHARS or _NOT_THEIR_OWN.search(content):
+    if len(content) > _TURN_CHARS:
         return []
-    return [found for sentence in _sentences(content) for found in _found(sentence, said_at)]
+    sentences = list(_sentences(named(content)[1]))
+    if not sentences or _NOT_THEIR_OWN.search(content):
+        return []
+    return [found for sentence in sentences for found in _found(sentence, said_at)]
 
 
 def _sentences(content: str) -> Iterator[str]:
     """Sentences that can stand alone and leave no doubt, without greetings in front of them."""
     for sentence in _BREAK.split(content):
-        said = _OPENING.sub("", sentence, count=1).strip()
-        if len(said) <= _SENTENCE_CHARS and not _DOUBTFUL.search(said) and not _DANGLING.search(said):
+        said = sentence[match.end() :].strip() if (match := _OPENING.match(sentence)) else sentence
+        if not _BEGINNING.match(said) or len(said) > _SENTENCE_CHARS:
+            continue
+        if not _DOUBTFUL.search(said) and not _DANGLING.search(said):
             yield said
 
 

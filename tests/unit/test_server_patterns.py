@@ -52,8 +52,8 @@ def test_a_speaker_in_front_of_the_turn_is_no_part_of_it() -> None:
 
 
 WORDS = """
-I I'm my name is Ana live in Lisbon love like hate work as a nurse on 7 May 2026-02-30 last next Friday ago 3 days no yes
-. , ! ? : - ' we went to Rome yesterday allergic dog favourite am not the
+I I'm my name is Ana live in Lisbon love like hate work as a nurse on 7 May 2026-02-30 last next Friday ago 3 days no
+yes . , ! ? : - ' we went to Rome yesterday allergic dog favourite am not the
 """
 
 
