@@ -18,7 +18,7 @@ from typing import Final
 
 from .forks import survives_forks
 
-SCHEMA: Final = ("schema.sql", "derived.sql")
+SCHEMA: Final = ("schema.sql", "derived.sql", "intake.sql")
 """What makes the tables, in this order. A file's version is how many of them it has had; new ones go to the end."""
 VERSION: Final = len(SCHEMA)
 LOCK_WAIT_S: Final = 10.0
@@ -104,6 +104,8 @@ class Database:
             self.path or ":memory:", timeout=LOCK_WAIT_S, isolation_level=None, check_same_thread=False
         )
         connection.execute(f"PRAGMA synchronous={self._synchronous}")
+        # What is forgotten is overwritten and not merely unlinked.
+        connection.execute("PRAGMA secure_delete=ON")
         return connection
 
     def forget_parent(self) -> None:

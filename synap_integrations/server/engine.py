@@ -9,6 +9,7 @@ from typing import Final, get_args
 from synap_integrations.model import new_id
 
 from .database import Database
+from .forgetting import Forgetting, Forgotten, Target
 from .ledger import Ledger
 from .profile import Profile, profile_of
 from .records import (
@@ -56,6 +57,7 @@ class Engine:
         self.new_id = new_id
         self.store = Store(database)
         self.ledger = Ledger(database)
+        self.forgetting = Forgetting(database)
         self.known = StatementStore(database)
 
     # --- keep ------------------------------------------------------------------------------------------------
@@ -87,6 +89,10 @@ class Engine:
     def used(self, bundle_ids: Iterable[str], item_ids: Sequence[str]) -> None:
         """A model was shown these items of these bundles."""
         self.ledger.mark_used(bundle_ids, item_ids, now=self.now())
+
+    def forget(self, owner: Owner, conversation_id: str | None = None) -> Forgotten:
+        """Forget everything of this owner, or of one of their conversations; gone from the disk when this returns."""
+        return self.forgetting.forget(Target(**owner._asdict(), conversation_id=conversation_id))
 
     # --- find ------------------------------------------------------------------------------------------------
 

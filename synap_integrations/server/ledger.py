@@ -5,10 +5,15 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Sequence
 from datetime import datetime
+from typing import Final
 
 from .database import Database
+from .forgetting import is_forgotten
 from .records import Bundle, Happening, HitRate, Owner, PushedBundle, microseconds
-from .rows import bundle_of, json_text, owner_number
+from .rows import IDS_ONLY, bundle_of, item_ids_of, items_json, json_text, owner_number
+
+IN_FULL: Final = 2_000
+"""Of that many bundles, the newest, it is kept what they said; of older ones which items they held."""
 
 
 class Ledger:
@@ -18,8 +23,10 @@ class Ledger:
         self._database = database
 
     def add_event(self, happening: Happening, event_id: str, *, now: datetime) -> bool:
-        """Keep something that is no turn. False if its owner has it already."""
+        """Keep something that is no turn. False if its owner has it already, or had it and forgot it."""
         with self._database.write() as db:
+            if is_forgotten(db, happening.owner, event_id):
+                return False
             added = db.execute(
                 "INSERT OR IGNORE INTO event (owner, event_id, kind, conversation_id, session_id, body, occurred_at) "
                 "VALUES (?, ?, ?, ?, ?, ?, ?)",
@@ -75,7 +82,7 @@ class Ledger:
     def add_bundle(self, bundle: Bundle) -> None:
         """Keep what is about to be pushed, and why."""
         with self._database.write() as db:
-            db.execute(
+            added = db.execute(
                 "INSERT INTO bundle (owner, bundle_id, kind, pattern, decision_id, conversation_id, queries, items, "
                 "pushed_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 (
@@ -86,10 +93,12 @@ class Ledger:
                     bundle.decision_id,
                     bundle.conversation_id,
                     json_text(bundle.asked),
-                    json_text([item.item_id for item in bundle.items]),
+                    items_json(bundle.items),
                     microseconds(bundle.created_at),
                 ),
             )
+            # What old bundles held in full is in the turns; why they were pushed stays.
+            db.execute(f"{IDS_ONLY} WHERE id = ?", ((added.lastrowid or 0) - IN_FULL,))
 
     def mark_used(self, bundle_ids: Iterable[str], item_ids: Sequence[str], *, now: datetime) -> None:
         """These bundles were shown to a model; of their items, those of ``item_ids`` that are theirs."""
@@ -98,7 +107,7 @@ class Ledger:
                 found = db.execute("SELECT items, used_items FROM bundle WHERE bundle_id = ?", (bundle_id,)).fetchone()
                 if found is None:
                     continue
-                held, used = json.loads(found[0]), json.loads(found[1])
+                held, used = item_ids_of(found[0]), json.loads(found[1])
                 used += [item for item in dict.fromkeys(item_ids) if item in held and item not in used]
                 db.execute(
                     "UPDATE bundle SET used_at = coalesce(used_at, ?), used_items = ? WHERE bundle_id = ?",

@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Final
 
 from .database import Database
+from .forgetting import is_forgotten
 from .records import Hit, NewTurn, Owner, Place, Recorded, Turn, microseconds, moment
 from .retrieval import CANDIDATES, expression, indexed
 from .rows import json_text, owner_number, place_of, turn_of
@@ -50,7 +51,7 @@ class Store:
         A turn whose owner has its event id already is not stored again; what was stored then is returned.
         """
         with self._database.write() as db:
-            return [_add(db, *turn, now=microseconds(now)) for turn in turns]
+            return [add_turn(db, *turn, now=microseconds(now)) for turn in turns]
 
     # --- out -------------------------------------------------------------------------------------------------
 
@@ -133,7 +134,8 @@ class Store:
         return [(Owner(row[0], row[1]), row[2]) for row in found]
 
 
-def _add(db: sqlite3.Connection, turn: NewTurn, message_id: str, session_id: str, *, now: int) -> Recorded:
+def add_turn(db: sqlite3.Connection, turn: NewTurn, message_id: str, session_id: str, *, now: int) -> Recorded:
+    """Store a turn, unless its owner has its event id, or had it and forgot it. Inside a transaction."""
     owner = owner_number(db, turn.owner)
     event_id = turn.event_id or message_id
     known = db.execute(
@@ -142,25 +144,30 @@ def _add(db: sqlite3.Connection, turn: NewTurn, message_id: str, session_id: str
     if known is not None:
         (count,) = db.execute("SELECT turns FROM conversation WHERE id = ?", (place_of(known).conversation,)).fetchone()
         return Recorded(turn_of(known), count, fresh=False)
+    if turn.event_id is not None and is_forgotten(db, turn.owner, turn.event_id):
+        return Recorded(_turn(turn, 0, message_id, turn.session_id or session_id, now), 0, fresh=False)
     place, session_id = _next_place(db, owner, turn, session_id, now)
-    said_at = now if turn.said_at is None else microseconds(turn.said_at)
-    stored = Turn(
+    stored = _turn(turn, place.position, message_id, session_id, now)
+    _insert(db, owner, place, stored)
+    return Recorded(stored, place.position, fresh=True)
+
+
+def _turn(turn: NewTurn, position: int, message_id: str, session_id: str, now: int) -> Turn:
+    return Turn(
         owner=turn.owner,
         conversation_id=turn.conversation_id,
         own_name=turn.own_name,
-        position=place.position,
+        position=position,
         message_id=message_id,
-        event_id=event_id,
+        event_id=turn.event_id or message_id,
         session_id=session_id,
         role=turn.role,
         speaker=turn.speaker,
         content=turn.content,
         metadata=turn.metadata,
-        said_at=moment(said_at),
+        said_at=turn.said_at or moment(now),
         recorded_at=moment(now),
     )
-    _insert(db, owner, place, stored)
-    return Recorded(stored, place.position, fresh=True)
 
 
 def _insert(db: sqlite3.Connection, owner: int, place: Place, turn: Turn) -> None:
