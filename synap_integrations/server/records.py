@@ -211,7 +211,10 @@ class Bundle:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PushedBundle:
-    """What is known of a bundle that was pushed: why, and whether a model saw it."""
+    """What is known of a bundle that was pushed: why, and whether a model saw it.
+
+    ``items`` is what it held, word for word, for as long as that is kept; ``item_ids`` stays.
+    """
 
     bundle_id: str
     kind: str
@@ -224,6 +227,7 @@ class PushedBundle:
     pushed_at: datetime
     used_at: datetime | None
     used_item_ids: tuple[str, ...]
+    items: tuple[Item, ...] = ()
 
 
 def microseconds(moment: datetime) -> int:

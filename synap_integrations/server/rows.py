@@ -5,9 +5,17 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
-from .records import Owner, Place, PushedBundle, Turn, moment
+from .records import Item, Owner, Place, PushedBundle, Turn, microseconds, moment
+
+IDS_ONLY: Final = """
+    UPDATE bundle SET items = (
+        SELECT json_group_array(CASE type WHEN 'object' THEN json_extract(value, '$.id') ELSE value END)
+        FROM json_each(bundle.items)
+    )
+"""
+"""Forgets what bundles said and keeps which items they held; for which bundles, the caller adds."""
 
 
 def turn_of(row: Sequence[Any]) -> Turn:
@@ -44,11 +52,48 @@ def bundle_of(row: Sequence[Any]) -> PushedBundle:
         decision_id=row[5],
         conversation_id=row[6],
         queries=tuple(json.loads(row[7])),
-        item_ids=tuple(json.loads(row[8])),
+        item_ids=tuple(item_ids_of(row[8])),
         pushed_at=moment(row[9]),
         used_at=None if row[10] is None else moment(row[10]),
         used_item_ids=tuple(json.loads(row[11])),
+        items=items_of(row[8]),
     )
+
+
+def items_json(items: Sequence[Item]) -> str:
+    """Items as a bundle keeps them."""
+    return json_text(
+        [
+            {
+                "id": item.item_id,
+                "content": item.content,
+                "relevance": item.relevance,
+                "said_at": microseconds(item.said_at),
+                "recorded_at": microseconds(item.recorded_at),
+            }
+            for item in items
+        ]
+    )
+
+
+def items_of(stored: str) -> tuple[Item, ...]:
+    """The items that a bundle keeps in full."""
+    return tuple(
+        Item(
+            item_id=held["id"],
+            content=held["content"],
+            relevance=held["relevance"],
+            said_at=moment(held["said_at"]),
+            recorded_at=moment(held["recorded_at"]),
+        )
+        for held in json.loads(stored)
+        if isinstance(held, dict)
+    )
+
+
+def item_ids_of(stored: str) -> list[str]:
+    """The ids of the items that a bundle held, in full or not."""
+    return [held["id"] if isinstance(held, dict) else held for held in json.loads(stored)]
 
 
 def owner_number(db: sqlite3.Connection, owner: Owner) -> int:

@@ -227,26 +227,33 @@ class ListenSession:
             )
 
     def _context_used(self, used: ContextUsedEvent) -> None:
-        self._engine.used(list(used.source_bundle_ids) or [used.bundle_id], list(used.served_item_ids))
+        bundle_ids, item_ids = list(used.source_bundle_ids) or [used.bundle_id], list(used.served_item_ids)
+        self._engine.used(bundle_ids, item_ids)
+        self._happened(
+            used, "context_used", {"bundle_ids": bundle_ids, "item_ids": item_ids, "sent_at_ms": used.timestamp_ms}
+        )
 
     def _context_assembled(self, assembled: ContextAssembledEvent) -> None:
+        body = {
+            "correlation_id": assembled.correlation_id,
+            "item_ids": list(assembled.final_item_ids),
+            "assembly_source": assembled.assembly_source,
+            "recent_turn_count": assembled.recent_turn_count,
+            "sent_at_ms": assembled.timestamp_ms,
+        }
+        self._happened(assembled, "context_assembled", body)
+
+    def _happened(
+        self, report: ContextUsedEvent | ContextAssembledEvent, kind: str, body: Mapping[str, object]
+    ) -> None:
+        """Keep what a client reports about context, if it says whose it was."""
         try:
-            scope = checked(_scope(assembled))
+            scope = checked(_scope(report))
         except InvalidInputError:
             return
         if scope.user_id is not None:
             self._engine.keep(
-                Happening(
-                    owner=owner_of(scope),
-                    kind="context_assembled",
-                    conversation_id=assembled.conversation_id,
-                    body={
-                        "correlation_id": assembled.correlation_id,
-                        "item_ids": list(assembled.final_item_ids),
-                        "assembly_source": assembled.assembly_source,
-                        "recent_turn_count": assembled.recent_turn_count,
-                    },
-                )
+                Happening(owner=owner_of(scope), kind=kind, conversation_id=report.conversation_id, body=body)
             )
 
     # --- what is said back -----------------------------------------------------------------------------------
@@ -275,7 +282,7 @@ class ListenSession:
         return int(self._engine.now().timestamp() * 1000)
 
 
-def _scope(event: ConversationEvent | SessionControl | ContextAssembledEvent) -> Scope:
+def _scope(event: ConversationEvent | SessionControl | ContextUsedEvent | ContextAssembledEvent) -> Scope:
     """Whose event it is; empty is absent on the wire."""
     return Scope(event.conversation_id or None, event.user_id or None, customer_id=event.customer_id or None)
 
