@@ -7,20 +7,19 @@ that lost an acknowledgement sends its events again, and they must not bring bac
 from __future__ import annotations
 
 import sqlite3
-import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import Any, Final
 
-from .database import Database
+from .database import LOCK_WAIT_S, Database
 from .records import Owner
 from .retrieval import indexed
 from .rows import IDS_ONLY, json_text
 
 KEPT_IN_LOG: Final = "write-ahead log"
 """Where text may be for a while, if another process is reading the file."""
-_LOG_WAIT_S: Final = 2.0
+_LOG_WAIT_MS: Final = 1000
 _COPY_CHARS: Final = 12
 """Shortest text that is looked for in other rows; "yes" is in all of them."""
 _OWNERS: Final = "SELECT id, customer_id, user_id FROM owner WHERE customer_id = ?1 AND (?2 IS NULL OR user_id = ?2)"
@@ -130,14 +129,12 @@ class Forgetting:
         """Rewrite the file without its free pages and empty the log of changes, as soon as nobody reads from it."""
         if self._database.path is None:
             return ()
-        deadline = time.monotonic() + _LOG_WAIT_S
         with self._database.read() as db:
             db.execute("VACUUM")
-            while db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]:
-                if time.monotonic() > deadline:
-                    return (KEPT_IN_LOG,)
-                time.sleep(0.02)
-        return ()
+            db.execute(f"PRAGMA busy_timeout={_LOG_WAIT_MS}")
+            busy, _, _ = db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+            db.execute(f"PRAGMA busy_timeout={int(LOCK_WAIT_S * 1000)}")
+        return (KEPT_IN_LOG,) if busy else ()
 
 
 def is_forgotten(db: sqlite3.Connection, owner: Owner, event_id: str) -> bool:
