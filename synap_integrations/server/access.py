@@ -23,7 +23,7 @@ class Access:
     """Tells the holder of the key from everybody else, in the same time for every wrong key."""
 
     def __init__(self, key: Secret) -> None:
-        self._key = key.reveal().encode()
+        self._key = key
 
     def bearer(self, authorization: str | None) -> bool:
         """True for ``Bearer <key>``."""
@@ -42,7 +42,7 @@ class Access:
         return self._is_key(password)
 
     def _is_key(self, given: str) -> bool:
-        return hmac.compare_digest(given.encode(errors="replace"), self._key)
+        return hmac.compare_digest(given.encode(errors="replace"), self._key.reveal().encode())
 
 
 def new_key() -> Secret:

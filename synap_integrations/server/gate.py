@@ -39,7 +39,7 @@ class Head:
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """Why a request is not let in. ``closes``: what follows on this connection cannot be trusted."""
+    """Why a request is not let in."""
 
     status: int
     code: str
@@ -73,7 +73,10 @@ class Gate:
             return Refusal(400, "INVALID_INPUT", f"{repeated[0]} is there twice")
         if "content-length" in names and "transfer-encoding" in names:
             return Refusal(400, "INVALID_INPUT", "content-length and transfer-encoding contradict each other")
-        if int(head.get("content-length") or 0) > self.limits.body_bytes:
+        length = head.get("content-length") or "0"
+        if not (length.isascii() and length.isdecimal()):
+            return Refusal(400, "INVALID_INPUT", "content-length is no number")
+        if int(length) > self.limits.body_bytes:
             return Refusal(413, "TOO_LARGE", f"a body of at most {self.limits.body_bytes} bytes is read")
         return None
 
