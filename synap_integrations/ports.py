@@ -78,7 +78,12 @@ class OutboxStore(Protocol):
         ...
 
     def adopt(self) -> bool:
-        """Take over what one dead process left; False if there is nothing to take over."""
+        """Take over what one dead process left; False if there is nothing to take over, or no room for it."""
+        ...
+
+    @property
+    def crowded(self) -> bool:
+        """True if there was no room for it."""
         ...
 
     def has_orphans(self) -> bool:
@@ -132,8 +137,11 @@ class Transport(Protocol):
 class Attach(Protocol):
     """All that we ask of an island."""
 
-    def __call__(self, memory: Memory) -> Detach:
-        """Listen to the framework through its own registry; call the result to let go."""
+    def __call__(self, memory: Memory | None) -> Detach:
+        """Listen to the framework through its own registry; call the result to let go.
+
+        Without a memory, events go to the process-wide Synap of the moment.
+        """
         ...
 
 

@@ -18,9 +18,10 @@ from typing import TYPE_CHECKING, Any, Final, Self, TypedDict
 from . import scoping
 from .context.desk import ContextDesk
 from .context.policy import ContextFilter, ContextPolicy
+from .errors import InvalidInputError
 from .guard import contained, incidents, is_quiet
 from .model import Context, ContextBundle, ContextRequest, Envelope, Event, Inbound, Scope, Signal, UserMessage, new_id
-from .outbox import DeliveryWorker, EphemeralOutbox, SqliteOutbox
+from .outbox import DeliveryWorker, EphemeralOutbox, Erased, SqliteOutbox
 from .settings import Settings
 
 if TYPE_CHECKING:
@@ -38,8 +39,9 @@ IN_MEMORY: Final = Path(":memory:")
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """What became of what was captured. ``captured + adopted == delivered + waiting + refused + dead_letters``.
+    """What became of what was captured.
 
+    ``captured + adopted == delivered + waiting + refused + dead_letters + forgotten``.
     ``adopted`` was captured by earlier processes that ended before it was delivered. ``state`` is what delivery is
     doing now, ``incidents`` our own faults that were contained, by door and cause.
     """
@@ -50,6 +52,7 @@ class Status:
     refused: int = 0
     dead_letters: int = 0
     adopted: int = 0
+    forgotten: int = 0
     state: str = "not started"
     platform: str = ""
     outbox: str = ""
@@ -58,6 +61,15 @@ class Status:
 
     def __str__(self) -> str:
         return "\n".join(f"{name.replace('_', ' '):<14}{value}" for name, value in asdict(self).items())
+
+
+@dataclass(frozen=True, slots=True)
+class Forgotten:
+    """What `Synap.forget` reached, and what it did not."""
+
+    outbox: Erased
+    bundles: int
+    """Pushed bundles that were held for recalls."""
 
 
 class _Terms(TypedDict):
@@ -150,6 +162,24 @@ class Synap:
             return await self._desk.arecall(query, **self._terms(scope))
         return _NOTHING
 
+    # --- forgetting ------------------------------------------------------------------------------------------
+
+    def forget(self, scope: Scope) -> Forgotten:
+        """Delete what this machine holds of the conversation, user or customer that the scope names.
+
+        That is: what waits for delivery, in the files of ended processes too, dead letters, and context held for
+        recalls. What the platform holds is deleted there, by its own call.
+
+        Raises: InvalidInputError, if the scope names nobody; OSError, if a note to later processes cannot be written.
+        """
+        scope = scoping.checked(scope)
+        if scope.conversation_id is None and scope.user_id is None and scope.customer_id is None:
+            message = "forget needs to know whom: name a conversation_id, user_id or customer_id"
+            raise InvalidInputError(message, details={"argument": "scope"})
+        event_ids, erased = self._outbox.forget(scope)
+        self._worker.drop(event_ids)
+        return Forgotten(outbox=erased, bundles=self._desk.forget(scope))
+
     # --- the end ---------------------------------------------------------------------------------------------
 
     def flush(self, timeout_s: float = 5.0) -> bool:
@@ -182,6 +212,7 @@ class Synap:
             refused=counts.refused,
             dead_letters=counts.dead_letters,
             adopted=counts.adopted,
+            forgotten=counts.forgotten,
             state=self._worker.state(),
             platform=self._platform(),
             outbox=str(self._outbox.where),

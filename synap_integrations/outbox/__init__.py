@@ -2,7 +2,8 @@
 
 from .counts import Counts
 from .ephemeral import EphemeralOutbox
+from .erasure import Erased
 from .sqlite import SqliteOutbox
 from .worker import DeliveryWorker
 
-__all__ = ["Counts", "DeliveryWorker", "EphemeralOutbox", "SqliteOutbox"]
+__all__ = ["Counts", "DeliveryWorker", "EphemeralOutbox", "Erased", "SqliteOutbox"]

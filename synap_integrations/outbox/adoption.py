@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import logging
 import sqlite3
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final, Protocol
 
+from .erasure import Tombstone, lift, tombstones
 from .ledger import SCHEMA_VERSION, Entry, Ledger
 from .places import Place, outbox_files, sweep
 
@@ -43,6 +45,8 @@ class Adoption:
 
     def __init__(self) -> None:
         self._left_alone: Final[set[Path]] = set()
+        self.crowded = False
+        """A file was left where it is, for want of room."""
 
     def orphans(self, folders: list[Path]) -> Iterator[Path]:
         """Files that may be orphans, newest first: the oldest is adopted last, so it is first in the order."""
@@ -52,17 +56,23 @@ class Adoption:
                     yield path
 
     def adopt_one(self, home: Home) -> bool:
-        """Take over the next orphan; False if there is none."""
+        """Take over the next orphan; False if there is none, or no room for it."""
+        self.crowded = False
         for path in self.orphans(home.folders):
             try:
                 place = Place.orphan(path)
             except OSError:
                 self._left_alone.add(path)
                 continue
+            if place is not None and not home.has_room:
+                self.crowded = True
+                place.leave()
+                return False
             if place is not None and self._adopt(place, home):
                 return True
         for folder in home.folders:
             sweep(folder)
+            lift(folder, time.time_ns() // 1_000)
         return False
 
     def _adopt(self, place: Place, home: Home) -> bool:
@@ -88,7 +98,35 @@ class Adoption:
         except sqlite3.DatabaseError:
             ledger.close()
             return _put_aside(place, "it cannot be read")
-        return _move_in(ledger, place, home)
+        return self._move_in(ledger, place, home)
+
+    def _move_in(self, ledger: Ledger, place: Place, home: Home) -> bool:
+        salvage = Salvage(ledger)
+        intact = salvage.intact()
+        moved = _move(salvage, intact, home, tombstones(place.path.parent))
+        missing = salvage.missing(place.mark())
+        ledger.close()
+        if not moved:  # what was moved is recognised by its id when the rest follows
+            self.crowded = True
+            place.leave()
+            return False
+        if salvage.sound and not missing:
+            place.discard()
+            return bool(intact)
+        return _put_aside(place, f"{len(intact)} turns rescued, {len(salvage.damaged)} damaged, {missing} missing")
+
+
+def _move(salvage: Salvage, seqs: list[int], home: Home, left_out: list[Tombstone]) -> bool:
+    """Take the rows over, the last ones first: if we die half way, our file holds the end of the orphan's, so that the
+    next adopter, who puts the older file before the newer, has them in order again.
+    """
+    first = home.make_way(len(seqs))
+    for start in reversed(range(0, len(seqs), _CHUNK)):
+        chunk = enumerate(salvage.entries(seqs[start : start + _CHUNK]), first + start)
+        rows = [entry.at(seq) for seq, entry in chunk if not any(stone.covers(entry.row) for stone in left_out)]
+        if not home.take_in(rows):
+            return False
+    return True
 
 
 class Salvage:
@@ -136,33 +174,6 @@ class Salvage:
             return max(0, mark - max(0, self._ledger.last_known()))
         except sqlite3.DatabaseError:
             return 0
-
-
-def _move_in(ledger: Ledger, place: Place, home: Home) -> bool:
-    salvage = Salvage(ledger)
-    intact = salvage.intact()
-    moved = home.has_room and _move(salvage, intact, home)
-    missing = salvage.missing(place.mark())
-    ledger.close()
-    if not moved:  # what was moved is recognised by its id when the rest follows
-        place.leave()
-        return False
-    if salvage.sound and not missing:
-        place.discard()
-        return bool(intact)
-    return _put_aside(place, f"{len(intact)} turns rescued, {len(salvage.damaged)} damaged, {missing} missing")
-
-
-def _move(salvage: Salvage, seqs: list[int], home: Home) -> bool:
-    """Take the rows over, the last ones first: if we die half way, our file holds the end of the orphan's, so that the
-    next adopter, who puts the older file before the newer, has them in order again.
-    """
-    first = home.make_way(len(seqs))
-    for start in reversed(range(0, len(seqs), _CHUNK)):
-        chunk = salvage.entries(seqs[start : start + _CHUNK])
-        if not home.take_in([entry.at(first + start + offset) for offset, entry in enumerate(chunk)]):
-            return False
-    return True
 
 
 def _is_busy(error: sqlite3.DatabaseError) -> bool:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 class Counts:
     """The fate of every envelope of one outbox, since this process opened it.
 
-    ``captured + adopted == delivered + waiting + refused + dead_letters``, at every moment.
+    ``captured + adopted == delivered + waiting + refused + dead_letters + forgotten``, at every moment.
     """
 
     captured: int = 0
@@ -26,6 +26,8 @@ class Counts:
     """Refused by the platform for good, or damaged on disk; ``evicted`` of them are no longer kept."""
     evicted: int = 0
     """Dead letters that made room for newer ones."""
+    forgotten: int = 0
+    """Deleted on request, before they were delivered."""
     repeats: int = 0
     """Appended again under the id of an envelope that waits or was delivered; counted nowhere else."""
     pending_commit: int = 0
@@ -35,7 +37,7 @@ class Counts:
     def add_up(self) -> bool:
         """True unless something was lost or counted twice."""
         came = self.captured + self.adopted
-        return came == self.delivered + self.waiting + self.refused + self.dead_letters
+        return came == self.delivered + self.waiting + self.refused + self.dead_letters + self.forgotten
 
 
 @dataclass(slots=True)
@@ -48,6 +50,7 @@ class Tally:
     refused: int = 0
     dead_letters: int = 0
     evicted: int = 0
+    forgotten: int = 0
     repeats: int = 0
     rows: int = 0
     """Rows that wait."""
@@ -66,6 +69,7 @@ class Tally:
             refused=self.refused,
             dead_letters=self.dead_letters,
             evicted=self.evicted,
+            forgotten=self.forgotten,
             repeats=self.repeats,
             pending_commit=pending,
         )

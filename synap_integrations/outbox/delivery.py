@@ -8,7 +8,7 @@ import math
 import random
 import threading
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
@@ -59,6 +59,8 @@ class Rhythm:
     """Longest that one send may take, whatever the transport thinks."""
     maintain_s: float = 1.0
     adopt_s: float = 30.0
+    crowded_s: float = 3.0
+    """The same, while a file waits for room."""
 
 
 class Delivery:
@@ -141,6 +143,11 @@ class Delivery:
         if await self.link.decided():
             await self._attempt(envelope)
 
+    def drop(self, event_ids: Collection[str]) -> None:
+        """These are not in the store any more, and nobody wants them delivered."""
+        for event_id in event_ids:
+            self._forget(event_id)
+
     def stop(self) -> None:
         """Finish; what is under way stays in the store."""
         self._stopping = True
@@ -176,9 +183,11 @@ class Delivery:
         if now >= self._adopt_at:
             while self._store.adopt():
                 pass
-            self.adopted = True
+            crowded = self._store.crowded
+            self.adopted = not crowded
             self._on_progress()
-            self._adopt_at = now + self._rhythm.adopt_s * self._rng.uniform(0.8, 1.2)
+            pause_s = self._rhythm.crowded_s if crowded else self._rhythm.adopt_s
+            self._adopt_at = now + pause_s * self._rng.uniform(0.8, 1.2)
         if self._delivered and (now >= self._settle_at or not self._lanes):
             self._settle()
         if now >= self._maintain_at:

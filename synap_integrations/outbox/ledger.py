@@ -75,6 +75,14 @@ _FORGET_TOO_MANY: Final = "DELETE FROM seen WHERE rowid <= (SELECT max(rowid) FR
 _FORGET_OLD: Final = """
 DELETE FROM seen WHERE rowid IN (SELECT rowid FROM seen ORDER BY rowid LIMIT 1000) AND until < ?
 """
+_NAMED: Final = """
+SELECT event_id, seq, state, size FROM turn JOIN measure USING (seq, event_id, state)
+WHERE CASE WHEN json_valid(scope) THEN
+    coalesce(json_extract(scope, '$[0]') = ?1, ?1 IS NULL) AND coalesce(json_extract(scope, '$[1]') = ?2, ?2 IS NULL)
+    AND coalesce(json_extract(scope, '$[2]') = ?3, ?3 IS NULL)
+    AND coalesce(json_extract(scope, '$[3]') = ?4, ?4 IS NULL)
+END
+"""
 _SYNCHRONOUS: Final = {"process": "NORMAL", "power": "FULL"}
 
 
@@ -193,6 +201,18 @@ class Ledger:
                 self._db.execute(_REMEMBER, (seen_until_ms, found))
                 self._db.execute(_SETTLED_TO, (last,))
         return rows, int(octets)
+
+    def remove(self, rows: Iterable[tuple[str, int]], seen_until_ms: int) -> None:
+        """Delete rows (event id, place) whatever became of them; copies of them in other files stay out as well."""
+        found = list(rows)
+        with _Transaction(self._db):
+            self._db.execute(_DELETE, (_json(event_id for event_id, _ in found),))
+            self._db.execute(_REMEMBER, (seen_until_ms, _json(event_id for event_id, _ in found)))
+            self._db.execute(_SETTLED_TO, (max(seq for _, seq in found),))
+
+    def named(self, ids: Sequence[str | None]) -> list[tuple[str, int, int, int]]:
+        """Event id, place, state and bytes of every row of these ids (conversation, user, customer, session)."""
+        return self._db.execute(_NAMED, tuple(ids)).fetchall()
 
     def postpone(self, event_ids: Collection[str], not_before_ms: int, reason: str) -> None:
         """Note that they were tried in vain: for people who look into the file."""

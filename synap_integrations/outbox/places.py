@@ -101,7 +101,7 @@ class Place:
             if (lock := _locked(path.with_suffix(".lock"))) is None:
                 continue  # an adopter was faster: it takes an unlocked file for an orphan
             try:
-                os.close(_opened(path, os.O_EXCL))
+                os.close(opened(path, os.O_EXCL))
             except OSError:
                 os.close(lock)
                 path.with_suffix(".lock").unlink(missing_ok=True)
@@ -161,7 +161,7 @@ class Place:
         path = self.path.with_suffix(".reserve")
         if path.exists():
             return
-        file = _opened(path, os.O_EXCL)
+        file = opened(path, os.O_EXCL)
         try:
             os.write(file, bytes(_RESERVE_BYTES))
         except OSError:
@@ -192,6 +192,24 @@ class Place:
                 path.unlink()
         os.close(self._lock)
 
+    def move_to(self, folder: Path) -> Path:
+        """Take an orphan to another folder, where it is adopted from. Raises: OSError; then it is where it was."""
+        self.use_reserve()
+        make_private(folder)
+        path = folder / self.path.name
+        if path.exists() or (lock := _locked(path.with_suffix(".lock"))) is None:
+            message = f"{path} is in use"
+            raise FileExistsError(message)
+        try:
+            os.pwrite(lock, os.pread(self._lock, _MARK.size, 0), 0)
+            with suppress(FileNotFoundError):
+                Path(f"{self.path}-wal").rename(f"{path}-wal")
+            self.path.rename(path)  # after its log: without it, the file would be taken for an older one
+        finally:
+            os.close(lock)
+        self.discard()
+        return path
+
     def quarantine(self) -> Path:
         """Put a file that cannot be relied on aside, under a name that nobody adopts; never deletes it."""
         self.use_reserve()
@@ -209,7 +227,7 @@ class Place:
         os.close(self._lock)
 
 
-def _opened(path: Path, flags: int = 0) -> int:
+def opened(path: Path, flags: int = 0) -> int:
     """A file for this user alone, whatever the umask says; made, if it is not there."""
     file = os.open(path, _OPEN | os.O_CREAT | flags, OURS_ALONE)
     os.fchmod(file, OURS_ALONE)
@@ -218,7 +236,7 @@ def _opened(path: Path, flags: int = 0) -> int:
 
 def _locked(path: Path) -> int | None:
     """A locked file descriptor, or None if somebody else holds it or has just deleted the file."""
-    lock = _opened(path)
+    lock = opened(path)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         if os.fstat(lock).st_ino == _inode(path):

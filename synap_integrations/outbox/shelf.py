@@ -9,6 +9,7 @@ from contextlib import suppress
 from typing import Final
 
 from .counts import Tally
+from .erasure import Erased, Ids
 from .ledger import DEAD, MEMORY, Entry, is_full
 from .rows import Row
 from .storage import Storage
@@ -211,6 +212,33 @@ class Shelf:
                 evicted, freed = ledger.evict(excess)
                 tally.evicted += evicted
                 tally.dead_octets -= freed
+
+    def erase(self, ids: Ids) -> tuple[list[str], Erased]:
+        """Delete everything of these ids, waiting or dead, from file and log; returns the event ids too."""
+        if (ledger := self.storage.ledger) is None:
+            return [], Erased()
+        taken = self.turnstile.taken
+        try:
+            rows = ledger.named(ids)
+            waiting = [row for row in rows if row[2] != DEAD]
+            under_way = sum(event_id in taken for event_id, *_ in waiting)
+            for start in range(0, len(rows), _DELETE):
+                ledger.remove([row[:2] for row in rows[start : start + _DELETE]], self.now_ms() + _SEEN_MS)
+            if rows:
+                ledger.checkpoint(truncate=True)
+        except sqlite3.Error as error:
+            self._failed(error)
+            return [], Erased()
+        event_ids = [row[0] for row in rows]
+        self.turnstile.settled(event_ids)
+        self._undeleted.difference_update(event_ids)
+        tally, dead = self.tally, [row for row in rows if row[2] == DEAD]
+        tally.rows -= len(waiting)
+        tally.octets -= sum(row[3] for row in waiting)
+        tally.dead_letters -= len(dead)
+        tally.dead_octets -= sum(row[3] for row in dead)
+        tally.forgotten += len(rows)
+        return event_ids, Erased(waiting=len(waiting), dead_letters=len(dead), under_way=under_way)
 
     # --- the place -------------------------------------------------------------------------------------------
 

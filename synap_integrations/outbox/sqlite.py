@@ -12,15 +12,18 @@ import time
 from collections import deque
 from collections.abc import Callable, Collection
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
-from synap_integrations.model import Envelope
+from synap_integrations.model import Envelope, Scope
 
 from . import forks, rows
 from .adoption import Adoption
 from .counts import Counts
+from .erasure import Erased, Tombstone, bury, ids_of
 from .ledger import Entry, is_full
+from .places import outbox_files
 from .rows import Row, UnreadableRowError
 from .shelf import Shelf
 from .storage import Storage
@@ -212,6 +215,11 @@ class SqliteOutbox:
         return any(path != own for path in self._adoption.orphans(self.folders))
 
     @property
+    def crowded(self) -> bool:
+        """True if a file could not be adopted yet, for want of room."""
+        return self._adoption.crowded
+
+    @property
     def folders(self) -> list[Path]:
         """Where files of this outbox may be."""
         return self._shelf.storage.folders
@@ -231,6 +239,32 @@ class SqliteOutbox:
         """Keep rows of an orphan; False if the disk has no room."""
         with self._lock:
             return self._shelf.take_in(entries)
+
+    # --- forgetting ------------------------------------------------------------------------------------------
+
+    def forget(self, scope: Scope) -> tuple[list[str], Erased]:
+        """Delete what waits, and the dead letters, of the ids that the scope names; returns the event ids too.
+
+        Files of dead processes are included; those of living ones cannot be opened, and get a tombstone. Not for the
+        thread that delivers. Raises: OSError, if a tombstone cannot be written.
+        """
+        while self.adopt():
+            pass
+        ids = ids_of(scope)
+        with self._lock:
+            self._commit_queue()
+            event_ids, erased = self._shelf.erase(ids)
+        if self._shelf.storage.folder is None:
+            return event_ids, erased
+        in_use = aside = 0
+        place = self._shelf.storage.place
+        for folder in self.folders:
+            files = [path for path in outbox_files(folder) if place is None or path != place.path]
+            if files:
+                bury(folder, Tombstone.of(ids, (self._shelf.now_ms() + 1) * 1_000))
+            in_use += len(files)
+            aside += len(list(folder.glob("*.corrupt")))
+        return event_ids, replace(erased, files_in_use=in_use, files_put_aside=aside)
 
     # --- upkeep and the end ----------------------------------------------------------------------------------
 

@@ -29,7 +29,7 @@ class Storage:
     """Where the rows of one process are. Not thread-safe: the owner holds a lock."""
 
     def __init__(self, folder: Path | None, *, durability: str, clock: Callable[[], float] = time.monotonic) -> None:
-        self._folder = folder
+        self.folder = folder
         self.ledger: Ledger | None = None
         self.place: Place | None = None
         self.failures = 0
@@ -43,15 +43,15 @@ class Storage:
     @cached_property
     def folders(self) -> list[Path]:
         """Folders to try, in order; looked up when first needed, since that may touch the disk."""
-        return [] if self._folder is None else candidates(self._folder)
+        return [] if self.folder is None else candidates(self.folder)
 
     @property
     def where(self) -> str:
         """For people: the file, or why there is none."""
         if self.place is not None:
             return str(self.place.path)
-        if self.ledger is None and self._folder is not None:
-            return f"{self._folder} (nothing kept yet)"
+        if self.ledger is None and self.folder is not None:
+            return f"{self.folder} (nothing kept yet)"
         return f"memory{self._why}"
 
     def open(self) -> Ledger:

@@ -12,7 +12,7 @@ import concurrent.futures.thread  # noqa: F401 - see above
 import threading
 import time
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import TYPE_CHECKING, Final
 
 from synap_integrations.guard import contained, quiet
@@ -98,6 +98,11 @@ class DeliveryWorker:
             return self._call(self._pass_on_eager) or self._thread is not None
         known_up = delivery.link.up or (starting and delivery.link.new)
         return known_up and not delivery.pace.why and self._call(delivery.pass_on, envelope)
+
+    def drop(self, event_ids: Collection[str]) -> None:
+        """They were deleted from the store: do not send them, unless that is just happening."""
+        if event_ids and (delivery := self._delivery) is not None:
+            self._call(delivery.drop, event_ids)
 
     def _pass_on_eager(self) -> None:
         while self._eager and self._delivery is not None:

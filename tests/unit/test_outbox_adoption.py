@@ -9,9 +9,11 @@ from pathlib import Path
 import pytest
 from history import assert_accounted
 from transports import texts
+from zygote import FileReceiver, received
 
 from synap_integrations.model import Envelope, Scope, UserMessage
-from synap_integrations.outbox import SqliteOutbox
+from synap_integrations.outbox import DeliveryWorker, SqliteOutbox
+from synap_integrations.outbox.delivery import Rhythm
 
 
 def turn(text: str, conversation: str = "c-1") -> Envelope:
@@ -269,3 +271,20 @@ def test_random_bit_flips_never_break_us_and_never_change_a_turn(outbox_in, fold
         own.acknowledge([envelope.event_id for envelope in found])
         own.close()
         (folder / "ob-bent-1-aa.corrupt").unlink(missing_ok=True)
+
+
+def test_a_flush_waits_for_a_file_that_has_no_room_yet(outbox_in, folder, tmp_path) -> None:
+    """What earlier processes left counts as not delivered until it is: a flush right after the start says so."""
+    earlier = outbox_in()
+    for number in range(3):
+        earlier.append(turn(f"earlier {number}"))
+    earlier.close()
+    outbox = SqliteOutbox(folder, capture_wait_s=30, max_rows=6)
+    for number in range(4):
+        outbox.append(turn(f"own {number}"))
+    platform = FileReceiver(tmp_path / "received")
+    worker = DeliveryWorker(outbox, lambda: platform, rhythm=Rhythm(crowded_s=0.2))
+    assert worker.flush(20)
+    assert len(received(tmp_path)) == 7
+    assert_accounted(outbox.counts(), captured=4, adopted=3, delivered=7, waiting=0)
+    assert worker.close(5)
