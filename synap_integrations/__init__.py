@@ -6,11 +6,11 @@ and loads no framework, no pydantic, no httpx and no grpc.
 
 from __future__ import annotations
 
-import logging
 from importlib import import_module
-from typing import TYPE_CHECKING
 
+TYPE_CHECKING = False  # what `typing` says: its import takes longer than all of this
 if TYPE_CHECKING:
+    from .auto.switch import disable, enable
     from .client import SynapClient
     from .errors import (
         AuthenticationError,
@@ -43,6 +43,8 @@ _HOME = {
     "Scope": ".model",
     "Settings": ".settings",
     "context": ".scoping",
+    "disable": ".auto.switch",
+    "enable": ".auto.switch",
 }
 
 __all__ = [
@@ -65,11 +67,11 @@ __all__ = [
     "SynapPermanentError",
     "SynapTransientError",
     "context",
+    "disable",
+    "enable",
     "flush",
     "status",
 ]
-
-logging.getLogger(__name__).addHandler(logging.NullHandler())
 
 
 def __getattr__(name: str) -> object:

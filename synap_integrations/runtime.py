@@ -138,28 +138,28 @@ class Synap:
             self._outbox.append(envelope)
             self._worker.wake()
 
-    def recall(self, query: str | None, *, scope: Scope) -> Context:
+    def recall(self, query: str | None, *, scope: Scope, timeout_s: float | None = None) -> Context:
         """What is known that helps with the query; empty rather than late. Never raises.
 
-        Answers from memory; with nothing fresh there it asks the platform once and waits at most
-        `Settings.recall_timeout_s`.
+        Answers from memory; with nothing fresh there it asks the platform once and waits at most ``timeout_s``, by
+        default `Settings.recall_timeout_s`.
         """
         if self.settings.context == "off":
             return _NOTHING
         with _RECALL:
             if (start_s := self._time_to_start()) > 0:
                 self._listening.wait(start_s)
-            return self._desk.recall(query, **self._terms(scope))
+            return self._desk.recall(query, **self._terms(scope, timeout_s))
         return _NOTHING
 
-    async def arecall(self, query: str | None, *, scope: Scope) -> Context:
+    async def arecall(self, query: str | None, *, scope: Scope, timeout_s: float | None = None) -> Context:
         """`recall` that waits without blocking the event loop."""
         if self.settings.context == "off":
             return _NOTHING
         with _RECALL:
             if (start_s := self._time_to_start()) > 0:
                 await asyncio.to_thread(self._listening.wait, start_s)
-            return await self._desk.arecall(query, **self._terms(scope))
+            return await self._desk.arecall(query, **self._terms(scope, timeout_s))
         return _NOTHING
 
     # --- forgetting ------------------------------------------------------------------------------------------
@@ -262,7 +262,7 @@ class Synap:
         started_s = self._started_s or 0.0
         return self._listening.is_set() or time.monotonic() - started_s < _START_S
 
-    def _terms(self, scope: Scope) -> _Terms:
+    def _terms(self, scope: Scope, timeout_s: float | None) -> _Terms:
         """On whose behalf a recall asks, whom, and how long it may take."""
         scope = self._complete(scope)
 
@@ -274,7 +274,7 @@ class Synap:
         return {
             "scope": scope,
             "ask": ask,
-            "timeout_s": self.settings.recall_timeout_s,
+            "timeout_s": self.settings.recall_timeout_s if timeout_s is None else timeout_s,
             "reachable": self._may_answer,
         }
 
@@ -340,8 +340,9 @@ def capturing() -> bool:
 
 
 def environment_scope() -> Scope:
-    """The identity that the environment names (``SYNAP_USER_ID``, …)."""
-    return Settings.identity()
+    """What is said where nobody in the run says anything: by the function that identifies, then by the environment."""
+    said = scoping.identified()
+    return Settings.identity() if said is scoping.NOWHERE else scoping.merged(said, Settings.identity())
 
 
 def flush(timeout_s: float = 5.0) -> bool:

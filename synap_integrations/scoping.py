@@ -16,7 +16,7 @@ from .errors import InvalidInputError
 from .model import Scope
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
 MAX_ID_CHARS: Final = 512
 NOWHERE: Final = Scope()
@@ -74,6 +74,23 @@ def context(
 def ambient() -> Scope:
     """The scope of the surrounding ``with context(...)``, or an empty one."""
     return _AMBIENT.get()
+
+
+class _Identifying:
+    """Who tells us who is talking, where no framework carries it; set by zero-code start-up."""
+
+    find: Callable[[], Scope] | None = None
+
+
+def identify_with(find: Callable[[], Scope] | None) -> None:
+    """Ask this function who is talking, where nothing nearer says; it must not raise. None asks nobody."""
+    _Identifying.find = staticmethod(find) if find is not None else None
+
+
+def identified() -> Scope:
+    """What the function given to `identify_with` says now."""
+    find = _Identifying.find
+    return NOWHERE if find is None else find()
 
 
 def merged(*layers: Scope) -> Scope:

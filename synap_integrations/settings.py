@@ -171,6 +171,15 @@ class Settings:
         _words,
         "Whose context may be shown: any of `conversation`, `user`, `customer`, with commas.",
     )
+    inject: bool = _setting(
+        "SYNAP_INJECT", False, _flag, "1 puts context into the prompts of an application that is captured without code."
+    )
+    inject_max_tokens: int | None = _setting(
+        "SYNAP_INJECT_MAX_TOKENS", None, _count, "Most tokens of it in one prompt; default: context_max_tokens."
+    )
+    inject_timeout_ms: int | None = _setting(
+        "SYNAP_INJECT_TIMEOUT_MS", None, _count, "Longest a prompt waits for it, in ms; default: recall_timeout_s."
+    )
     shutdown_timeout_s: float = _setting(
         "SYNAP_SHUTDOWN_TIMEOUT_S", 2.0, _seconds, "Longest the exit of the process waits for delivery, in seconds."
     )

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
 from importlib import import_module
-from typing import Final
 
-from synap_integrations.errors import SynapError
+TYPE_CHECKING = False  # what `typing` says: its import takes longer than `synap run` may
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Final
 
 COMMANDS: Final = {
+    "run": "Start a program, captured with no change to it.",
     "dev": "Run a local Synap as a server: REST, stream and pages on this machine.",
     "demo": "Run the main job on real conversations, here and now, without an account.",
     "status": "Show what this machine holds: what waits for delivery, what the embedded Synap remembers.",
@@ -34,13 +36,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
     name = arguments[0] if arguments and arguments[0] in COMMANDS else ""
-    try:
-        if name in IMMEDIATE:
-            code: int = import_module(f".{name}", __name__).main(arguments[1:])
-        else:
-            from .table import call  # noqa: PLC0415 - click takes longer to load than some programs to run
+    if name in IMMEDIATE:
+        code: int = import_module(f".{name}", __name__).main(arguments[1:])
+        return code
+    from synap_integrations.errors import SynapError  # noqa: PLC0415 - see above
 
-            code = call(arguments)
+    from .table import call  # noqa: PLC0415 - click takes longer to load than some programs to run
+
+    try:
+        code = call(arguments)
         sys.stdout.flush()
     except SynapError as error:
         sys.stderr.write(f"{f'synap {name}' if name else 'synap'}: {error}\n")

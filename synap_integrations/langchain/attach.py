@@ -27,7 +27,7 @@ class _Attachment:
 
     current: _Attachment | None = None
 
-    def __init__(self, memory: Memory) -> None:
+    def __init__(self, memory: Memory | None) -> None:
         self.memory = memory
         handler = SynapCallbackHandler(memory)
         handler.options = replace(handler.options, automatic=True)
@@ -46,10 +46,11 @@ class _Attachment:
                 hooks.remove(next(hook for hook in hooks if hook[0] is self._variable))
 
 
-def attach(memory: Memory) -> Detach:
+def attach(memory: Memory | None) -> Detach:
     """Record every run of this process that brings no handler of its own; call the result to stop.
 
-    Attaching the same memory again changes nothing; another memory takes the place of the one before.
+    Without a memory, turns go to the process-wide Synap of the moment. Attaching the same memory again changes nothing;
+    another memory takes the place of the one before.
 
     Source: langchain_core 1.7.2, tracers/context.py, register_configure_hook; callbacks/manager.py, _configure
 

@@ -13,8 +13,10 @@ OLDEST: Final = (0, 12, 52)
 FIRST_UNKNOWN: Final = (0, 15)
 
 
-def attach(memory: Memory) -> Detach:
+def attach(memory: Memory | None) -> Detach:
     """Record every turn of every chat engine and agent; call the result to let go. Attaching twice records once.
+
+    Without a memory, turns go to the process-wide Synap of the moment.
 
     A `SynapCallbackHandler` made by hand takes precedence.
 

@@ -1,0 +1,50 @@
+"""The first thing that runs in a program under `synap run`: it puts a watcher in place and is done.
+
+Until the program imports a framework, nothing more of ours is loaded.
+"""
+
+from __future__ import annotations
+
+import os
+
+from .islands import islands
+from .terms import HEADERS, SERVERS, Terms
+from .untouched import untouched
+from .watcher import ImportWatcher
+
+
+class _Waiting:
+    """What was begun and has not come to anything yet."""
+
+    terms: Terms | None = None
+    watcher: ImportWatcher | None = None
+
+
+def begin(text: str) -> None:
+    """Watch on these terms until the program imports a framework. Never raises."""
+    with untouched("not captured"):
+        if os.getuid() != os.geteuid() or os.getgid() != os.getegid():
+            return  # who runs the program is not who may decide what it does
+        terms = Terms.read(text)
+        triggers = [island.trigger for island in islands()]
+        if terms.identify == HEADERS:
+            triggers += SERVERS
+        _Waiting.terms = terms
+        _Waiting.watcher = ImportWatcher(dict.fromkeys(triggers, _wake))
+        _Waiting.watcher.install()
+
+
+def taken() -> Terms | None:
+    """The terms, and no more watching: from here on it is the caller's. None if there is nothing to take."""
+    terms, watcher = _Waiting.terms, _Waiting.watcher
+    _Waiting.terms = _Waiting.watcher = None
+    if watcher is not None:
+        watcher.remove()
+    return terms
+
+
+def _wake() -> None:
+    with untouched("not captured"):
+        from . import switch  # noqa: PLC0415 - from here on there is a framework to pay for
+
+        switch.wake()

@@ -1,0 +1,169 @@
+"""``enable()`` and ``disable()``: capture, and context in prompts, for a process whose code knows nothing of it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import TracebackType
+from typing import TYPE_CHECKING, Final, Self, cast
+
+from synap_integrations import runtime, scoping
+from synap_integrations.auto import start
+from synap_integrations.auto.headers import DOORS, headers_scope
+from synap_integrations.auto.identity import finder, named
+from synap_integrations.auto.islands import Island, islands
+from synap_integrations.auto.limits import Limited
+from synap_integrations.auto.terms import HEADERS, Terms
+from synap_integrations.auto.untouched import untouched
+from synap_integrations.auto.watcher import ImportWatcher
+from synap_integrations.errors import InvalidInputError
+from synap_integrations.model import Scope
+from synap_integrations.ports import Memory
+from synap_integrations.settings import Settings
+
+if TYPE_CHECKING:
+    from synap_integrations.ports import Detach
+
+Identify = str | Callable[[], Mapping[str, object] | Scope | None]
+"""``"headers"``, ``"module:function"``, or the function: who is talking, in the code that asks."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Wish:
+    """What is to be attached. Without a Synap it is the process-wide one of the moment."""
+
+    synap: Memory | None
+    inject: bool
+    identify: Callable[[], Scope] | None
+    doors: bool
+
+
+class _Switch:
+    """What is attached to this process without a line in the application."""
+
+    def __init__(self) -> None:
+        self._lock = threading.RLock()
+        self._wish: _Wish | None = None
+        self._watcher: ImportWatcher | None = None
+        self._attached: list[Detach] = []
+
+    def turn(self, wish: _Wish | None) -> _Wish | None:
+        """Let go of what is attached, and attach this; returns what was wished before."""
+        with self._lock:
+            begun = start.taken()
+            before = self._wish or (_wish_of(begun) if begun is not None else None)
+            self._let_go()
+            self._wish = wish
+            if wish is not None:
+                scoping.identify_with(wish.identify)
+                told = {island.trigger: self._attacher(island, wish) for island in islands()}
+                if wish.doors:
+                    told |= {module: self._opener(module, door) for module, door in DOORS.items()}
+                self._watcher = ImportWatcher(told)
+                self._watcher.install()
+            return before
+
+    def _let_go(self) -> None:
+        if self._watcher is not None:
+            self._watcher.remove()
+            self._watcher = None
+        scoping.identify_with(None)
+        attached, self._attached = self._attached, []
+        for detach in reversed(attached):
+            with untouched("not detached"):
+                detach()
+
+    def _attacher(self, island: Island, wish: _Wish) -> Callable[[], None]:
+        def attach() -> None:
+            with untouched(f"{island.name} is not captured"):
+                self._keep(_load(island.attach)(wish.synap))
+            if wish.inject and island.inject:
+                with untouched(f"no context in the prompts of {island.name}"):
+                    self._keep(_load(island.inject)(Limited(wish.synap, Settings.read())))
+
+        return attach
+
+    def _opener(self, module: str, door: Callable[[], Detach]) -> Callable[[], None]:
+        def open_door() -> None:
+            with untouched(f"the headers of {module} are not read"):
+                self._keep(door())
+
+        return open_door
+
+    def _keep(self, detach: Detach) -> None:
+        with self._lock:
+            self._attached.append(detach)
+
+
+_switch: Final = _Switch()
+
+
+class Enabled:
+    """What `enable` returns: usable as a context manager, at whose end everything is as it was before."""
+
+    __slots__ = ("_before", "_on")
+
+    def __init__(self, before: _Wish | None, *, on: bool) -> None:
+        self._before = before
+        self._on = on
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self._on:
+            self._on = False
+            _switch.turn(self._before)
+
+
+def enable(synap: Memory | None = None, *, inject: bool | None = None, identify: Identify | None = None) -> Enabled:
+    """Record every turn of LangChain, LangGraph and LlamaIndex in this process, whenever they are imported.
+
+    ``synap`` is where turns go, by default the process-wide `Synap`. ``inject`` puts context into the prompts of their
+    models, by default if ``SYNAP_INJECT`` says so. ``identify`` says who is talking where the frameworks do not.
+    Handlers, memories and middleware of ours that the application has go first. Calling it again replaces what was
+    said before. With ``SYNAP_CAPTURE=0`` it does nothing.
+
+    Raises: InvalidInputError, if an argument or a setting cannot be used. A framework that cannot be attached to, such
+    as one of an unsupported version, costs one line on stderr.
+    """
+    if synap is not None and not isinstance(synap, Memory):
+        message = f"synap must have record, recall and arecall; use Synap(client=…) around a {type(synap).__name__}"
+        raise InvalidInputError(message, details={"argument": "synap"})
+    settings = Settings.read()
+    wish = _wish(synap, settings.inject if inject is None else inject, identify)
+    if not runtime.capturing():
+        return Enabled(None, on=False)
+    return Enabled(_switch.turn(wish), on=True)
+
+
+def disable() -> None:
+    """Record nothing more without being asked to, and leave the frameworks as they were found. Idempotent."""
+    _switch.turn(None)
+
+
+def wake() -> None:
+    """A program under `synap run` has imported a framework: do what was asked for.
+
+    Raises: InvalidInputError, if a setting cannot be used.
+    """
+    terms = start.taken()
+    if terms is not None and runtime.capturing():
+        _switch.turn(_wish_of(terms))
+
+
+def _wish_of(terms: Terms) -> _Wish:
+    return _wish(None, terms.inject or Settings.read().inject, terms.identify)
+
+
+def _wish(synap: Memory | None, inject: bool, identify: Identify | None) -> _Wish:
+    doors = identify == HEADERS
+    find = None if identify is None else headers_scope if doors else finder(identify)
+    return _Wish(synap, inject, find, doors)
+
+
+def _load(target: str) -> Callable[[Memory | None], Detach]:
+    return cast("Callable[[Memory | None], Detach]", named(target))

@@ -1,0 +1,50 @@
+"""What `synap run` was asked for, and how it reaches the program that it starts.
+
+Plain classes and no typing at run time: this is loaded before the program, and costs it every time.
+"""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Final
+
+VARIABLE: Final = "SYNAP_RUN"
+"""Set for the program that `synap run` starts, and taken out of its environment by `boot`. Nobody sets it by hand."""
+
+HEADERS: Final = "headers"
+"""The ready source of identity: the headers of the HTTP request that is being answered."""
+
+
+SERVERS: Final = ("uvicorn.config", "gunicorn.app.base")
+"""The modules whose import must not be missed for it; `headers` says what happens there."""
+
+
+class Terms:
+    """``inject``: context goes into prompts. ``follow``: child processes, too. ``identify``: who is talking, as
+    ``module:function`` or ``headers``.
+    """
+
+    __slots__ = ("follow", "identify", "inject")
+
+    def __init__(self, *, inject: bool = False, follow: bool = False, identify: str | None = None) -> None:
+        self.inject = inject
+        self.follow = follow
+        self.identify = identify
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Terms) and str(self) == str(other)
+
+    def __hash__(self) -> int:
+        return hash(str(self))
+
+    def __str__(self) -> str:
+        words = [word for word, said in (("inject", self.inject), ("follow", self.follow)) if said]
+        return ";".join([*words, f"identify={self.identify}"] if self.identify else words)
+
+    @classmethod
+    def read(cls, text: str) -> Terms:
+        """The terms that ``str`` has written; words nobody knows are skipped."""
+        words = text.split(";")
+        identify = next((word.partition("=")[2] for word in words if word.startswith("identify=")), None)
+        return cls(inject="inject" in words, follow="follow" in words, identify=identify or None)
