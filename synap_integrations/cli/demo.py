@@ -38,7 +38,7 @@ def command(data: Path | None, sessions: int | None, model: str | None, keep: Pa
     with _needed_packages():
         from .story.findings import Staging  # noqa: PLC0415 - what measures needs the client
         from .story.pages import print_findings, progress  # noqa: PLC0415 - rich may be missing
-        from .story.play import play, sizes  # noqa: PLC0415 - LangChain may be missing
+        from .story.play import play, sizes  # noqa: PLC0415 - LangChain or LlamaIndex may be missing
         from .story.real_model import RealModel  # noqa: PLC0415 - LangChain may be missing
 
     real_model = RealModel.named(model) if model else None
@@ -73,7 +73,7 @@ def _needed_packages() -> Iterator[None]:
     try:
         yield
     except ImportError as error:
-        message = f"the demo needs LangChain 1 and rich ({error}); run: pip install 'synap-integrations[demo]'"
+        message = f"LangChain 1, LlamaIndex and rich are needed ({error}); run: pip install 'synap-integrations[demo]'"
         raise InvalidInputError(message) from None
 
 

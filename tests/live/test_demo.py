@@ -14,6 +14,8 @@ from langchain_core.messages import AIMessage
 
 from synap_integrations.cli.story.dialogue import read_dialogues
 from synap_integrations.cli.story.findings import Findings
+from synap_integrations.cli.story.library import MOST_PASSAGES, Passages, pages
+from synap_integrations.cli.story.llamaindex import Answer
 from synap_integrations.cli.story.play import play
 from synap_integrations.cli.story.real_model import RealModel
 from synap_integrations.errors import InvalidInputError
@@ -41,10 +43,15 @@ def synap_demo(folder: Path, *arguments: str, **environ: str) -> subprocess.Comp
     return subprocess.run(command, env=env, capture_output=True, text=True, timeout=110, check=False)
 
 
-def test_what_is_missing_is_named() -> None:
-    """Without rich or LangChain the demo says in one line how to get them."""
-    code = "import sys; sys.modules['rich'] = None; from synap_integrations.cli import main; sys.exit(main(['demo']))"
-    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
+@pytest.mark.parametrize("package", ["rich", "langchain", "llama_index.core"])
+def test_what_is_missing_is_named(package: str) -> None:
+    """Without rich, LangChain or LlamaIndex the demo says in one line how to get them."""
+    code = (
+        "import sys; sys.modules[sys.argv[1]] = None; from synap_integrations.cli import main; sys.exit(main(['demo']))"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", code, package], capture_output=True, text=True, timeout=60, check=False
+    )
     assert (ended.returncode, ended.stdout, ended.stderr.count("\n")) == (2, "", 1)
     assert "pip install 'synap-integrations[demo]'" in ended.stderr
 
@@ -108,6 +115,70 @@ def test_nobody_gets_what_somebody_else_said(shown: dict[str, Any]) -> None:
     assert prompts["foreign_turns"] == 0
 
 
+def test_llamaindex_knows_what_was_told_to_langchain(shown: dict[str, Any]) -> None:
+    """Same user id, other framework, new conversation: the prompt holds the evidence, as context and nowhere else."""
+    asked = shown["in_llamaindex"]["asked"]
+    assert "What food is Ines allergic to?" in asked["question"]
+    lines = asked["prompt"]
+    (evidence,) = [line["text"] for line in lines if line["evidence"]]
+    assert evidence.endswith("I'm badly allergic to shellfish, and Carla is vegetarian.")
+    assert not any("shellfish" in line["text"] for line in lines if not line["injected"])
+    assert asked["answer"].startswith("Shellfish.")
+    said = {text for dialogue in read_dialogues() for text in dialogue.turn_texts().values()}
+    said |= {shown["asked"]["question"], shown["asked"]["answer"]}
+    recalled = [line.partition(": ")[2] for item in asked["items"] for line in item["text"].splitlines()]
+    assert len(recalled) > 4
+    assert set(recalled) <= said
+
+
+def test_llamaindex_answers_from_the_pages_of_the_project(shown: dict[str, Any]) -> None:
+    """The chat engine's prompt begins with the passage that answers its question, and holds the turn before."""
+    found = shown["in_llamaindex"]
+    assert "docs/ of this checkout" in found["documents"]
+    system = [line["text"] for line in found["asked"]["prompt"] if line["role"] == "system"]
+    assert system[0] == "Answer from these documents:"
+    assert "## What leaves the machine" in system
+    before = [line["text"] for line in found["asked"]["prompt"] if line["role"] == "assistant"]
+    assert before == ["They wait in a file on this machine, and go out in order when it is back."]
+
+
+def test_the_llamaindex_agent_is_captured_with_its_tool(shown: dict[str, Any]) -> None:
+    """Read back from the engine: question, call, result, answer, once each; everything accounted for, nobody else's."""
+    found = shown["in_llamaindex"]
+    lines = [(line["kind"], line["text"]) for line in found["transcript"]["lines"]]
+    assert [kind for kind, _ in lines] == ["user", "tool call", "tool result", "assistant"]
+    assert lines[1][1] == 'read_documents({"words":"how to turn it off"})'
+    assert "SYNAP_CAPTURE=0" in lines[2][1]
+    assert lines[3][1].startswith("On Mill Lane")
+    kept = found["accounting"]
+    assert kept["captured"] == kept["delivered"] > 8
+    assert kept["turns_said"] == kept["turns_stored"] == 6
+    assert (found["prompts"]["checked"], found["prompts"]["foreign_turns"]) == (5, 0)
+    assert found["prompts"]["own_turns"] > 0
+
+
+def test_an_installed_package_has_its_readme_to_talk_about(tmp_path: Path) -> None:
+    """Where no docs folder is at hand, the pages say so, and the passages still answer."""
+    where, texts = pages(tmp_path)
+    assert "installed without docs/" in where
+    assert list(texts) == ["README.md"]
+    (first, *_) = Passages(texts).retrieve("What happens to my turns when the network is down?")
+    assert "Turns wait in a file" in first.get_content()
+
+
+@pytest.mark.parametrize("asked", ["", '"; DROP TABLE section; --', "NEAR(* AND OR", "🙂"])
+def test_any_question_can_be_put_to_the_pages(asked: str) -> None:
+    """What people type is no query language."""
+    assert len(Passages({"a.md": "# Section\n\nAnd a drop of water"}).retrieve(asked)) <= MOST_PASSAGES
+
+
+def test_the_scripted_model_does_not_claim_what_it_was_not_told() -> None:
+    """An answer that follows from a turn is given to a prompt with that turn, in whatever rendering; to no other."""
+    answer = Answer("Shellfish.", ("I'm <badly> allergic to shellfish.",), "That is all.")
+    assert answer.to([("user", "| user: I'm &lt;badly&gt; allergic to shellfish.")]) == "Shellfish. That is all."
+    assert answer.to([("user", "allergic to what?")]) == "I was not told. That is all."
+
+
 def test_the_evidence_is_found(shown: dict[str, Any]) -> None:
     """Ten questions, each with evidence that a search and a push find."""
     recall = shown["recall"]
@@ -117,11 +188,11 @@ def test_the_evidence_is_found(shown: dict[str, Any]) -> None:
 
 
 def test_the_pages_are_tidy_when_piped(tmp_path: Path) -> None:
-    """Six headings, 80 columns, no colours, no trailing spaces, nothing on stderr."""
+    """Seven headings, 80 columns, no colours, no trailing spaces, nothing on stderr."""
     ended = synap_demo(tmp_path)
     assert (ended.returncode, ended.stderr) == (0, "")
     lines = ended.stdout.splitlines()
-    assert [line[0] for line in lines if re.match(r"\d  \w", line)] == list("123456")
+    assert [line[0] for line in lines if re.match(r"\d  \w", line)] == list("1234567")
     assert [line for line in lines if len(line) > 80 or line != line.rstrip() or "\x1b" in line] == []
     assert "callbacks" in ended.stdout
     assert "~/.synap/integrations/v1/local.db" in ended.stdout

@@ -74,6 +74,17 @@ def test_evidence_is_counted_clean(tmp_path: Path, given: list[str], counted: tu
     assert [question.evidence for question in ana.questions] == ([counted] if counted else [])
 
 
+@pytest.mark.parametrize(
+    ("given", "read"),
+    [({"answer": "on Sunday"}, "on Sunday"), ({"answer": 2022}, "2022"), ({"answer": " "}, None), ({}, None)],
+)
+def test_an_answer_is_text_or_none(tmp_path: Path, given: dict[str, Any], read: str | None) -> None:
+    """Some answers are numbers, and a question about what was never said has none."""
+    qa = [{"question": "when?", "evidence": ["D1:1"]} | given]
+    ana, _ = read_dialogues(written(tmp_path, sample("Ana", turn("D1:1", "Ana", "a"), qa=qa), OTHER))
+    assert [question.answer for question in ana.questions] == [read]
+
+
 def test_fewer_sessions_mean_the_questions_that_they_can_answer() -> None:
     """With one session only, questions about later ones are left out."""
     whole = read_dialogues()[0]

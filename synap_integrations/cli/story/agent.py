@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import time
 from collections import deque
 from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime, timedelta
 from typing import Any, Final, Self
 
 from langchain.agents import create_agent
@@ -18,10 +16,11 @@ from langgraph.checkpoint.memory import InMemorySaver
 from pydantic import PrivateAttr
 
 from synap_integrations.langchain import SynapCallbackHandler, SynapMiddleware
-from synap_integrations.model import AssistantMessage, Context, Event, Scope
+from synap_integrations.model import AssistantMessage, Context, Scope
 from synap_integrations.runtime import Synap
 
 from .dialogue import CUSTOMER, Dialogue, Exchange, Session
+from .witness import Witness
 
 _NOTHING_TO_SAY: Final = "(the scripted model has no answer of its own; run with --model to hear a real one)"
 
@@ -54,48 +53,17 @@ class ScriptedModel(BaseChatModel):
         return ChatResult(generations=[ChatGeneration(message=line)])
 
 
-class Witness(BaseCallbackHandler):
-    """Sees what the model is given and, as a `Memory`, what the agent is told; passes everything on.
-
-    What is recorded is dated by `set_day`, if that was called. With ``keeping=False`` nothing is recorded, so that a
-    thousand questions change no answer.
-    """
+class Prompt(BaseCallbackHandler):
+    """The exact prompt, as it goes to the model."""
 
     run_inline = True
 
-    def __init__(self, synap: Synap, *, keeping: bool = True) -> None:
-        self._synap = synap
-        self._keeping = keeping
-        self._day: tuple[datetime, float] = datetime.now(UTC), time.monotonic()
-        self.prompt: list[BaseMessage] = []
-        self.context = Context()
+    def __init__(self) -> None:
+        self.messages: list[BaseMessage] = []
 
     def on_chat_model_start(self, serialized: dict[str, Any], messages: list[list[BaseMessage]], **_: Any) -> None:  # noqa: ANN401, ARG002 - LangChain's signature
-        """The exact prompt, as it goes to the model."""
-        self.prompt = messages[0]
-
-    def set_day(self, start: datetime) -> None:
-        """It is this moment now, and time goes on from here."""
-        self._day = start, time.monotonic()
-
-    def _moment(self) -> datetime:
-        start, since = self._day
-        return start + timedelta(seconds=time.monotonic() - since)
-
-    def record(self, event: Event, *, scope: Scope) -> None:
-        """`Memory.record`."""
-        if self._keeping:
-            self._synap.record(event, scope=scope, occurred_at=self._moment())
-
-    def recall(self, query: str | None, *, scope: Scope) -> Context:
-        """`Memory.recall`."""
-        self.context = self._synap.recall(query, scope=scope)
-        return self.context
-
-    async def arecall(self, query: str | None, *, scope: Scope) -> Context:
-        """`Memory.arecall`."""
-        self.context = await self._synap.arecall(query, scope=scope)
-        return self.context
+        """Here it goes."""
+        self.messages = messages[0]
 
 
 class StoryAgent:
@@ -107,7 +75,8 @@ class StoryAgent:
         self._dialogue = dialogue
         self._script = ScriptedModel()
         self.witness = Witness(synap, keeping=keeping)
-        self._callbacks: list[BaseCallbackHandler] = [self.witness]
+        self._prompt = Prompt()
+        self._callbacks: list[BaseCallbackHandler] = [self._prompt]
         if keeping:
             self._callbacks.append(SynapCallbackHandler(self.witness))
         self._agent = create_agent(
@@ -117,6 +86,11 @@ class StoryAgent:
             middleware=[SynapMiddleware(self.witness)],
             checkpointer=InMemorySaver() if keeping else None,
         )
+
+    @property
+    def prompt(self) -> list[tuple[str, str]]:
+        """The messages that the model was given last, as (role, text)."""
+        return [(message.type, message.text) for message in self._prompt.messages]
 
     def hold(self, session: Session) -> Iterator[int]:
         """Hold this conversation as it was held, on its day; yields the number of turns after each exchange."""
@@ -132,7 +106,7 @@ class StoryAgent:
             yield 1 if exchange.answered is None else 2
 
     def ask(self, question: str, conversation_id: str) -> str:
-        """Ask in a conversation of its own; the answer's text. `witness` holds what the model was given."""
+        """Ask in a conversation of its own; the answer's text. `prompt` is what the model was given."""
         self.witness.context = Context()
         return self._say(question, conversation_id)
 

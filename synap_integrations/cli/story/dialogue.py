@@ -74,10 +74,11 @@ class Session:
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """A question about what was said, and the turns that hold the answer; never empty."""
+    """A question about what was said, the turns that hold the answer (never none), and the answer, if it has one."""
 
     text: str
     evidence: tuple[str, ...]
+    answer: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +140,9 @@ def _dialogue(sample: Mapping[str, Any]) -> Dialogue:
         for number in numbers
     )
     known = {turn_id for session in sessions for _, said in session.utterances() for turn_id in said.turn_ids}
-    questions = (Question(row["question"], _evidence(row["evidence"], known)) for row in sample["qa"])
+    questions = (
+        Question(row["question"], _evidence(row["evidence"], known), _worded(row.get("answer"))) for row in sample["qa"]
+    )
     return Dialogue(user_id, user, agent, sessions, tuple(question for question in questions if question.evidence))
 
 
@@ -166,3 +169,8 @@ def _evidence(given: Sequence[str], known: set[str]) -> tuple[str, ...]:
     """The turn ids in a list where some entries hold several of them; ids that name no turn are left out."""
     ids = (f"D{int(session)}:{int(turn)}" for entry in given for session, turn in _TURN_ID.findall(entry))
     return tuple(dict.fromkeys(turn_id for turn_id in ids if turn_id in known))
+
+
+def _worded(answer: object) -> str | None:
+    """An answer as text; some are numbers, and a question about something that was never said has none."""
+    return str(answer).strip() or None if answer is not None else None

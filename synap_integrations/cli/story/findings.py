@@ -49,11 +49,12 @@ class Item:
 
 @dataclass(frozen=True, slots=True)
 class PromptLine:
-    """One line of a prompt; ``injected`` if it is ours."""
+    """One line of a prompt; ``injected`` if it is ours, ``evidence`` if in it stands a turn that holds the answer."""
 
     role: str
     text: str
     injected: bool
+    evidence: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +84,19 @@ class Accounting:
 
 
 @dataclass(frozen=True, slots=True)
+class InLlamaIndex:
+    """What the same user found in LlamaIndex. ``documents`` says where they are from; ``asked`` is the chat engine's
+    question, ``transcript`` the agent's conversation, ``prompts`` all of them; the accounting is of this part alone.
+    """
+
+    documents: str
+    asked: Asked
+    transcript: Transcript
+    prompts: Prompts
+    accounting: Accounting
+
+
+@dataclass(frozen=True, slots=True)
 class Findings:
     """All that came of it."""
 
@@ -91,6 +105,7 @@ class Findings:
     asked: Asked
     recall: Recall
     prompts: Prompts
+    in_llamaindex: InLlamaIndex
     accounting: Accounting
     seconds: float
 

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import groupby
 from typing import TYPE_CHECKING, Final
 
-from rich.console import Console, RenderableType
+from rich.console import Console, Group, RenderableType
 from rich.padding import Padding
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from rich.text import Text
 
-from .findings import Asked, Findings, Staging
+from .findings import Accounting, Findings, PromptLine, Staging, Transcript
 
 if TYPE_CHECKING:
     from .play import Advance
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
 _WIDTH: Final = 80
 _INDENT: Final = 3
 _ITEM_WIDTH: Final = 56
+_CUT_AFTER: Final = 4
+"""Lines of a message that are shown where it is cut."""
 _STYLES: Final = {"user": "cyan", "assistant": "green", "tool call": "magenta", "tool result": "magenta"}
 _BLOCK: Final = "yellow"
 _QUIET: Final = "dim"
@@ -53,7 +57,7 @@ def print_findings(findings: Findings, staging: Staging) -> None:
     console.width = min(console.width, _WIDTH) if console.is_terminal else _WIDTH
     with console.capture() as printed:
         console.print(_introduction(findings, staging))
-        makers = (_captured, _pushed, _injected, _recall, _isolation)
+        makers = (_captured, _pushed, _injected, _recall, _isolation, _in_llamaindex)
         pages = [*(make(findings) for make in makers), _accounting(findings, staging)]
         for number, page in enumerate(pages, 1):
             console.print(Text(f"\n{number}  {page.title}", style="bold"))
@@ -75,22 +79,26 @@ def _introduction(findings: Findings, staging: Staging) -> Text:
         text.append(f"Left out (--sessions): {staging.left_out} conversations\n", style="not bold")
     text.append(
         "Each turn went through a LangChain agent with tools and a model that follows the script: "
-        "callback, outbox, delivery, embedded Synap, and back into the prompt.",
+        "callback, outbox, delivery, embedded Synap, and back into the prompt. Then LlamaIndex asks.",
         style="dim not bold",
     )
     return text
 
 
 def _captured(findings: Findings) -> Page:
-    rows = _columns()
-    for line in findings.transcript.lines:
-        rows.add_row(Text(line.kind, style=_STYLES.get(line.kind, "")), _cut(line.text, _WIDTH - _INDENT - 13))
     return Page(
         f"Captured: the conversation {findings.transcript.conversation_id}",
         "Read back from the embedded Synap's file: each turn once, tool calls and results where they happened. "
         "Cut to one line each here, kept word for word there.",
-        rows,
+        _transcript(findings.transcript),
     )
+
+
+def _transcript(transcript: Transcript) -> Table:
+    rows = _columns()
+    for line in transcript.lines:
+        rows.add_row(Text(line.kind, style=_STYLES.get(line.kind, "")), _cut(line.text, _WIDTH - _INDENT - 13))
+    return rows
 
 
 def _pushed(findings: Findings) -> Page:
@@ -114,26 +122,34 @@ def _pushed(findings: Findings) -> Page:
 def _injected(findings: Findings) -> Page:
     return Page(
         "Injected: the prompt exactly as the model received it",
-        "The lines marked ▌ are there for this call only and in no history. Stored text cannot leave them.",
-        Text("\n").join(_prompt(findings.asked)),
+        "The lines marked ▌ are there for this call only and in no history; ▶ holds the answer. Stored text cannot "
+        "leave them.",
+        Text("\n").join(_prompt(findings.asked.prompt, findings.asked.answer)),
     )
 
 
-def _prompt(asked: Asked) -> Iterator[Text]:
+def _prompt(prompt: Iterable[PromptLine], answer: str) -> Iterator[Text]:
     before = ""
-    for line in asked.prompt:
+    for line in prompt:
         role = line.role if line.role != before else ""
         before = line.role
         more = "    " if line.injected else ""
         for piece in textwrap.wrap(_printable(line.text), _WIDTH - _INDENT - 13, subsequent_indent=more) or [""]:
             text = Text(f"{role:<10}", style=_QUIET)
-            text.append(f"▌ {piece}" if line.injected else f"  {piece}", style=_BLOCK if line.injected else "not dim")
+            mark, style = _marked(line)
+            text.append(f"{mark} {piece}", style=style)
             yield text
             role = ""
     role = "assistant"
-    for piece in textwrap.wrap(_printable(asked.answer), _WIDTH - _INDENT - 13):
+    for piece in textwrap.wrap(_printable(answer), _WIDTH - _INDENT - 13):
         yield Text(f"{role:<10}", style=_QUIET).append(f"  {piece}", style="green not dim")
         role = ""
+
+
+def _marked(line: PromptLine) -> tuple[str, str]:
+    if line.evidence:
+        return "▶", "bold green"
+    return ("▌", _BLOCK) if line.injected else (" ", "not dim")
 
 
 def _recall(findings: Findings) -> Page:
@@ -175,13 +191,42 @@ def _isolation(findings: Findings) -> Page:
     )
 
 
+def _in_llamaindex(findings: Findings) -> Page:
+    found = findings.in_llamaindex
+    prompts = found.prompts
+    text = Text("A chat engine that answers from documents, its prompt as the model received it, cut here:\n\n")
+    text.append(Text("\n").join(_prompt(_cuttings(found.asked.prompt), found.asked.answer)))
+    text.append("\n\nAn agent with a tool, read back from the embedded Synap's file:\n")
+    after = Text(
+        f"\n{_sum(found.accounting)}\n"
+        f"{prompts.checked} prompts: {prompts.own_turns} turns of {found.asked.user_name}'s own conversations in them, "
+        f"{prompts.foreign_turns} of another user's"
+    )
+    return Page(
+        f"The same user in LlamaIndex: what {found.asked.user_name} told LangChain is known",
+        f"CondensePlusContextChatEngine over {found.documents}; and FunctionAgent; both with "
+        f'SynapMemory(user_id="{findings.people[0].user_id}"). ▌ is what Synap knew, ▶ holds the answer.',
+        Group(text, _transcript(found.transcript), after),
+    )
+
+
+def _cuttings(prompt: Sequence[PromptLine]) -> Iterator[PromptLine]:
+    """The first lines of each part; of a context block also its end and what holds the answer. No empty lines."""
+    for (_, injected), lines in groupby(prompt, key=lambda line: (line.role, line.injected)):
+        part, gap = [line for line in lines if line.text.strip()], False
+        for at, line in enumerate(part):
+            if line.evidence or at < _CUT_AFTER or (injected and at == len(part) - 1):
+                gap = False
+                yield line
+            elif not gap:
+                gap = True
+                yield dataclasses.replace(line, text="[…]")
+
+
 def _accounting(findings: Findings, staging: Staging) -> Page:
-    kept = findings.accounting
     place = f"kept in {staging.kept_in}" if staging.kept_in else "nothing is left behind"
     text = Text(
-        f"captured {kept.captured} = delivered {kept.delivered} + waiting {kept.waiting} "
-        f"+ refused {kept.refused} + dead letters {kept.dead_letters}\n"
-        f"said {kept.turns_said} turns, stored {kept.turns_stored}\n"
+        f"{_sum(findings.accounting)}\n"
         f"{findings.seconds:.1f} s in all; nothing was sent anywhere, {place}.\n"
         f"In real use the file is {staging.real_file}.\n\n"
     )
@@ -193,6 +238,14 @@ def _accounting(findings: Findings, staging: Staging) -> Page:
         "Accounting: nothing is lost silently",
         "Turns, tool calls, tool results, and which context was shown: whatever was captured is somewhere.",
         text,
+    )
+
+
+def _sum(kept: Accounting) -> str:
+    return (
+        f"captured {kept.captured} = delivered {kept.delivered} + waiting {kept.waiting} "
+        f"+ refused {kept.refused} + dead letters {kept.dead_letters}\n"
+        f"said {kept.turns_said} turns, stored {kept.turns_stored}"
     )
 
 

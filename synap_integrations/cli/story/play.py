@@ -7,35 +7,35 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Final
 
-from langchain_core.messages import BaseMessage
 from langsmith import tracing_context
 
 from synap_integrations.client import SynapClient
 from synap_integrations.errors import NetworkTimeoutError
-from synap_integrations.model import Context, ContextItem
 from synap_integrations.runtime import Status, Synap
 from synap_integrations.server.embedded import FILE_NAME
 from synap_integrations.settings import Settings
 
+from . import llamaindex
 from .agent import StoryAgent
+from .asking import asked
 from .dialogue import Dialogue, Session
-from .findings import Accounting, Asked, Findings, Item, Person, PromptLine
+from .findings import Accounting, Asked, Findings, InLlamaIndex, Person
 from .inside import transcript, turns_stored
+from .library import Passages, pages
 from .measure import Prompts, PromptTally, Recall, recall_of
 from .real_model import RealModel
 
 Advance = Callable[[str, int], None]
 """Told the name of a stage, and how much of it is done since it was told last."""
 
-TALK, SEARCH, ASK = "conversations", "searches", "questions to the agents"
+TALK, SEARCH, ASK, ELSEWHERE = "conversations", "searches", "questions to the agents", "in LlamaIndex"
 
 _FLUSH_S: Final = 60.0
-_BLOCK, _BLOCK_END = "[synap-context ", "[/synap-context "
 
 
 def sizes(dialogues: Sequence[Dialogue]) -> dict[str, int]:
@@ -45,6 +45,7 @@ def sizes(dialogues: Sequence[Dialogue]) -> dict[str, int]:
         TALK: sum(1 for dialogue in dialogues for session in dialogue.sessions for _ in session.utterances()),
         SEARCH: questions,
         ASK: questions * len(dialogues),
+        ELSEWHERE: llamaindex.TURNS,
     }
 
 
@@ -57,33 +58,31 @@ def play(dialogues: Sequence[Dialogue], folder: Path, *, model: RealModel | None
     """
     started = time.monotonic()
     settings = Settings.read({}, base_url="local", storage_path=str(folder))
+    file = settings.root / FILE_NAME
     # Nothing leaves the machine, whatever tracing the environment asks LangChain for.
     with tracing_context(enabled=False), Synap(settings=settings) as synap:
         _hold_all(dialogues, synap, advance)
-        shown = transcript(settings.root / FILE_NAME, _to_show(dialogues[0]).name)
-        said, stored = sizes(dialogues)[TALK], turns_stored(settings.root / FILE_NAME)
+        shown = transcript(file, _to_show(dialogues[0]).name)
+        said, stored = sizes(dialogues)[TALK], turns_stored(file)
         recall = asyncio.run(_search(settings, dialogues, lambda: advance(SEARCH, 1)))
         prompts = _ask_everybody_everything(dialogues, synap, advance)
         statuses = [_delivered(synap)]
     # As in another process, on another day: nothing is held in memory, everything comes from the file.
     with tracing_context(enabled=False), Synap(settings=settings) as synap:
-        asked = _ask_one(dialogues[0], synap, model)
+        one = _ask_one(dialogues[0], synap, model)
         statuses.append(_delivered(synap))
+    with Synap(settings=settings) as synap:
+        in_llamaindex = _ask_in_llamaindex(dialogues, synap, file)
+        statuses.append(_delivered(synap))
+        advance(ELSEWHERE, llamaindex.TURNS)
     return Findings(
         people=[_person(dialogue) for dialogue in dialogues],
         transcript=shown,
-        asked=asked,
+        asked=one,
         recall=recall,
         prompts=prompts,
-        accounting=Accounting(
-            said,
-            stored,
-            captured=sum(status.captured for status in statuses),
-            delivered=sum(status.delivered for status in statuses),
-            waiting=sum(status.waiting for status in statuses),
-            refused=sum(status.refused for status in statuses),
-            dead_letters=sum(status.dead_letters for status in statuses),
-        ),
+        in_llamaindex=in_llamaindex,
+        accounting=_account(said, stored, statuses),
         seconds=time.monotonic() - started,
     )
 
@@ -119,8 +118,7 @@ def _ask_everybody_everything(dialogues: Sequence[Dialogue], synap: Synap, advan
         for owner in dialogues:
             for number, question in enumerate(owner.questions):
                 agent.ask(question.text, f"{asker.user_id}-asks-{owner.user_id}-{number}")
-                prompt = "\n".join(line.text for line in _prompt_lines(agent.witness.prompt))
-                tally.count(asker.user_id, prompt, evidence=question if asker is owner else None)
+                tally.count(asker.user_id, _text(agent.prompt), evidence=question if asker is owner else None)
                 advance(ASK, 1)
     return tally.prompts()
 
@@ -131,39 +129,48 @@ def _ask_one(dialogue: Dialogue, synap: Synap, model: RealModel | None) -> Asked
     question, conversation_id = dialogue.questions[0], f"{dialogue.user_id}-today"
     with model.blamed() if model else nullcontext():
         answer = agent.ask(question.text, conversation_id)
-    context = agent.witness.context
-    texts = dialogue.turn_texts()
-    answers = [texts[turn_id] for turn_id in question.evidence]
-    return Asked(
-        dialogue.user_name,
+    return asked(
+        dialogue,
+        question,
         conversation_id,
-        question.text,
-        _why(context),
-        [_item(item, answers) for item in context.items],
-        list(_prompt_lines(agent.witness.prompt)),
-        answer,
+        said=question.text,
+        context=agent.witness.context,
+        prompt=agent.prompt,
+        answer=answer,
     )
 
 
-def _why(context: Context) -> str:
-    receipt = context.receipt
-    if receipt is None:
-        return context.source
-    return f"{receipt.why or context.source}; {receipt.tokens} tokens; waited {receipt.waited_s * 1000:.1f} ms"
+def _ask_in_llamaindex(dialogues: Sequence[Dialogue], synap: Synap, file: Path) -> InLlamaIndex:
+    """The same user in another framework; counts what is stored, and whose words reached the model."""
+    where, texts = pages()
+    before = turns_stored(file)
+    heard = llamaindex.ask_in_llamaindex(dialogues[0], synap, Passages(texts))
+    status, tally = _delivered(synap), PromptTally(dialogues)
+    for prompt in heard.prompts:
+        tally.count(dialogues[0].user_id, _text(prompt))
+    return InLlamaIndex(
+        where,
+        heard.asked,
+        transcript(file, heard.agents_conversation),
+        tally.prompts(),
+        _account(llamaindex.TURNS, turns_stored(file) - before, [status]),
+    )
 
 
-def _item(item: ContextItem, answers: Sequence[str]) -> Item:
-    said_on = item.said_at.date().isoformat() if item.said_at else None
-    return Item(item.text, item.score, said_on, [answer for answer in answers if answer in item.text])
+def _text(prompt: Iterable[tuple[str, str]]) -> str:
+    return "\n".join(text for _, text in prompt)
 
 
-def _prompt_lines(prompt: Sequence[BaseMessage]) -> Iterator[PromptLine]:
-    for message in prompt:
-        inside = False
-        for line in message.text.splitlines():
-            inside = inside or line.startswith(_BLOCK)
-            yield PromptLine(message.type, line, inside)
-            inside = inside and not line.startswith(_BLOCK_END)
+def _account(said: int, stored: int, statuses: Sequence[Status]) -> Accounting:
+    return Accounting(
+        said,
+        stored,
+        captured=sum(status.captured for status in statuses),
+        delivered=sum(status.delivered for status in statuses),
+        waiting=sum(status.waiting for status in statuses),
+        refused=sum(status.refused for status in statuses),
+        dead_letters=sum(status.dead_letters for status in statuses),
+    )
 
 
 def _person(dialogue: Dialogue) -> Person:
