@@ -2,14 +2,17 @@
 
 | event | pushed |
 |---|---|
-| session start | ``user_summary``: how the user's last conversation began and ended, word for word |
+| session start | ``user_summary``: what the user said about themselves, the next open dates, and how their last |
+| | conversation began and ended, all word for word |
 | user turn | what was said before that answers it, other conversations first; an empty answer, if all of it is weak |
-| context request | an answer to its queries, always, even an empty one |
+| context request | an answer to its queries, of the types it wants; always, even an empty one |
 | tool call | what answers its ``search_queries``, else its short text arguments |
+| tool result | nothing, unless asked for (`push.Pusher`): then what answers a short result |
 
-An item is a turn with the one before and the one after it, so that it can be understood without the rest.
+An item is a turn with the one before and the one after it, so that it can be understood without the rest, or a
+statement that can stand alone. Statements whose turn is shown are not shown again.
 
-Assistant turns and tool results cause nothing: what they would bring covers a tenth of what the next turn needs.
+Assistant turns cause nothing: what they would bring covers a tenth of what the next turn needs.
 """
 
 from __future__ import annotations
@@ -19,8 +22,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from .engine import RECENT_TURNS, Engine
-from .records import Bundle, Item, Owner, Place, Turn
+from .engine import KINDS, RECENT_TURNS, Engine
+from .records import Bundle, Item, Kind, Owner, Place, Statement, Turn
 from .retrieval import WEAK, coverage, interleaved, telling, terms
 
 MOST_ITEMS: Final = 5
@@ -30,9 +33,13 @@ _TURN_CHARS: Final = 1200
 _NEIGHBOUR_CHARS: Final = 400
 _ANSWERED: Final = frozenset({"user_message", "context_request"})
 """Somebody may be waiting for what these bring; that it is nothing is worth saying."""
-_EPISODES: Final = frozenset({"episodes", "episode", "all"})
+_MOST_STATED: Final = 2
+"""Most items of a bundle that are statements, where turns compete with them."""
+_TELLING: Final = 0.5
+"""Least share of a query's words that a statement must hold to be pushed unasked."""
+_EVERYTHING: Final = frozenset({"all", "episodes", *KINDS})
 
-Pattern = Literal["session_start", "user_message", "context_request", "tool_call"]
+Pattern = Literal["session_start", "user_message", "context_request", "tool_call", "tool_result"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,6 +54,12 @@ class Cause:
     context_types: tuple[str, ...] = ()
 
     @property
+    def types(self) -> frozenset[str]:
+        """What is wanted, in the plural; everything, if nothing was named."""
+        named = {f"{kind}s" if f"{kind}s" in _EVERYTHING else kind for kind in self.context_types}
+        return _EVERYTHING if not named or "all" in named else frozenset(named)
+
+    @property
     def urgent(self) -> bool:
         """True if somebody waits for the answer."""
         return self.pattern == "context_request"
@@ -58,12 +71,11 @@ def anticipate(engine: Engine, cause: Cause) -> Bundle | None:
     items: Sequence[Item]
     match cause.pattern:
         case "session_start":
-            items = _last_time(engine, cause)
+            items = _greeting(engine, cause)
         case "context_request":
-            wanted = not cause.context_types or not _EPISODES.isdisjoint(cause.context_types)
-            items = _windows(engine, cause, cause.queries, faint=True) if wanted else ()
+            items = _answer(engine, cause, cause.queries, faint=True)
         case _:
-            items = _windows(engine, cause, [query for query in cause.queries if telling(query)], faint=False)
+            items = _answer(engine, cause, [query for query in cause.queries if telling(query)], faint=False)
     if not items and cause.pattern not in _ANSWERED:
         return None
     return Bundle(
@@ -80,9 +92,29 @@ def anticipate(engine: Engine, cause: Cause) -> Bundle | None:
     )
 
 
-def _windows(engine: Engine, cause: Cause, queries: Sequence[str], *, faint: bool) -> list[Item]:
-    """The best turns for the queries, each with its neighbours; empty if all are weak, unless ``faint`` will do."""
+def _answer(engine: Engine, cause: Cause, queries: Sequence[str], *, faint: bool) -> list[Item]:
+    """Turns in their windows, and statements whose turns are not among them; weak ones only if ``faint`` will do."""
+    episodes = "episodes" in cause.types
+    if not queries and (episodes or not faint):
+        return []
     here, running = _running(engine, cause)
+    shown = set(running)
+    windows = _windows(engine, cause, queries, here, shown, faint=faint) if episodes else []
+    kinds = [kind for kind in KINDS if kind in cause.types]
+    stated = [
+        _stated(found.statement.kind, [found.statement], found.relevance)
+        for found in engine.statements(cause.owner, queries, kinds=kinds)
+        if (faint or found.relevance >= _TELLING)
+        and shown.isdisjoint(source.place for source in found.statement.sources)
+    ]
+    return [*stated[: _MOST_STATED if windows else MOST_ITEMS], *windows][:MOST_ITEMS]
+
+
+def _windows(  # noqa: PLR0913 - what the choice depends on
+    engine: Engine, cause: Cause, queries: Sequence[str], here: int | None, shown: set[Place], *, faint: bool
+) -> list[Item]:
+    """The best turns for the queries, each with its neighbours, without those of ``shown``, which gets their places."""
+    running = frozenset(shown)
     rankings = [engine.ranked(cause.owner, query, without=running) for query in queries]
     best = [(place, score) for place, score in interleaved(rankings)[: 2 * _CENTRES]]
     around = {centre: _around(centre, running) for centre, _ in best}
@@ -90,7 +122,6 @@ def _windows(engine: Engine, cause: Cause, queries: Sequence[str], *, faint: boo
     best = [(place, score) for place, score in best if place in held][:_CENTRES]
     best.sort(key=lambda entry: entry[0].conversation == here)
     items: list[Item] = []
-    shown: set[Place] = set()
     for centre, score in best:
         if len(items) == MOST_ITEMS:
             break
@@ -98,8 +129,10 @@ def _windows(engine: Engine, cause: Cause, queries: Sequence[str], *, faint: boo
             turns = [held[place] for place in around[centre] if place in held and place not in shown]
             shown.update(around[centre])
             items.append(_item(held[centre], turns, score))
-    strong = any(coverage(terms(query), item.content) >= WEAK for query in queries for item in items)
-    return items if strong or faint else []
+    if faint or any(coverage(terms(query), item.content) >= WEAK for query in queries for item in items):
+        return items
+    shown.intersection_update(running)
+    return []
 
 
 def _running(engine: Engine, cause: Cause) -> tuple[int | None, frozenset[Place]]:
@@ -114,6 +147,31 @@ def _running(engine: Engine, cause: Cause) -> tuple[int | None, frozenset[Place]
 def _around(centre: Place, running: frozenset[Place]) -> list[Place]:
     places = (Place(centre.conversation, centre.position + distance) for distance in (-1, 0, 1))
     return [place for place in places if place not in running]
+
+
+def _greeting(engine: Engine, cause: Cause) -> list[Item]:
+    """Who it is, what is ahead, and where they left off."""
+    about: dict[Kind, list[Statement]] = {}
+    for found in engine.statements(cause.owner, kinds=("facts", "preferences")):
+        about.setdefault(found.statement.kind, []).append(found.statement)
+    known = [_stated(kind, statements, statements[0].confidence) for kind, statements in sorted(about.items())]
+    last = _last_time(engine, cause)
+    dates = engine.open_dates(cause.owner, limit=MOST_ITEMS - len(known) - len(last))
+    return [*known, *(_stated(date.kind, [date], date.confidence) for date in dates), *last]
+
+
+def _stated(kind: Kind, statements: Sequence[Statement], relevance: float) -> Item:
+    """Statements of one kind as one item, under the id of the newest."""
+    newest = statements[0]
+    return Item(
+        item_id=newest.statement_id,
+        content="\n".join(f"user: {statement.content}" for statement in statements),
+        relevance=relevance,
+        said_at=newest.said_at,
+        recorded_at=newest.recorded_at,
+        kind=kind,
+        when=newest.when,
+    )
 
 
 def _last_time(engine: Engine, cause: Cause) -> list[Item]:

@@ -19,18 +19,20 @@ _TOKEN_BUDGET: Final = 2000
 
 def bundle_message(bundle: Bundle, items: Sequence[Item]) -> StreamResponse:
     """The message for these of the bundle's items."""
-    held = ContextItemList(items=[_item(bundle, item) for item in items])
+    by_type: dict[str, list[ContextItemProto]] = {}
+    for item in items:
+        by_type.setdefault(item.kind, []).append(_item(bundle, item))
     tokens = sum(len(item.content) // 4 + 1 for item in items)
     return StreamResponse(
         context_bundle=ContextBundleProto(
             bundle_id=bundle.bundle_id,
             decision_id=bundle.decision_id,
-            items_by_type={"episodes": held} if items else {},
+            items_by_type={kind: ContextItemList(items=held) for kind, held in by_type.items()},
             total_tokens=tokens,
             token_budget=_TOKEN_BUDGET,
             budget_exceeded=tokens > _TOKEN_BUDGET,
             retrieval_mode="fast",
-            sources_queried=["episodes"],
+            sources_queried=list(by_type) or ["episodes"],
             degradation_level="none",
             created_at=bundle.created_at.isoformat(),
             retrieval_time_ms=bundle.retrieval_ms,
@@ -48,7 +50,7 @@ def _item(bundle: Bundle, item: Item) -> ContextItemProto:
     return ContextItemProto(
         item_id=item.item_id,
         content=item.content,
-        context_type="episodes",
+        context_type=item.kind,
         source="conversation",
         similarity_score=item.relevance,
         relevance_score=item.relevance,
@@ -59,6 +61,10 @@ def _item(bundle: Bundle, item: Item) -> ContextItemProto:
         created_at=item.recorded_at.isoformat(),
         said_at=item.said_at.isoformat(),
         date_prefix=date_prefix(item.said_at),
+        # Clients fail on a dated event without a category.
+        temporal_category="episode" if item.kind == "temporal_events" else "",
+        event_date=item.when.start.isoformat() if item.when else "",
+        valid_until=item.when.end.isoformat() if item.when and item.when.end > item.said_at else "",
     )
 
 

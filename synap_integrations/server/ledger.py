@@ -130,7 +130,7 @@ class Ledger:
         customer_id, user_id = owner or (None, None)
         with self._database.read() as db:
             found = db.execute(
-                "SELECT pattern, count(*), sum(used_items <> '[]'), sum(json_array_length(items)), "
+                "SELECT pattern, count(*), count(used_at), sum(json_array_length(items)), "
                 "sum(json_array_length(used_items)) FROM owned_bundle "
                 "WHERE items <> '[]' AND (?1 IS NULL OR (customer_id = ?1 AND user_id = ?2)) "
                 "GROUP BY pattern ORDER BY pattern",

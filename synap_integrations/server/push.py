@@ -2,8 +2,8 @@
 
 A push is computed after the event that causes it was answered, on one daemon thread that starts with the first push.
 It never takes more than half of the time: after a push that took d, the next one waits d, so that recording in a hurry
-is not slowed down by searching. Where pushes pile up, the newest turn of a conversation replaces the older one, and the
-oldest go; somebody who asked gets an answer in any case, and at once.
+is not slowed down by searching. Where pushes pile up, the newest turn of a conversation cancels the older one, searched
+for or not, and the oldest go; somebody who asked gets an answer in any case, and at once.
 """
 
 from __future__ import annotations
@@ -16,12 +16,14 @@ from typing import Final, Protocol
 
 from synap_integrations.guard import contained
 
-from .anticipation import Cause, anticipate
+from .anticipation import Cause, Pattern, anticipate
 from .engine import Engine
 from .forks import survives_forks
 from .records import Bundle
 
 MOST_WAITING: Final = 64
+USUAL: Final[frozenset[Pattern]] = frozenset({"session_start", "user_message", "context_request", "tool_call"})
+"""What causes pushes unless told otherwise: what a tool result brings has mostly been said already."""
 _CLOSE_WAIT_S: Final = 2.0
 _PUSH: Final = contained("push")
 
@@ -34,10 +36,14 @@ class Listener(Protocol):
 
 
 class Pusher:
-    """Computes pushes in the background and hands them to the streams that listen. Thread-safe."""
+    """Computes pushes in the background and hands them to the streams that listen. Thread-safe.
 
-    def __init__(self, engine: Engine) -> None:
+    ``patterns`` are the causes that push.
+    """
+
+    def __init__(self, engine: Engine, *, patterns: frozenset[Pattern] = USUAL) -> None:
         self._engine = engine
+        self._patterns = patterns
         self._start()
         survives_forks(self)
 
@@ -69,13 +75,12 @@ class Pusher:
     def request(self, cause: Cause, *, to: Listener | None = None) -> None:
         """Push what this event calls for, soon; to one stream, or to all that are open. Returns at once."""
         with self._changed:
-            if self._closed or (to is None and not self._listeners):
+            if self._closed or cause.pattern not in self._patterns or (to is None and not self._listeners):
                 return
             if cause.urgent:
                 self._asked[object()] = (cause, to)
             else:
-                turn = cause.pattern == "user_message"
-                key: object = (cause.owner, cause.conversation_id) if turn else object()
+                key = _replaced_by(cause)
                 self._waiting.pop(key, None)
                 self._waiting[key] = (cause, to)
                 if len(self._waiting) > MOST_WAITING:
@@ -129,7 +134,7 @@ class Pusher:
 
     def _push(self, cause: Cause, to: Listener | None) -> None:
         bundle = anticipate(self._engine, cause)
-        if bundle is None:
+        if bundle is None or _replaced_by(cause) in self._waiting:
             return
         self._engine.pushing(bundle)
         with self._changed:
@@ -137,3 +142,8 @@ class Pusher:
         for listener in listeners:
             with _PUSH:
                 listener.push(bundle)
+
+
+def _replaced_by(cause: Cause) -> object:
+    """Equal for two causes if the newer cancels the older: both are turns of the same conversation."""
+    return (cause.owner, cause.conversation_id) if cause.pattern == "user_message" else object()

@@ -179,13 +179,15 @@ class Found:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Item:
-    """One remembered thing, complete in itself, as it is pushed."""
+    """One remembered thing, complete in itself, as it is pushed. ``when`` is an event's."""
 
     item_id: str
     content: str
     relevance: float
     said_at: datetime
     recorded_at: datetime
+    kind: Kind | Literal["episodes"] = "episodes"
+    when: Span | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,7 +7,7 @@ import sqlite3
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from .records import Item, Owner, Place, PushedBundle, Turn, microseconds, moment
+from .records import Item, Owner, Place, PushedBundle, Span, Turn, microseconds, moment
 
 IDS_ONLY: Final = """
     UPDATE bundle SET items = (
@@ -70,6 +70,8 @@ def items_json(items: Sequence[Item]) -> str:
                 "relevance": item.relevance,
                 "said_at": microseconds(item.said_at),
                 "recorded_at": microseconds(item.recorded_at),
+                "kind": item.kind,
+                "when": [microseconds(at) for at in item.when] if item.when else None,
             }
             for item in items
         ]
@@ -85,6 +87,8 @@ def items_of(stored: str) -> tuple[Item, ...]:
             relevance=held["relevance"],
             said_at=moment(held["said_at"]),
             recorded_at=moment(held["recorded_at"]),
+            kind=held.get("kind", "episodes"),
+            when=Span(*map(moment, held["when"])) if held.get("when") else None,
         )
         for held in json.loads(stored)
         if isinstance(held, dict)
