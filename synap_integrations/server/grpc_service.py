@@ -47,24 +47,22 @@ def channel_options(limits: Limits) -> list[tuple[str, int]]:
 
 
 class ListenService:
-    """Answers ``Listen``. Belongs to the running event loop; `close` ends every open stream."""
+    """Answers ``Listen`` on the running event loop. When ``closing`` is done, every open stream ends."""
 
-    def __init__(self, synap: LocalSynap, access: Access, pool: Executor, limits: Limits) -> None:
+    def __init__(
+        self, synap: LocalSynap, access: Access, *, pool: Executor, limits: Limits, closing: asyncio.Future[None]
+    ) -> None:
         self._synap = synap
         self._access = access
         self._pool = pool
         self._limits = limits
         self._open = 0
-        self._closing = asyncio.Event()
+        self._closing = closing
 
     def handler(self) -> grpc.GenericRpcHandler:
         """What a gRPC server is given. Messages are bytes, so that what is no message gets an answer that says so."""
         method = grpc.stream_stream_rpc_method_handler(self._listen)
         return grpc.method_handlers_generic_handler(SERVICE, {"Listen": method})
-
-    def close(self) -> None:
-        """Acknowledge what was taken and end every stream."""
-        self._closing.set()
 
     async def _listen(self, _: object, context: grpc.aio.ServicerContext) -> None:
         metadata = dict(context.invocation_metadata() or ())
@@ -102,18 +100,17 @@ class _Call:
             synap.engine, synap.pusher, self._emit, ack_delay_s=ACK_DELAY_S, clock=self._loop.time
         )
 
-    async def run(self, closing: asyncio.Event) -> None:
+    async def run(self, closing: asyncio.Future[None]) -> None:
         """Until the client ends it, or we do. Acknowledgements are out before it ends."""
         reader = asyncio.create_task(self._read())
         writer = asyncio.create_task(self._write())
-        closed = asyncio.create_task(closing.wait())
         try:
-            await asyncio.wait({reader, writer, closed}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({reader, writer, closing}, return_when=asyncio.FIRST_COMPLETED)
             if reader.done():
                 reader.result()  # raises what ended it
                 self._session.half_close()
                 await asyncio.sleep(END_PAUSE_S)
-            elif closed.done():
+            elif closing.done():
                 self._session.half_close()
             with suppress(TimeoutError):
                 async with asyncio.timeout(_FLUSH_S):
@@ -123,9 +120,9 @@ class _Call:
             self._session.half_close()
             if self._ack_timer is not None:
                 self._ack_timer.cancel()
-            for task in (reader, writer, closed):
+            for task in (reader, writer):
                 task.cancel()
-            await asyncio.gather(reader, writer, closed, return_exceptions=True)
+            await asyncio.gather(reader, writer, return_exceptions=True)
 
     async def _read(self) -> None:
         pace = _Pace(self._limits.events_per_s, self._loop.time)

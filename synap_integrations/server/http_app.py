@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable
 from concurrent.futures import Executor
 from http import HTTPStatus
-from typing import Final
+from typing import Any, Final
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -36,8 +36,8 @@ _HEADERS: Final = {
 _SAFE_HEADERS: Final = tuple((name.encode(), value.encode()) for name, value in _HEADERS.items())
 
 
-def build_app(synap: LocalSynap, *, gate: Gate, pool: Executor, closing: asyncio.Event) -> Starlette:
-    """The application that serves this Synap. SQLite works on the ``pool``; ``closing`` ends answers that last."""
+def build_app(synap: LocalSynap, *, gate: Gate, pool: Executor, closing: asyncio.Future[None]) -> Starlette:
+    """The application that serves this Synap. SQLite works on the ``pool``; ``closing`` ends what is going on."""
     return Starlette(
         routes=[*_pages(synap), Mount("/", app=_Rest(synap, pool))],
         middleware=[Middleware(_AtTheGate, gate=gate, closing=closing)],
@@ -76,7 +76,7 @@ class _Rest:
 class _AtTheGate:
     """Refuses what the gate refuses, bounds what it lets in, and puts the safe headers on every answer."""
 
-    def __init__(self, app: ASGIApp, gate: Gate, closing: asyncio.Event) -> None:
+    def __init__(self, app: ASGIApp, gate: Gate, closing: asyncio.Future[None]) -> None:
         self._app = app
         self._gate = gate
         self._closing = closing
@@ -113,34 +113,29 @@ class _AtTheGate:
 
 
 class _Incoming:
-    """A request's body, of bounded size, and then its end: the client's, or ours."""
+    """What a client sends, of bounded size, until it is gone."""
 
-    def __init__(self, receive: Receive, most_bytes: int, closing: asyncio.Event) -> None:
+    def __init__(self, receive: Receive, most_bytes: int, closing: asyncio.Future[None]) -> None:
         self._receive = receive
         self._left = most_bytes
         self._closing = closing
-        self._whole = False
 
     async def receive(self) -> Message:
-        """The next message. Raises: HTTPException, if the body is too large."""
-        if self._whole:
-            return await self._end()
-        message = await self._receive()
+        """The next message; the client is gone for us, too, when we are closing.
+
+        Raises: HTTPException, if the body is too large.
+        """
+        next_one = asyncio.ensure_future(self._receive())
+        try:
+            either: set[asyncio.Future[Any]] = {next_one, self._closing}
+            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+            message = next_one.result() if next_one.done() else {"type": "http.disconnect"}
+        finally:
+            next_one.cancel()
         self._left -= len(message.get("body", b""))
         if self._left < 0:
             raise HTTPException(413, "the body is too large")
-        self._whole = not message.get("more_body", False)
         return message
-
-    async def _end(self) -> Message:
-        """Answers that last wait for this while they go on."""
-        gone, closing = asyncio.ensure_future(self._receive()), asyncio.create_task(self._closing.wait())
-        try:
-            await asyncio.wait({gone, closing}, return_when=asyncio.FIRST_COMPLETED)
-            return gone.result() if gone.done() else {"type": "http.disconnect"}
-        finally:
-            gone.cancel()
-            closing.cancel()
 
 
 class _Outgoing:
@@ -183,5 +178,5 @@ def _refused(request: Request, error: Exception) -> Response:  # noqa: ARG001 - 
 
 
 def _gone(request: Request, error: Exception) -> Response:  # noqa: ARG001 - Starlette's signature
-    """Nobody reads this."""
-    return Response(status_code=400)
+    """Nobody reads this, unless it is we who are going."""
+    return _answer(Refusal(503, "UNAVAILABLE", "the server is stopping", {"retry-after": "1"}))

@@ -122,10 +122,10 @@ class DevServer:
         options, limits = self.options, self.options.limits
         access = Access(options.key)
         self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="synap-dev")
-        self._closing = asyncio.Event()
-        self._listening = ListenService(self.synap, access, self._pool, limits)
+        self._closing = asyncio.get_running_loop().create_future()
+        listening = ListenService(self.synap, access, pool=self._pool, limits=limits, closing=self._closing)
         self._grpc = grpc.aio.server(interceptors=self._interceptors, options=channel_options(limits))
-        self._grpc.add_generic_rpc_handlers((self._listening.handler(),))
+        self._grpc.add_generic_rpc_handlers((listening.handler(),))
         self._doors = open_doors(
             self._grpc.add_insecure_port, address=options.address, port=options.port, grpc_port=options.grpc_port
         )
@@ -144,8 +144,7 @@ class DevServer:
 
     async def stop(self) -> None:
         """Acknowledge what was taken, end streams and answers that last, and let go of the ports."""
-        self._closing.set()
-        self._listening.close()
+        self._closing.set_result(None)
         self._http.should_exit = True
         await asyncio.gather(self._serving, self._grpc.stop(_GRPC_GRACE_S))
         self._pool.shutdown(wait=False)
