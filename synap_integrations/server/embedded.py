@@ -127,7 +127,7 @@ class _EmbeddedStream:
         def serialized(response: StreamResponse) -> None:
             emit(response.SerializeToString())
 
-        self._session = ListenSession(synap.engine, synap.pusher, serialized)
+        self._session = ListenSession(synap.engine, synap.pusher, serialized, most_live=None)
 
     def receive(self, message: bytes) -> None:
         """One serialized ``StreamEvent``; bytes that are none are counted as an incident."""
