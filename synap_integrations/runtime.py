@@ -316,9 +316,10 @@ class _Shared:
     def peek(self) -> Synap | None:
         return self._synap
 
-    def replace(self, synap: Synap | None) -> None:
+    def replace(self, synap: Synap | None) -> Synap | None:
         with self._lock:
-            self._synap = synap
+            before, self._synap = self._synap, synap
+        return before
 
 
 _shared: Final = _Shared()
@@ -329,9 +330,12 @@ def default_synap() -> Synap:
     return _shared.get()
 
 
-def use_default(synap: Synap | None) -> None:
-    """Make this the process-wide Synap; None makes the next `default_synap` build a new one. The old one stays open."""
-    _shared.replace(synap)
+def use_default(synap: Synap | None) -> Synap | None:
+    """Make this the process-wide Synap; None makes the next `default_synap` build a new one.
+
+    Returns the one before, which stays open.
+    """
+    return _shared.replace(synap)
 
 
 def capturing() -> bool:

@@ -16,9 +16,10 @@ COMMANDS: Final = {
     "dev": "Run a local Synap as a server: REST, stream and pages on this machine.",
     "demo": "Run the main job on real conversations, here and now, without an account.",
     "status": "Show what this machine holds: what waits for delivery, what the embedded Synap remembers.",
+    "prove-isolation": "Run your agent with many users at once and look for words that crossed.",
     "settings": "Show every setting, its value and where the value comes from.",
 }
-"""Each command is the module of that name in this folder, and the `click.Command` named ``command`` in it."""
+"""Each command is the module of that name in this folder, with ``_`` for ``-``, and the `click.Command` named ``command`` in it."""
 
 IMMEDIATE: Final = frozenset({"run"})
 """Commands that another program waits for: they are called as ``main(arguments)``, before click is loaded."""

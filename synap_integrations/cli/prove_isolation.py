@@ -1,0 +1,77 @@
+"""`synap prove-isolation`: does your agent keep its users apart?"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import sys
+from importlib import import_module
+from pathlib import Path
+
+import click
+
+from synap_integrations.errors import InvalidInputError
+from synap_integrations.testing.isolation import WORKERS, Ask, IsolationReport, prove_isolation
+
+_MOST_SHOWN = 10
+
+
+@click.command("prove-isolation")
+@click.argument("factory", metavar="MODULE:FACTORY")
+@click.option("--users", type=click.IntRange(2), default=200, show_default=True, help="How many users talk to it.")
+@click.option("--workers", type=click.IntRange(1), default=WORKERS, show_default=True, help="How many at a time.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object instead of text.")
+def command(factory: str, users: int, workers: int, *, as_json: bool) -> int:
+    """Run your agent with many users who each know a secret word, and look for words in wrong places.
+
+    MODULE:FACTORY names a function without arguments that returns your agent as `ask(text, *, user_id,
+    conversation_id) -> str`, sync or async. An embedded Synap in a temporary folder stands in for the platform; your
+    model is called three times for each user.
+
+    Exit code 0: nothing crossed, and users were reminded of their own words. 1: something crossed, or nobody was ever
+    reminded of anything, which proves nothing.
+    """
+    report = prove_isolation(_made(factory), users=users, workers=workers)
+    text = json.dumps(dataclasses.asdict(report) | {"proved": report.proved}, indent=2) if as_json else _page(report)
+    sys.stdout.write(f"{text}\n")
+    return 0 if report.proved else 1
+
+
+def _made(factory: str) -> Ask:
+    module, _, name = factory.partition(":")
+    if not (module and name):
+        message = f"{factory!r} is not of the form module:factory"
+        raise InvalidInputError(message)
+    if (here := str(Path.cwd())) not in sys.path:
+        sys.path.insert(0, here)
+    try:
+        ask: Ask = getattr(import_module(module), name)()
+    except ImportError as error:
+        message = f"{module} cannot be imported ({error}): run the command where `import {module}` works"
+        raise InvalidInputError(message) from error
+    except AttributeError as error:
+        message = f"{factory}: {error}"
+        raise InvalidInputError(message) from error
+    return ask
+
+
+def _page(report: IsolationReport) -> str:
+    lines = [
+        f"{report.users:>8}  users, each with a word that nobody else knows",
+        f"{report.turns:>8}  turns of your agent",
+        f"{report.contexts:>8}  recalls for its prompts searched; {report.remembered} users got their own word back",
+        f"{report.recorded_turns:>8}  recorded turns searched",
+        f"{len(report.crossings):>8}  crossings",
+    ]
+    lines += [
+        f"          {crossing.where}: {crossing.user_id} has the word of {crossing.of_user_id}"
+        for crossing in report.crossings[:_MOST_SHOWN]
+    ]
+    if (more := len(report.crossings) - _MOST_SHOWN) > 0:
+        lines.append(f"          and {more} more")
+    if not report.crossings and not report.remembered:
+        lines += [
+            "",
+            "Nothing crossed, but no prompt ever held a user's own word: is SynapMemory or SynapMiddleware in?",
+        ]
+    return "\n".join(lines)
