@@ -6,14 +6,16 @@ that lost an acknowledgement sends its events again, and they must not bring bac
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from hashlib import blake2b
 from typing import Any, Final
 
 from .database import LOCK_WAIT_S, Database
-from .records import Owner
+from .records import Owner, microseconds
 from .retrieval import indexed
 from .rows import IDS_ONLY, json_text
 
@@ -125,6 +127,20 @@ class Forgetting:
             _sweep(db)
         return Forgotten({"statements": gone}, self._scrubbed())
 
+    def note(self, deletion_id: str, report: dict[str, object], *, now: datetime) -> dict[str, object]:
+        """Keep what a deletion did: counts, and nothing of what was deleted. The report, with its id."""
+        report = {"deletion_id": deletion_id, **report}
+        with self._database.write() as db:
+            db.execute("INSERT INTO deletion VALUES (?, ?, ?)", (deletion_id, json_text(report), microseconds(now)))
+        return report
+
+    def noted(self, deletion_id: str) -> dict[str, object] | None:
+        """The report of a deletion, None if there was none."""
+        with self._database.read() as db:
+            found = db.execute("SELECT report FROM deletion WHERE deletion_id = ?", (deletion_id,)).fetchone()
+        report: dict[str, object] | None = json.loads(found[0]) if found else None
+        return report
+
     def _scrubbed(self) -> tuple[str, ...]:
         """Rewrite the file without its free pages and empty the log of changes, as soon as nobody reads from it."""
         if self._database.path is None:
@@ -135,6 +151,16 @@ class Forgetting:
             busy, _, _ = db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
             db.execute(f"PRAGMA busy_timeout={int(LOCK_WAIT_S * 1000)}")
         return (KEPT_IN_LOG,) if busy else ()
+
+
+def unindex(db: sqlite3.Connection, row: int, said: tuple[str, str | None], *, owner: int, conversation: int) -> None:
+    """Take a turn's words out of the index: it keeps no text and has to be told content and speaker."""
+    name, body = indexed(*said)
+    db.execute(
+        "INSERT INTO turn_words (turn_words, rowid, owner, conversation, speaker, body) "
+        "VALUES ('delete', ?, ?, ?, ?, ?)",
+        (row, str(owner), str(conversation), name, body),
+    )
 
 
 def is_forgotten(db: sqlite3.Connection, owner: Owner, event_id: str) -> bool:
@@ -171,13 +197,7 @@ def _forget(db: sqlite3.Connection, target: Target) -> None:
 
 def _forget_turns(db: sqlite3.Connection, owner: Owner, turns: Sequence[Sequence[Any]]) -> None:
     for number, owner_number, conversation, content, speaker, event_id, message_id in turns:
-        # The index keeps no text, so that it has to be told which words go.
-        name, body = indexed(content, speaker)
-        db.execute(
-            "INSERT INTO turn_words (turn_words, rowid, owner, conversation, speaker, body) "
-            "VALUES ('delete', ?, ?, ?, ?, ?)",
-            (number, str(owner_number), str(conversation), name, body),
-        )
+        unindex(db, number, (content, speaker), owner=owner_number, conversation=conversation)
         if event_id != message_id:
             _remember_not(db, owner, event_id)
         db.execute("DELETE FROM turn WHERE id = ?", (number,))

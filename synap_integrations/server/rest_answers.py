@@ -6,12 +6,15 @@ Source: maximem-synap 0.6.9, transport/http_client.py and models/: which keys ar
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 from heapq import merge
 from itertools import islice
 from typing import Final, Literal, assert_never, cast
 
 from synap_integrations.wire.report import CONTEXT_TYPES
 
+from .compaction import Compaction, Excerpt
+from .documents import DOCUMENT_ROLE
 from .profile import Profile
 from .records import Found, Recorded, Stated, Turn
 
@@ -43,6 +46,11 @@ def balance() -> Json:
 def ledger() -> Json:
     """There is nothing to pay here."""
     return {"entries": [], "total": 0, "limit": 0, "offset": 0}
+
+
+def redeemed() -> Json:
+    """There is nothing to redeem here."""
+    return {"redemption_id": None, "credits_granted": 0, "new_balance_credits": 0, "expires_at": None}
 
 
 def recorded(found: Recorded) -> Json:
@@ -100,7 +108,7 @@ def _episode(entry: Found) -> tuple[str, Json]:
         "content": turn.content,
         "confidence": entry.relevance,
         "rank_score": entry.relevance,
-        "source": "conversation",
+        "source": "conversation" if turn.role != DOCUMENT_ROLE else "document",
         "extracted_at": turn.recorded_at.isoformat(),
         "occurred_at": said_at,
         "said_at": said_at,
@@ -179,22 +187,31 @@ def conversation_context(conversation_id: str, turns: Sequence[Turn]) -> Json:
     }
 
 
-def context_for_prompt(turns: Sequence[Turn], *, total: int, style: Style) -> Json:
-    """One conversation, ready for a prompt; nothing is compacted here, so that it is the turns themselves."""
+def context_for_prompt(
+    turns: Sequence[Turn],
+    *,
+    total: int,
+    style: Style,
+    excerpt: tuple[Compaction, Excerpt] | None = None,
+    now: datetime | None = None,
+) -> Json:
+    """One conversation, ready for a prompt: the excerpt that stands for its first turns, if any, and the others."""
+    cut, text = excerpt or (None, None)
+    blocks = [text.text if text else None, formatted(turns, style)]
     return {
-        "formatted_context": formatted(turns, style),
-        "available": bool(turns),
+        "formatted_context": "\n\n".join(filter(None, blocks)) or None,
+        "available": bool(turns or cut),
         "is_stale": False,
-        "compression_ratio": None,
+        "compression_ratio": text.ratio if text else None,
         "validation_score": None,
-        "compaction_age_seconds": None,
-        "quality_warning": False,
+        "compaction_age_seconds": int((now - cut.made_at).total_seconds()) if cut and now else None,
+        "quality_warning": cut is not None,
         "recent_messages": [message(turn) for turn in turns],
         "recent_message_count": len(turns),
-        "compacted_message_count": 0,
+        "compacted_message_count": cut.position if cut else 0,
         "total_message_count": total,
-        "context_block": None,
-        "compaction_id": None,
+        "context_block": text.text if text else None,
+        "compaction_id": cut.compaction_id if cut else None,
     }
 
 
@@ -215,5 +232,9 @@ def formatted(turns: Sequence[Turn], style: Style) -> str | None:
 
 
 def refusal(code: str, detail: str, details: Json | None = None) -> Json:
-    """An error: ``detail`` for the SDK, the rest for readers of the documentation."""
-    return {"detail": detail, "error": detail, "code": code, "details": details or {}}
+    """An error: ``detail`` for the SDK, the rest for readers of the documentation.
+
+    The SDK tells some conflicts apart by a code inside of ``detail``.
+    """
+    said = {"code": details["code"], "message": detail} if details and "code" in details else detail
+    return {"detail": said, "error": detail, "code": code, "details": details or {}}

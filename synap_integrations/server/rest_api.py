@@ -13,12 +13,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final, cast, get_args
 
-from synap_integrations.errors import ContextNotFoundError, InvalidInputError
+from synap_integrations.errors import ConflictError, ContextNotFoundError, InvalidInputError
 
 from . import rest_answers as answers
 from .engine import KINDS, Engine
 from .records import Found, Owner, Recorded, Stated
 from .rest_bodies import Request, Wanted, new_turn, query_of, scope_of, wanted
+from .rest_conversations import CompactionsApi, TranscriptsApi
+from .rest_memories import DataApi, MemoriesApi
 from .turns_wire import owner_of
 
 Json = dict[str, object]
@@ -43,6 +45,8 @@ class RestApi:
     def __init__(self, engine: Engine, *, on_turn: Callable[[Recorded], None]) -> None:
         self._engine = engine
         self._on_turn = on_turn
+        memories, data = MemoriesApi(engine), DataApi(engine)
+        transcripts, self._compactions = TranscriptsApi(engine), CompactionsApi(engine)
         # Clients put ids into paths as they are, so that an id may hold slashes.
         table: tuple[tuple[str, str, Callable[[Request], Json]], ...] = (
             ("POST", "/v1/conversations/messages", self._record),
@@ -50,13 +54,27 @@ class RestApi:
             ("POST", "/v1/context/(?P<level>user|customer|client|conversation)/fetch", self._fetch),
             ("GET", "/v1/conversations/(?P<conversation>.+)/context-for-prompt", self._context_for_prompt),
             ("GET", "/v1/conversations/(?P<conversation>.+)/messages", self._messages),
+            ("POST", "/v1/conversations/ingest", transcripts.ingest),
+            ("POST", "/v1/conversations/compact", self._compactions.compact),
+            ("GET", "/v1/conversations/(?P<conversation>.+)/compacted", self._compactions.compacted),
+            ("GET", "/v1/conversations/(?P<conversation>.+)/compaction/status", self._compactions.status),
             ("GET", "/v1/users/(?P<user>.+)/profile", self._profile),
+            ("POST", "/api/v1/memories/create", memories.create),
+            ("POST", "/api/v1/memories/batch", memories.create_batch),
+            ("POST", "/api/v1/memories/forget", memories.forget),
+            ("GET", "/api/v1/memories/status/(?P<ingestion>.+)", memories.status),
+            ("GET", "/api/v1/memories/(?P<memory>[^/]+)", memories.get),
+            ("PATCH", "/api/v1/memories/(?P<memory>[^/]+)", memories.update),
+            ("DELETE", "/api/v1/memories/(?P<memory>[^/]+)", memories.delete),
+            ("POST", "/v1/data/delete", data.delete),
+            ("GET", "/v1/data/delete/(?P<deletion>.+)", data.status),
             ("GET", "/api/v1/auth/whoami", lambda _: answers.whoami()),
             ("GET", "/health", lambda _: {"status": "ok"}),
             ("POST", "/v1/telemetry/batch", lambda _: {"status": "accepted"}),
             ("GET", "/v1/credits/balance", lambda _: answers.balance()),
             ("GET", "/v1/credits/ledger", lambda _: answers.ledger()),
             ("POST", "/v1/credits/estimate", lambda _: {"credits_estimate": 0}),
+            ("POST", "/v1/credits/redeem", lambda _: answers.redeemed()),
         )
         self._routes = [_Route(method, re.compile(path, re.DOTALL), handle) for method, path, handle in table]
 
@@ -76,6 +94,8 @@ class RestApi:
             return _reply(200, route.handle(request))
         except ContextNotFoundError as error:
             return _refusal(404, "NOT_FOUND", error.message)
+        except ConflictError as error:
+            return _refusal(409, "CONFLICT", error.message, error.details)
         except InvalidInputError as error:
             return _refusal(422, "INVALID_INPUT", error.message, error.details)
         except sqlite3.Error as error:
@@ -139,9 +159,18 @@ class RestApi:
             message = f"style must be one of {', '.join(get_args(answers.Style))}"
             raise InvalidInputError(message, details={"argument": "style"})
         owner, conversation_id = self._conversation(request)
+        asked = cast("answers.Style", style)
         end = self._engine.store.extent(owner, conversation_id) if owner else None
-        turns = self._engine.store.turns(owner, conversation_id, limit=_RECENT, newest=True) if owner else []
-        return answers.context_for_prompt(turns, total=end.position if end else 0, style=cast("answers.Style", style))
+        if owner is None or end is None:
+            return answers.context_for_prompt([], total=0, style=asked)
+        compactions = self._compactions.compactions
+        cut = compactions.latest(owner, conversation_id)
+        first = cut.position + 1 if cut else 1
+        turns = self._engine.store.turns(owner, conversation_id, start=first, limit=_RECENT, newest=True)
+        excerpt = (cut, compactions.excerpt(owner, cut)) if cut else None
+        return answers.context_for_prompt(
+            turns, total=end.position, style=asked, excerpt=excerpt, now=self._engine.now()
+        )
 
     def _fetch(self, request: Request) -> Json:
         level = request.named["level"]
@@ -158,12 +187,14 @@ class RestApi:
         return answer
 
     def _owner(self, level: str, asked: Wanted) -> Owner | None:
-        """Whose memory a fetch is about. Nothing is known of a customer or a client as a whole."""
+        """Whose memory a fetch is about. Of a customer or a client as a whole there are only documents."""
         if level == "user" or (level == "conversation" and asked.scope.user_id is not None):
             return owner_of(asked.scope)
         if level == "conversation" and asked.scope.conversation_id is not None:
             return self._engine.owner_of(asked.scope.conversation_id)
-        return None
+        if level == "customer":
+            return Owner(asked.scope.customer_id or "", "")
+        return Owner("", "") if level == "client" else None
 
     def _found(self, owner: Owner, asked: Wanted, conversation_id: str | None) -> list[Found]:
         if asked.queries:

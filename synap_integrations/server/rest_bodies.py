@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Any, Final, NoReturn
 from urllib.parse import parse_qs
 
-from synap_integrations.errors import InvalidInputError
+from synap_integrations.errors import ContextNotFoundError, InvalidInputError
 from synap_integrations.model import Scope
 from synap_integrations.scoping import checked
 from synap_integrations.wire.report import CONTEXT_TYPES, ROLES
@@ -64,14 +64,10 @@ def new_turn(given: object, *, key: str | None, correlation_id: str | None) -> N
     scope = scope_of(given, need=("conversation_id", "user_id"))
     role, content = given.get("role"), given.get("content")
     if role not in ROLES:
-        _refuse("role", f"must be one of {', '.join(ROLES)}")
+        refuse("role", f"must be one of {', '.join(ROLES)}")
     if not isinstance(content, str):
-        _refuse("content", "must be a string")
-    metadata = given.get("metadata")
-    if metadata is None:
-        metadata = {}
-    if not isinstance(metadata, dict):
-        _refuse("metadata", "must be an object")
+        refuse("content", "must be a string")
+    metadata = object_of(given, "metadata")
     assert scope.conversation_id is not None
     carried = metadata.get("synap_event_id")
     key = key or (carried if isinstance(carried, str) and carried else None)
@@ -111,19 +107,19 @@ def wanted(given: Mapping[str, Any], *, level: str) -> Wanted:
     queries = given.get("search_query") or []
     queries = [queries] if isinstance(queries, str) else queries
     if not isinstance(queries, list) or not all(isinstance(query, str) for query in queries):
-        _refuse("search_query", "must be a list of strings")
+        refuse("search_query", "must be a list of strings")
     types = given.get("types") or ["all"]
     if not isinstance(types, list) or not all(isinstance(kind, str) for kind in types):
-        _refuse("types", "must be a list of strings")
+        refuse("types", "must be a list of strings")
     shape = given.get("response_shape") or "by_type"
     if shape not in {"by_type", "ranked"}:
-        _refuse("response_shape", "must be by_type or ranked")
+        refuse("response_shape", "must be by_type or ranked")
     asked = {_SINGULAR.get(str(kind), str(kind)) for kind in types}
     return Wanted(
         scope=scope_of(given, need=need),
         queries=tuple(query for query in queries if query.strip()),
-        limit=min(_count(given, "max_results", 10), MOST_FOUND),
-        per_query=_count(given, "max_results_per_query", None),
+        limit=min(count_of(given, "max_results", 10), MOST_FOUND),
+        per_query=count_of(given, "max_results_per_query", None),
         types=frozenset(CONTEXT_TYPES if "all" in asked else asked),
         ranked=shape == "ranked",
         with_conversation=given.get("include_conversation_context") is not False,
@@ -138,17 +134,48 @@ def scope_of(given: Mapping[str, Any], *, need: tuple[str, ...] = ()) -> Scope:
     }
     for name in need:
         if found[name] is None:
-            _refuse(name, "is required")
+            refuse(name, "is required")
     return checked(Scope(**found))
 
 
-def _count(given: Mapping[str, Any], name: str, default: Any) -> Any:  # noqa: ANN401 - the default's type
+def count_of(given: Mapping[str, Any], name: str, default: Any) -> Any:  # noqa: ANN401 - the default's type
+    """A whole number from 0 up in a body, the default where there is none. Raises: InvalidInputError."""
     value = given.get(name)
     if value is None:
         return default
     if not isinstance(value, int) or isinstance(value, bool) or value < 0:
-        _refuse(name, "must be a whole number from 0 up")
+        refuse(name, "must be a whole number from 0 up")
     return value
+
+
+def text_of(given: Mapping[str, Any], name: str, *, limit: int) -> str | None:
+    """A text in a body; empty and null are absent. Raises: InvalidInputError."""
+    value = given.get(name)
+    if value is None or value == "":
+        return None
+    if not isinstance(value, str) or len(value) > limit:
+        refuse(name, f"must be a string of at most {limit} characters")
+    return value
+
+
+def object_of(given: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """An object in a body; null is an empty one. Raises: InvalidInputError."""
+    value = given.get(name)
+    if value is None:
+        return {}
+    if not isinstance(value, dict):
+        refuse(name, "must be an object")
+    return value
+
+
+def choice_of(given: Mapping[str, Any], name: str, choices: Sequence[str], default: str) -> str:
+    """One of the words that are known in a body. Raises: InvalidInputError."""
+    value = given.get(name)
+    if value is None:
+        return default
+    if value not in choices:
+        refuse(name, f"must be one of {', '.join(choices)}")
+    return str(value)
 
 
 def _repetition(*parts: str) -> str:
@@ -164,6 +191,12 @@ def _whole(text: str) -> str:
     return text
 
 
-def _refuse(field: str, fault: str) -> NoReturn:
+def refuse(field: str, fault: str) -> NoReturn:
+    """Raises: InvalidInputError, naming the field."""
     message = f"{field} {fault}"
     raise InvalidInputError(message, details={"argument": field})
+
+
+def missing(what: str) -> NoReturn:
+    """Raises: ContextNotFoundError, saying what is not there."""
+    raise ContextNotFoundError(what)

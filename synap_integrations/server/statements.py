@@ -47,6 +47,12 @@ class StatementStore:
             found = db.execute(_KNOWN, (*owner, json.dumps(sorted(kinds)), conversation_id, limit)).fetchall()
         return [_statement(row) for row in found]
 
+    def called(self, statement_id: str) -> Statement | None:
+        """The statement with this id, whoever it is about: nobody but them was told the id."""
+        with self._database.read() as db:
+            found = db.execute("SELECT * FROM owned_statement WHERE statement_id = ?", (statement_id,)).fetchone()
+        return _statement(found) if found else None
+
     def search(self, owner: Owner, words: Sequence[str], *, limit: int = CANDIDATES) -> list[tuple[Statement, float]]:
         """The owner's statements that hold any of these words, best first, with their BM25 scores."""
         if not words:

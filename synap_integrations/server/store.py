@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 
 from .database import Database
-from .forgetting import is_forgotten
+from .forgetting import is_forgotten, unindex
 from .records import Hit, NewTurn, Owner, Place, Recorded, Turn, microseconds, moment
 from .retrieval import CANDIDATES, expression, indexed
 from .rows import json_text, owner_number, place_of, turn_of
@@ -34,6 +35,7 @@ _UP: Final = """
     SELECT * FROM owned_turn WHERE customer_id = ? AND user_id = ? AND conversation_id = ? AND position >= ?
     ORDER BY position LIMIT ?
 """
+_SAID: Final = "SELECT * FROM owned_turn WHERE message_id = ?"
 _DOWN: Final = _UP.replace("position LIMIT", "position DESC LIMIT")
 
 
@@ -52,6 +54,13 @@ class Store:
         """
         with self._database.write() as db:
             return [add_turn(db, *turn, now=microseconds(now)) for turn in turns]
+
+    def rewrite(self, owner: Owner, message_id: str, *, content: str, metadata: Mapping[str, object]) -> None:
+        """Replace the text of an owner's turn, and what was known from the old one."""
+        with self._database.write() as db:
+            found = db.execute(f"{_SAID} AND customer_id = ? AND user_id = ?", (message_id, *owner)).fetchone()
+            if found is not None:
+                _rewrite(db, found, content, metadata)
 
     # --- out -------------------------------------------------------------------------------------------------
 
@@ -109,12 +118,19 @@ class Store:
             ).fetchall()
         return [turn_of(row) for row in found]
 
+    def said(self, message_id: str) -> Turn | None:
+        """The turn with this id, whoever said it: the id was told to nobody else but the person at the machine."""
+        with self._database.read() as db:
+            found = db.execute(_SAID, (message_id,)).fetchone()
+        return turn_of(found) if found else None
+
     def latest_conversation(self, owner: Owner, *, besides: str) -> str | None:
-        """The owner's conversation with the newest turn, except ``besides``."""
+        """The owner's conversation with the newest turn, except ``besides``; a document is no conversation."""
         with self._database.read() as db:
             found = db.execute(
                 "SELECT conversation_id FROM owned_conversation "
                 "WHERE customer_id = ? AND user_id = ? AND conversation_id <> ? "
+                "AND NOT EXISTS (SELECT 1 FROM turn WHERE conversation = owned_conversation.id AND role = 'document') "
                 "ORDER BY updated_at DESC, id DESC LIMIT 1",
                 (*owner, besides),
             ).fetchone()
@@ -189,13 +205,28 @@ def _insert(db: sqlite3.Connection, owner: int, place: Place, turn: Turn) -> Non
             microseconds(turn.recorded_at),
         ),
     )
+    assert added.lastrowid is not None
+    _index(db, turn, owner=owner, conversation=place.conversation, row=added.lastrowid)
+
+
+def _index(db: sqlite3.Connection, turn: Turn, *, owner: int, conversation: int, row: int) -> None:
     speaker, body = indexed(turn.content, turn.speaker)
     db.execute(
         "INSERT INTO turn_words (rowid, owner, conversation, speaker, body) VALUES (?, ?, ?, ?, ?)",
-        (added.lastrowid, str(owner), str(place.conversation), speaker, body),
+        (row, str(owner), str(conversation), speaker, body),
     )
-    assert added.lastrowid is not None
-    notice(db, turn, owner=owner, row=added.lastrowid)
+    notice(db, turn, owner=owner, row=row)
+
+
+def _rewrite(db: sqlite3.Connection, held: Sequence[Any], content: str, metadata: Mapping[str, object]) -> None:
+    """Put this text into the turn of a row of ``owned_turn``."""
+    turn, conversation, row = turn_of(held), place_of(held).conversation, held[15]
+    (owner,) = db.execute("SELECT owner FROM turn WHERE id = ?", (row,)).fetchone()
+    unindex(db, row, (turn.content, turn.speaker), owner=owner, conversation=conversation)
+    for derived in ("DELETE FROM vector WHERE turn = ?", "DELETE FROM statement WHERE turn = ?"):
+        db.execute(derived, (row,))
+    db.execute("UPDATE turn SET content = ?, metadata = ? WHERE id = ?", (content, json_text(metadata), row))
+    _index(db, replace(turn, content=content), owner=owner, conversation=conversation, row=row)
 
 
 def _next_place(db: sqlite3.Connection, owner: int, turn: NewTurn, session_id: str, now: int) -> tuple[Place, str]:
