@@ -12,7 +12,11 @@ pytest.importorskip("llama_index.core", reason="LlamaIndex is not installed in t
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 CASES = {
-    "10_llamaindex_documents.py": ["agent By ferry, as you don't like bridges.", "user: I am afraid of bridges."],
+    "10_llamaindex_documents.py": [
+        "agent By ferry, as you don't like bridges.",
+        "The ferry to Cacilhas leaves every twenty minutes.",
+        "user: I am afraid of bridges.",
+    ],
     "11_llamaindex_agent_with_tools.py": [
         "agent You fly on 14 June at 6:40.",
         "captured 6 events, delivered 6, waiting 0",
