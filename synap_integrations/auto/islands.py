@@ -17,17 +17,19 @@ _PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
 
 class Island:
-    """A framework's folder. ``trigger`` is the module whose import wakes it; ``attach`` and ``inject`` are
-    ``module:function``, ``inject`` empty if context cannot be put into its prompts without code.
+    """A framework's folder. ``attach`` is the ``module:function`` to call when ``trigger`` was imported.
+
+    ``inject`` and ``inject_trigger`` are the same for putting context into prompts; empty if that needs code.
     """
 
-    __slots__ = ("attach", "inject", "name", "trigger")
+    __slots__ = ("attach", "inject", "inject_trigger", "name", "trigger")
 
-    def __init__(self, name: str, trigger: str, attach: str, inject: str = "") -> None:
-        self.name = name
-        self.trigger = trigger
-        self.attach = attach
-        self.inject = inject
+    def __init__(self, said: dict[str, str]) -> None:
+        self.name = said["name"]
+        self.trigger = said["trigger"]
+        self.attach = said["attach"]
+        self.inject = said.get("inject", "")
+        self.inject_trigger = said.get("inject_trigger", self.trigger if self.inject else "")
 
 
 def islands() -> Iterator[Island]:
@@ -35,7 +37,7 @@ def islands() -> Iterator[Island]:
     for folder in sorted(os.listdir(_PACKAGE)):
         said = _lines(os.path.join(_PACKAGE, folder, MANIFEST))
         if said:
-            yield Island(said["name"], said["trigger"], said["attach"], said.get("inject", ""))
+            yield Island(said)
 
 
 def _lines(path: str) -> dict[str, str]:

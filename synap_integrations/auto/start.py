@@ -26,11 +26,11 @@ def begin(text: str) -> None:
         if os.getuid() != os.geteuid() or os.getgid() != os.getegid():
             return  # who runs the program is not who may decide what it does
         terms = Terms.read(text)
-        triggers = [island.trigger for island in islands()]
+        triggers = [name for island in islands() for name in (island.trigger, island.inject_trigger) if name]
         if terms.identify == HEADERS:
             triggers += SERVERS
         _Waiting.terms = terms
-        _Waiting.watcher = ImportWatcher(dict.fromkeys(triggers, _wake))
+        _Waiting.watcher = ImportWatcher({name: [_wake] for name in triggers})
         _Waiting.watcher.install()
 
 

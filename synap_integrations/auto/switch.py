@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Final, Self, cast
 
@@ -23,7 +24,7 @@ from synap_integrations.ports import Memory
 from synap_integrations.settings import Settings
 
 if TYPE_CHECKING:
-    from synap_integrations.ports import Detach
+    from synap_integrations.ports import Attach, Detach
 
 Identify = str | Callable[[], Mapping[str, object] | Scope | None]
 """``"headers"``, ``"module:function"``, or the function: who is talking, in the code that asks."""
@@ -57,10 +58,7 @@ class _Switch:
             self._wish = wish
             if wish is not None:
                 scoping.identify_with(wish.identify)
-                told = {island.trigger: self._attacher(island, wish) for island in islands()}
-                if wish.doors:
-                    told |= {module: self._opener(module, door) for module, door in DOORS.items()}
-                self._watcher = ImportWatcher(told)
+                self._watcher = ImportWatcher(self._told(wish))
                 self._watcher.install()
             return before
 
@@ -74,26 +72,38 @@ class _Switch:
             with untouched("not detached"):
                 detach()
 
-    def _attacher(self, island: Island, wish: _Wish) -> Callable[[], None]:
-        def attach() -> None:
-            with untouched(f"{island.name} is not captured"):
-                self._keep(_load(island.attach)(wish.synap))
+    def _told(self, wish: _Wish) -> dict[str, list[Callable[[], None]]]:
+        """What to do when which module is imported."""
+        told: dict[str, list[Callable[[], None]]] = {}
+        for island in islands():
+            attach = partial(_attach, island, wish)
+            told.setdefault(island.trigger, []).append(self._kept(attach, f"{island.name} is not captured"))
             if wish.inject and island.inject:
-                with untouched(f"no context in the prompts of {island.name}"):
-                    self._keep(_load(island.inject)(Limited(wish.synap, Settings.read())))
+                inject = partial(_inject, island, wish)
+                lost = f"no context in the prompts of {island.name}"
+                told.setdefault(island.inject_trigger, []).append(self._kept(inject, lost))
+        for module, door in DOORS.items() if wish.doors else ():
+            told.setdefault(module, []).append(self._kept(door, f"the headers of {module} are not read"))
+        return told
 
-        return attach
+    def _kept(self, attach: Callable[[], Detach], lost: str) -> Callable[[], None]:
+        """Attach and remember how to detach; if it fails, say what is lost."""
 
-    def _opener(self, module: str, door: Callable[[], Detach]) -> Callable[[], None]:
-        def open_door() -> None:
-            with untouched(f"the headers of {module} are not read"):
-                self._keep(door())
+        def attaching() -> None:
+            with untouched(lost):
+                detach = attach()
+                with self._lock:
+                    self._attached.append(detach)
 
-        return open_door
+        return attaching
 
-    def _keep(self, detach: Detach) -> None:
-        with self._lock:
-            self._attached.append(detach)
+
+def _attach(island: Island, wish: _Wish) -> Detach:
+    return cast("Attach", named(island.attach))(wish.synap)
+
+
+def _inject(island: Island, wish: _Wish) -> Detach:
+    return cast("Attach", named(island.inject))(Limited(wish.synap, Settings.read()))
 
 
 _switch: Final = _Switch()
@@ -163,7 +173,3 @@ def _wish(synap: Memory | None, inject: bool, identify: Identify | None) -> _Wis
     doors = identify == HEADERS
     find = None if identify is None else headers_scope if doors else finder(identify)
     return _Wish(synap, inject, find, doors)
-
-
-def _load(target: str) -> Callable[[Memory | None], Detach]:
-    return cast("Callable[[Memory | None], Detach]", named(target))

@@ -22,7 +22,7 @@ class ImportWatcher:
     interpreter. A module that is loaded already is told at `install`.
     """
 
-    def __init__(self, told: dict[str, Callable[[], None]]) -> None:
+    def __init__(self, told: dict[str, list[Callable[[], None]]]) -> None:
         self._waiting = dict(told)
         self._searching: set[str] = set()
 
@@ -54,11 +54,11 @@ class ImportWatcher:
         return spec
 
     def _tell(self, name: str) -> None:
-        told = self._waiting.pop(name, None)
-        if told is not None:
-            if not self._waiting:
-                self.remove()
-            told()
+        told = self._waiting.pop(name, [])
+        if not self._waiting:
+            self.remove()
+        for one in told:
+            one()
 
 
 class _Telling:

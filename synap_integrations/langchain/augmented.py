@@ -2,45 +2,27 @@
 
 The subclass overrides what LangChain calls below its tracing, so handlers, caches of the framework, tools, structured
 output and streaming see the model they know.
-
-Source: langchain_core 1.7.2, language_models/chat_models.py, BaseChatModel._generate, _should_stream, _iter_v2_events
 """
 
 from __future__ import annotations
 
-import inspect
 import types
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextvars import ContextVar
 from functools import cache
-from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeVar
 
 from langchain_core.language_models import BaseChatModel
 from pydantic import PrivateAttr
 
 from synap_integrations.errors import InvalidInputError
-from synap_integrations.guard import contained
-from synap_integrations.langchain.injection import Injector, in_internal_run, is_internal
+from synap_integrations.langchain.calls import STREAMED, WHOLE, method_over
+from synap_integrations.langchain.injection import Injector
 from synap_integrations.model import Scope
 
 if TYPE_CHECKING:
-    from langchain_core.callbacks.manager import BaseRunManager
-    from langchain_core.messages import BaseMessage
-    from langchain_core.runnables import RunnableConfig
-
     from synap_integrations.ports import Memory
 
-    _Messages = list[BaseMessage]
-    _Stop = list[str] | None
-    _Run = BaseRunManager | None
-    _Method = Callable[..., Any]
-
 M = TypeVar("M", bound=BaseChatModel)
-_RECALL: Final = contained("recall")
 _PRIVATE: Final = "_synap_injector"
-_DECIDED: Final = ContextVar("synap_context_decided", default=False)
-"""Set below the method that was told the run: whether there is context, and whose, is settled."""
 
 
 def with_synap_memory(  # noqa: PLR0913 - whose conversation it is, by name
@@ -101,118 +83,13 @@ def _with_memory(plain: type[BaseChatModel]) -> type[BaseChatModel]:
         "_synap_plain": plain,
         "__reduce_ex__": lambda self, _: (_dressed, (_undressed(self), self.__pydantic_private__[_PRIVATE])),
     }
-    for name in ("_generate", "_generate_with_cache"):
-        members[name] = _sync(plain, name)
-    for name in ("_agenerate", "_agenerate_with_cache"):
-        members[name] = _async(plain, name)
-    for name, made in (
-        ("_stream", _sync_stream),
-        ("_astream", _async_stream),
-        ("_stream_chat_model_events", _sync_stream),
-        ("_astream_chat_model_events", _async_stream),
-    ):
-        if getattr(plain, name, None) is not getattr(BaseChatModel, name, None):
-            members[name] = made(plain, name)
+    streamed = [name for name in STREAMED if getattr(plain, name, None) is not getattr(BaseChatModel, name, None)]
+    for name in (*WHOLE, *streamed):
+        members[name] = method_over(name, getattr(plain, name), own_injector)
     return types.new_class(plain.__name__, (plain,), exec_body=lambda namespace: namespace.update(members))
 
 
-# --- one call, sync and async, whole and streamed --------------------------------------------------------------------
-
-
-def _sync(plain: type, name: str) -> _Method:
-    inner, hears = getattr(plain, name), _hears(plain, name)
-
-    def method(
-        self: BaseChatModel, messages: _Messages, stop: _Stop = None, run_manager: _Run = None, **kwargs: object
-    ) -> object:
-        messages = _into(self, messages, run_manager)
-        token = _DECIDED.set(True)
-        try:
-            return inner(self, messages, stop=stop, **hears(run_manager), **kwargs)
-        finally:
-            _DECIDED.reset(token)
-
-    return method
-
-
-def _async(plain: type, name: str) -> _Method:
-    inner, hears = getattr(plain, name), _hears(plain, name)
-
-    async def method(
-        self: BaseChatModel, messages: _Messages, stop: _Stop = None, run_manager: _Run = None, **kwargs: object
-    ) -> object:
-        messages = await _ainto(self, messages, run_manager)
-        token = _DECIDED.set(True)
-        try:
-            return await inner(self, messages, stop=stop, **hears(run_manager), **kwargs)
-        finally:
-            _DECIDED.reset(token)
-
-    return method
-
-
-def _sync_stream(plain: type, name: str) -> _Method:
-    inner, hears = getattr(plain, name), _hears(plain, name)
-
-    def method(
-        self: BaseChatModel, messages: _Messages, stop: _Stop = None, run_manager: _Run = None, **kwargs: object
-    ) -> Iterator[object]:
-        messages = _into(self, messages, run_manager)
-        yield from inner(self, messages, stop=stop, **hears(run_manager), **kwargs)
-
-    return method
-
-
-def _async_stream(plain: type, name: str) -> _Method:
-    inner, hears = getattr(plain, name), _hears(plain, name)
-
-    async def method(
-        self: BaseChatModel, messages: _Messages, stop: _Stop = None, run_manager: _Run = None, **kwargs: object
-    ) -> AsyncIterator[object]:
-        messages = await _ainto(self, messages, run_manager)
-        async for chunk in inner(self, messages, stop=stop, **hears(run_manager), **kwargs):
-            yield chunk
-
-    return method
-
-
-def _hears(plain: type, name: str) -> Callable[[_Run], dict[str, _Run]]:
-    """The run manager as an argument of the methods that take it; LangChain asks their signature, too."""
-    parameters = inspect.signature(getattr(plain, name)).parameters.values()
-    takes = any(one.name == "run_manager" or one.kind is one.VAR_KEYWORD for one in parameters)
-    return (lambda run_manager: {"run_manager": run_manager}) if takes else (lambda _: {})
-
-
-# --- whose call it is ------------------------------------------------------------------------------------------------
-
-
-def _into(model: BaseChatModel, messages: _Messages, run_manager: _Run) -> _Messages:
-    with _RECALL:
-        injector, config = _asked(model, run_manager)
-        if injector is not None:
-            return cast("_Messages", injector.into(messages, injector.scope_for(config)))
-    return messages
-
-
-async def _ainto(model: BaseChatModel, messages: _Messages, run_manager: _Run) -> _Messages:
-    with _RECALL:
-        injector, config = _asked(model, run_manager)
-        if injector is not None:
-            return cast("_Messages", await injector.ainto(messages, injector.scope_for(config)))
-    return messages
-
-
-def _asked(model: BaseChatModel, run_manager: _Run) -> tuple[Injector | None, RunnableConfig | None]:
-    """The injector, unless it was asked further up or the call is not for the user; and what the run says of itself.
-
-    Streams are not told their run; what they know is the run around them.
-    """
-    if _DECIDED.get():
-        return None, None
-    injector = (model.__pydantic_private__ or {}).get(_PRIVATE)
-    if run_manager is None:
-        return (None if in_internal_run() else injector), None
-    if is_internal(run_manager.tags, run_manager.metadata):
-        return None, None
-    own = {"metadata": run_manager.metadata or {}, "callbacks": SimpleNamespace(parent_run_id=run_manager.run_id)}
-    return injector, cast("RunnableConfig", own)
+def own_injector(model: BaseChatModel) -> Injector | None:
+    """The injector of a model that was given memory; None for any other."""
+    injector: Injector | None = (model.__pydantic_private__ or {}).get(_PRIVATE)
+    return injector

@@ -14,6 +14,7 @@ import uuid
 import weakref
 from collections import OrderedDict
 from collections.abc import Collection, Mapping, Sequence
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NamedTuple, cast
 
@@ -44,6 +45,8 @@ OURS: Final = "synap"
 """``lc_source`` of a message that holds nothing but our block: no framework or handler takes it for the user's."""
 
 _RECALL: Final = contained("recall")
+SETTLED: Final = ContextVar("synap_context_settled", default=False)
+"""Set around a model call for which it is decided whether it gets context, and whose."""
 _INTERNAL_TAGS: Final = frozenset({"nostream", "langsmith:hidden"})
 _MAX_FROZEN: Final = 1_000
 _NOTHING: Final = Block()

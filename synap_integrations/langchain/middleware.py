@@ -19,7 +19,7 @@ except ImportError as error:
 from synap_integrations import scoping
 from synap_integrations.guard import contained
 from synap_integrations.langchain.callbacks import SynapCallbackHandler
-from synap_integrations.langchain.injection import Injector, in_internal_run
+from synap_integrations.langchain.injection import SETTLED, Injector, in_internal_run
 from synap_integrations.langchain.ledger import captured_scope
 from synap_integrations.model import Scope
 from synap_integrations.ports import Memory
@@ -97,16 +97,22 @@ class SynapMiddleware(AgentMiddleware[Any, Any, Any]):
 
     @contextmanager
     def _captured(self, scope: Scope) -> Iterator[None]:
-        """Inside, a handler listens: the one that captures the run already, or ours under this scope."""
-        if self._handler is None or captured_scope() is not None:
-            yield
-            return
-        token = _ACTIVE.set(self._handler)
+        """Inside, a handler listens: the one that captures the run already, or ours under this scope. And nobody else
+        puts context into the request.
+        """
+        settled = SETTLED.set(True)
         try:
-            with scoping.context(**cast("dict[str, str | None]", asdict(scope))):
+            if self._handler is None or captured_scope() is not None:
                 yield
+                return
+            token = _ACTIVE.set(self._handler)
+            try:
+                with scoping.context(**cast("dict[str, str | None]", asdict(scope))):
+                    yield
+            finally:
+                _ACTIVE.reset(token)
         finally:
-            _ACTIVE.reset(token)
+            SETTLED.reset(settled)
 
 
 def _with_messages(request: ModelRequest[Any], messages: object) -> ModelRequest[Any]:

@@ -71,7 +71,16 @@ class Capture:
         return len(self._turns)
 
     def turn_of(self, span_id: str | None) -> Turn | None:
-        """The open turn that a span belongs to."""
+        """The turn that a span belongs to: an open one, or one that was given up while its steps go on."""
+        if span_id is None:
+            return None
+        if place := self._places.get(span_id):
+            return place.turn
+        turn = self._given_up.get(span_id)
+        return turn if turn and turn.root != span_id else None
+
+    def asking_turn(self, span_id: str | None) -> Turn | None:
+        """The open turn that a model asked under this span answers; None inside its tools and retrievers."""
         place = self._places.get(span_id) if span_id else None
         return place.turn if place else None
 

@@ -47,6 +47,16 @@ def into_messages(messages: list[ChatMessage], block: str) -> list[ChatMessage]:
     """The same for code that asks a memory for messages itself: the block goes into the last user message.
 
     Without one, as in an engine that has not added the current message yet, it becomes a system message at the front;
+def into_copy(turn: Turn, messages: Sequence[ChatMessage]) -> Sequence[ChatMessage]:
+    """The messages with the turn's context, in a list of their own; the very same ones if there is nothing to show."""
+    shown = turn.injection
+    if shown is None or already_there(messages) or (at := _place_for(turn, messages)) is None:
+        return messages
+    turn.shown_at = at
+    turn.show(shown)
+    return [*messages[:at], translate.with_block(messages[at], shown.block), *messages[at + 1 :]]
+
+
     some engines run that through a template, so it must not look like one.
     """
     if not block or already_there(messages):
