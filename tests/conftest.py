@@ -9,7 +9,22 @@ import pytest
 from synap_integrations.guard import incidents
 
 # At the end, so that nothing there can shadow a module of the standard library.
-sys.path.append(str(Path(__file__).parent / "equipment"))
+HERE = Path(__file__).parent
+sys.path += [str(HERE / "equipment"), str(HERE / "proofs")]
+
+
+def pytest_addoption(parser):
+    """``--sabotage NAME``: run without one protection; the tests that are named for it must fail."""
+    parser.addoption("--sabotage", metavar="NAME", help="switch a protection off (tests/equipment/sabotage.py)")
+
+
+def pytest_configure(config):
+    """Before anything is collected, so that nothing holds on to what is replaced."""
+    if name := config.getoption("--sabotage"):
+        import sabotage  # noqa: PLC0415 - loads the package, which most runs do later
+
+        os.environ["SABOTAGE"] = name
+        sabotage.switch_off(name)
 
 
 @pytest.fixture(autouse=True)

@@ -1,50 +1,13 @@
 """kill -9, os._exit, fork and the end of the interpreter: what was captured is delivered."""
 
-import os
 import subprocess
 import sys
 import textwrap
 import time
-from collections import defaultdict
-from pathlib import Path
 
 import pytest
 import zygote
-from history import assert_accounted
-
-EQUIPMENT = Path(zygote.__file__).parent
-ROOT = EQUIPMENT.parents[1]
-
-
-def python(*arguments: str, timeout: float = 120) -> subprocess.CompletedProcess[str]:
-    """A Python of its own, with the package and the equipment on its path, and every warning shown."""
-    environ = {"PATH": os.environ["PATH"], "PYTHONPATH": f"{ROOT}{os.pathsep}{EQUIPMENT}"}
-    return subprocess.run(
-        [sys.executable, *arguments], capture_output=True, text=True, timeout=timeout, env=environ, check=False
-    )
-
-
-def drain(folder: Path) -> None:
-    """The next start: deliver what is left of all processes."""
-    outbox, worker = zygote.desk(folder)
-    assert worker.flush(60)
-    assert worker.close(10)
-    assert_accounted(outbox.counts())
-    assert list((folder / "outbox").glob("ob-*")) == []
-
-
-def assert_each_turn_once(folder: Path, told: set[str]) -> None:
-    """Nothing lost; no turn under two ids; each conversation in order at a receiver that removes repeats."""
-    ids_of, numbers = defaultdict(set), defaultdict(list)
-    seen: set[str] = set()
-    for event_id, conversation, text in zygote.received(folder):
-        ids_of[text].add(event_id)
-        if event_id not in seen:
-            numbers[conversation].append(int(text.rpartition("-")[2]))
-        seen.add(event_id)
-    assert told <= ids_of.keys()
-    assert {text: ids for text, ids in ids_of.items() if len(ids) > 1} == {}
-    assert {name: found for name, found in numbers.items() if found != sorted(found)} == {}
+from programs import EQUIPMENT, assert_each_turn_once, drain, environment, python
 
 
 def test_two_hundred_kills_lose_and_double_nothing(tmp_path) -> None:
@@ -158,9 +121,8 @@ def test_two_processes_in_one_folder_do_not_meet(tmp_path) -> None:
         worker.wake()
     assert worker.close(30)
     """
-    environ = {"PATH": os.environ["PATH"], "PYTHONPATH": f"{ROOT}{os.pathsep}{EQUIPMENT}"}
     both = [
-        subprocess.Popen([sys.executable, "-c", textwrap.dedent(code), str(tmp_path), name], env=environ)
+        subprocess.Popen([sys.executable, "-c", textwrap.dedent(code), str(tmp_path), name], env=environment())
         for name in "ab"
     ]
     assert [process.wait(60) for process in both] == [0, 0]

@@ -12,9 +12,14 @@ import sys
 import time
 from pathlib import Path
 
+import sabotage
+
 from synap_integrations.model import Envelope, Scope, UserMessage
 from synap_integrations.outbox import DeliveryWorker, SqliteOutbox
 from synap_integrations.ports import Handover
+
+END = " ."
+"""Ends a line that was written as a whole."""
 
 
 class FileReceiver:
@@ -27,10 +32,14 @@ class FileReceiver:
         """Nothing to open."""
 
     async def send(self, envelope: Envelope) -> Handover:
-        """One line, written at once or not at all."""
-        line = f"{envelope.event_id} {envelope.scope.conversation_id} {envelope.event.content}\n"
-        os.write(self._file, line.encode())
+        """One line, written at once or, by somebody who dies meanwhile, in part."""
+        line = f"{envelope.event_id} {envelope.scope.conversation_id} {envelope.event.content}{END}"
+        self.write(f"\n{line}".encode())
         return Handover.DELIVERED
+
+    def write(self, data: bytes) -> None:
+        """What is written stays, whoever dies."""
+        os.write(self._file, data)
 
     async def close(self, timeout_s: float) -> None:
         """The file stays."""
@@ -39,7 +48,8 @@ class FileReceiver:
 def received(folder: Path) -> list[tuple[str, str, str]]:
     """What the receiver got: id, conversation, text."""
     lines = (folder / "received").read_text(encoding="utf-8").splitlines()
-    return [(parts[0], parts[1], parts[2]) for line in lines if (parts := line.split(" ", 2))]
+    whole = [line.removesuffix(END).split(" ", 2) for line in lines if line.endswith(END)]
+    return [(event_id, conversation, text) for event_id, conversation, text in whole]
 
 
 def desk(folder: Path) -> tuple[SqliteOutbox, DeliveryWorker]:
@@ -48,13 +58,18 @@ def desk(folder: Path) -> tuple[SqliteOutbox, DeliveryWorker]:
     return outbox, DeliveryWorker(outbox, lambda: FileReceiver(folder / "received"))
 
 
+def tell(told: int, turn: str) -> None:
+    """Its capture has returned."""
+    os.write(told, f"{turn}\n".encode())
+
+
 def capture(folder: Path, child: int, told: int) -> None:
     """Capture until killed; tell of each turn after its capture has returned."""
     outbox, worker = desk(folder)
     number = 0
     while True:
         outbox.append(Envelope.seal(Scope(f"c-{child}-{number % 3}", "ana"), UserMessage(f"{child}-{number}")))
-        os.write(told, f"{child}-{number}\n".encode())
+        tell(told, f"{child}-{number}")
         worker.wake()
         number += 1
         if number % 50 == 0:
@@ -73,6 +88,11 @@ def kill_one(folder: Path, child: int, rng: random.Random) -> list[str]:
     time.sleep(rng.uniform(0, 0.03))
     os.kill(pid, signal.SIGKILL)
     os.waitpid(pid, 0)
+    return told(reading, said)
+
+
+def told(reading: int, said: bytes = b"") -> list[str]:
+    """The turns that a child told of before it died; closes the pipe."""
     while more := os.read(reading, 1_000_000):
         said += more
     os.close(reading)
@@ -82,6 +102,7 @@ def kill_one(folder: Path, child: int, rng: random.Random) -> list[str]:
 
 def main() -> None:
     """Kill as many as asked for, and tell what was captured."""
+    sabotage.from_environment()
     folder, kills, rng = Path(sys.argv[1]), int(sys.argv[2]), random.Random(int(sys.argv[3]))
     import synap_integrations.outbox.delivery  # noqa: F401, PLC0415 - so that no child has to
 

@@ -1,0 +1,272 @@
+"""Protections that can be switched off by name: a test that goes on passing without what it tests proves nothing.
+
+``pytest --sabotage NAME`` switches one off for the whole run; the tests that are named for it must fail then. The
+product knows nothing of this: each entry says which function of it is replaced by what. Programs that tests start read
+the name from the variable SABOTAGE.
+"""
+
+import importlib
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Protection:
+    """``target`` is "module:attribute.path" of what is replaced by ``by(original)``; ``tests`` must fail without it."""
+
+    promise: str
+    target: str
+    by: Callable[[object], object]
+    tests: tuple[str, ...]
+    quick: bool = False
+    """Checked with every run of the tests, and not only by `make soak`."""
+
+
+def _value(value: object) -> Callable[[object], object]:
+    return lambda _: value
+
+
+def _returns(*, value: object) -> Callable[[object], object]:
+    return lambda _: lambda *_args, **_kwargs: value
+
+
+_NO, _NOTHING = _returns(value=False), _returns(value=None)
+
+
+OUTBOX = "synap_integrations.outbox"
+CLIENT = "synap_integrations.client"
+UNIT = "tests/unit/test_outbox_"
+ORDER_AFTER_RECONNECT = f"{UNIT}stream.py::test_after_a_reconnect_what_is_not_acknowledged_goes_first"
+
+
+def _forgetful_append(original: Callable[..., None]) -> Callable[..., None]:
+    def append(outbox, envelope) -> None:
+        """Keep it in the queue, for somebody else to write."""
+        outbox._queue.append(importlib.import_module(f"{OUTBOX}.rows").encode(envelope))
+        outbox.appended += 1
+
+    return append
+
+
+def _eager_claim(original: Callable[..., object]) -> Callable[..., object]:
+    def claim(outbox, limit, *, skip=()):
+        """Delete what is handed out, as if it had arrived."""
+        envelopes = original(outbox, limit, skip=skip)
+        outbox.acknowledge([envelope.event_id for envelope in envelopes])
+        return envelopes
+
+    return claim
+
+
+PROTECTIONS: dict[str, Protection] = {
+    "commit-before-return": Protection(
+        "A turn is in the file when capture returns.",
+        f"{OUTBOX}.sqlite:SqliteOutbox.append",
+        _forgetful_append,
+        ("tests/crash/test_outbox_killpoints.py::test_a_turn_that_was_told_survives_every_kill_point",),
+        quick=True,
+    ),
+    "ack-after-delivery": Protection(
+        "A turn is deleted after it has arrived, not when it is sent.",
+        f"{OUTBOX}.sqlite:SqliteOutbox.claim",
+        _eager_claim,
+        (f"{UNIT}delivery.py::test_an_hour_of_outage_loses_nothing_and_ends_within_a_minute",),
+        quick=True,
+    ),
+    "row-checksum": Protection(
+        "A row that is not what was written is found.",
+        f"{OUTBOX}.ledger:Entry.intact",
+        _value(property(lambda entry: isinstance(entry.row.body, bytes))),
+        (
+            f"{UNIT}files.py::test_a_damaged_row_is_a_dead_letter",
+            f"{UNIT}adoption.py::test_a_flipped_bit_costs_one_turn_and_the_file_is_kept",
+        ),
+        quick=True,
+    ),
+    "high-water-mark": Protection(
+        "A lost tail of a file is noticed.",
+        f"{OUTBOX}.places:Place.set_mark",
+        _NOTHING,
+        (f"{UNIT}adoption.py::test_a_lost_tail_is_noticed",),
+    ),
+    "owner-lock": Protection(
+        "A file whose owner lives is left alone.",
+        f"{OUTBOX}.places:fcntl.flock",
+        _NOTHING,
+        (f"{UNIT}adoption.py::test_a_file_whose_owner_lives_is_left_alone",),
+        quick=True,
+    ),
+    "adoption": Protection(
+        "What a dead process left is delivered by the next one.",
+        f"{OUTBOX}.adoption:Adoption.adopt_one",
+        _NO,
+        (f"{UNIT}worker.py::test_flush_delivers_what_earlier_processes_left",),
+    ),
+    "adoption-order": Protection(
+        "What earlier processes left goes before our own.",
+        f"{OUTBOX}.sqlite:SqliteOutbox.make_way",
+        lambda _: lambda outbox, count: outbox._shelf.last_seq + 1,
+        (f"{UNIT}adoption.py::test_older_turns_go_before_our_own",),
+    ),
+    "seen-ids": Protection(
+        "What was delivered is not accepted again under the same id.",
+        f"{OUTBOX}.ledger:_REMEMBER",
+        _value("SELECT ?, ?"),
+        ("tests/faults/test_faults_data.py::test_a_turn_captured_again_after_its_delivery_is_the_same_turn",),
+    ),
+    "power-sync": Protection(
+        "With durability=power each commit waits for the disk.",
+        f"{OUTBOX}.ledger:_SYNCHRONOUS",
+        _value({"process": "OFF", "power": "OFF"}),
+        ("tests/crash/test_outbox_power.py::test_a_power_failure_takes_nothing_with_durability_power",),
+        quick=True,
+    ),
+    "sync-each-second": Protection(
+        "Without durability=power the log is brought to disk about once a second.",
+        f"{OUTBOX}.places:Place.sync",
+        _NOTHING,
+        ("tests/crash/test_outbox_power.py::test_a_power_failure_takes_at_most_what_was_not_brought_to_disk",),
+    ),
+    "secure-delete": Protection(
+        "Delivered text does not stay on the disk.",
+        f"{OUTBOX}.storage:Storage.upkeep",
+        _NOTHING,
+        (f"{UNIT}files.py::test_delivered_text_is_not_left_on_the_disk",),
+    ),
+    "private-files": Protection(
+        "Nobody else can read the files.",
+        f"{OUTBOX}.places:OURS_ALONE",
+        _value(0o644),
+        (f"{UNIT}files.py::test_nobody_else_can_read_it",),
+    ),
+    "size-cap": Protection(
+        "The outbox does not grow without bound.",
+        f"{OUTBOX}.shelf:Shelf._refuse_beyond_cap",
+        lambda _: lambda shelf, batch: (list(batch), sum(row.size for row in batch)),
+        ("tests/properties/test_outbox_machine.py::TestOutboxMachine::runTest",),
+    ),
+    "reserve": Protection(
+        "On a full disk there is room for deleting.",
+        f"{OUTBOX}.storage:Storage.make_room",
+        _NO,
+        ("tests/faults/test_faults_disk.py::test_acknowledged_turns_are_deleted_on_a_disk_without_room",),
+    ),
+    "fork-isolation": Protection(
+        "A forked child never uses its parent's file.",
+        f"{OUTBOX}.sqlite:SqliteOutbox.after_fork_in_child",
+        _NOTHING,
+        ("tests/crash/test_outbox_kills.py::test_forks_while_threads_write_harm_neither_side",),
+    ),
+    "full-jitter": Protection(
+        "A thousand clients do not come back at once.",
+        f"{OUTBOX}.pace:backoff_s",
+        lambda _: lambda attempt, rng: min(60.0, 0.5 * 2 ** min(attempt - 1, 16)),
+        (f"{UNIT}pace.py::test_backoff_is_any_time_up_to_a_growing_limit",),
+    ),
+    "retry-after-clamp": Protection(
+        "No platform can make us wait longer than a quarter of an hour.",
+        f"{OUTBOX}.verdicts:_MAX_WAIT_S",
+        _value(1e9),
+        (f"{UNIT}pace.py::test_the_wait_a_platform_asks_for_is_kept_within_reason",),
+    ),
+    "breaker": Protection(
+        "A platform that is down is asked by one, now and then.",
+        f"{OUTBOX}.pace:_BREAKS_AFTER",
+        _value(10**9),
+        (f"{UNIT}delivery.py::test_a_storm_of_500_is_met_with_single_probes",),
+        quick=True,
+    ),
+    "poison-isolation": Protection(
+        "An event that ends each stream does not keep the others from arriving.",
+        f"{OUTBOX}.delivery:Delivery._look_for_poison",
+        _NOTHING,
+        (f"{UNIT}stream.py::test_an_event_that_kills_each_stream_becomes_a_dead_letter",),
+    ),
+    "one-who-repeats": Protection(
+        "A lost stream's events are repeated by delivery alone.",
+        f"{CLIENT}.stream:Stream.__init__",
+        lambda original: lambda stream, *args, repeats=True, **named: original(stream, *args, repeats=True, **named),
+        ("tests/faults/test_faults_answers.py::test_an_event_that_ends_each_stream_is_isolated_over_real_sockets",),
+    ),
+    "send-again": Protection(
+        "What a lost stream took is written again.",
+        f"{OUTBOX}.lanes:Lanes.send_again",
+        _NOTHING,
+        (ORDER_AFTER_RECONNECT,),
+        quick=True,
+    ),
+    "window": Protection(
+        "A platform that never acknowledges does not fill our memory.",
+        f"{OUTBOX}.delivery:_WINDOW",
+        _value(10**9),
+        (f"{UNIT}stream.py::test_a_platform_that_never_acknowledges_fills_the_window_and_no_more",),
+    ),
+    "early-acks": Protection(
+        "An acknowledgement may be faster than the return of the write.",
+        f"{OUTBOX}.lanes:Lanes._being_sent",
+        _NO,
+        (f"{UNIT}stream.py::test_an_acknowledgement_may_be_faster_than_the_write",),
+    ),
+    "read-back": Protection(
+        "A turn whose answer was lost is looked for before it is sent again.",
+        f"{CLIENT}.confirmed:Confirmed.failed",
+        _NOTHING,
+        ("tests/faults/test_faults_answers.py::test_a_lost_answer_is_read_back_and_the_turn_arrives_once",),
+    ),
+    "liveness": Protection(
+        "A stream whose reader ended is over.",
+        f"{CLIENT}.line:Line.end",
+        _NOTHING,
+        ("tests/live/test_client_stream.py::test_a_stream_that_is_told_to_go_comes_back",),
+    ),
+    "send-deadline": Protection(
+        "A platform that never answers holds up one conversation at a time, and not for ever.",
+        f"{OUTBOX}.calls:asyncio.timeout",
+        lambda original: lambda _: original(None),
+        (f"{UNIT}delivery.py::test_a_platform_that_never_answers_holds_up_one_conversation_at_a_time",),
+    ),
+    "containment": Protection(
+        "Our faults never reach the application.",
+        "synap_integrations.guard:contained.__exit__",
+        _NO,
+        ("tests/unit/test_guard.py",),
+        quick=True,
+    ),
+    "no-self-capture": Protection(
+        "Delivery is never captured.",
+        "synap_integrations.guard:is_quiet",
+        _NO,
+        (f"{UNIT}worker.py::test_delivery_is_never_captured",),
+    ),
+    "tombstones": Protection(
+        "A file that was in use cannot bring back who was forgotten.",
+        f"{OUTBOX}.erasure:Tombstone.covers",
+        _NO,
+        (f"{UNIT}forget.py::test_a_file_in_use_is_told_and_cannot_bring_anybody_back",),
+    ),
+    "restart-after-bug": Protection(
+        "A bug in the sender costs a moment, not the rest of the turns.",
+        f"{OUTBOX}.worker:DeliveryWorker._run",
+        lambda _: lambda worker: worker._deliver(),
+        (f"{UNIT}worker.py::test_a_sender_that_breaks_is_started_again",),
+    ),
+}
+
+
+def switch_off(name: str) -> None:
+    """For the rest of this process. Raises: KeyError, for an unknown name."""
+    protection = PROTECTIONS[name]
+    module, _, path = protection.target.partition(":")
+    *holders, last = path.split(".")
+    holder: object = importlib.import_module(module)
+    for part in holders:
+        holder = getattr(holder, part)
+    original = getattr(holder, last)
+    setattr(holder, last, protection.by(original))
+
+
+def from_environment() -> None:
+    """In a program that a test starts."""
+    if name := os.environ.get("SABOTAGE"):
+        switch_off(name)
