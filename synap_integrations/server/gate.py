@@ -9,7 +9,7 @@ CORS header. The key comes on top of all this.
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -20,6 +20,8 @@ LOOPBACK_NAMES: Final = frozenset({"127.0.0.1", "[::1]", "localhost"})
 _SINGLE: Final = frozenset(
     {"host", "origin", "authorization", "content-type", "content-length", "sec-fetch-site", "idempotency-key"}
 )
+_LAST: Final = {"connection": "close"}
+"""Whatever else is on such a connection, nobody can know where it begins."""
 _READING: Final = frozenset({"GET", "HEAD"})
 _METHODS: Final = _READING | {"POST", "PUT", "PATCH", "DELETE"}
 
@@ -44,7 +46,7 @@ class Refusal:
     status: int
     code: str
     detail: str
-    headers: dict[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = field(default_factory=dict[str, str])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,15 +69,17 @@ class Gate:
     def _not_whole(self, head: Head) -> Refusal | None:
         size = sum(len(name) + len(value) + 4 for name, value in head.headers) + len(head.path)
         if size > self.limits.head_bytes:
-            return Refusal(431, "HEADERS_TOO_LARGE", f"headers of at most {self.limits.head_bytes} bytes are read")
+            detail = f"headers of at most {self.limits.head_bytes} bytes are read"
+            return Refusal(431, "HEADERS_TOO_LARGE", detail, _LAST)
         names = [name.lower() for name, _ in head.headers]
         if repeated := sorted(name for name in _SINGLE if names.count(name) > 1):
-            return Refusal(400, "INVALID_INPUT", f"{repeated[0]} is there twice")
+            return Refusal(400, "INVALID_INPUT", f"{repeated[0]} is there twice", _LAST)
         if "content-length" in names and "transfer-encoding" in names:
-            return Refusal(400, "INVALID_INPUT", "content-length and transfer-encoding contradict each other")
+            detail = "content-length and transfer-encoding contradict each other"
+            return Refusal(400, "INVALID_INPUT", detail, _LAST)
         length = head.get("content-length") or "0"
         if not (length.isascii() and length.isdecimal()):
-            return Refusal(400, "INVALID_INPUT", "content-length is no number")
+            return Refusal(400, "INVALID_INPUT", "content-length is no number", _LAST)
         if int(length) > self.limits.body_bytes:
             return Refusal(413, "TOO_LARGE", f"a body of at most {self.limits.body_bytes} bytes is read")
         return None

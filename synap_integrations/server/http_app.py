@@ -107,7 +107,10 @@ class _AtTheGate:
                 with _ANSWER:
                     await self._app(scope, incoming.receive, outgoing.send)
         except TimeoutError:
-            failed = Refusal(408, "TIMEOUT", f"a request must be complete within {longest_s:g} s")
+            failed = Refusal(
+                408, "TIMEOUT", f"a request must be complete within {longest_s:g} s", {"connection": "close"}
+            )
+            outgoing.on_start = _nothing
         if outgoing.on_start is not None:
             await _answer(failed)(scope, incoming.receive, outgoing.send)
 

@@ -55,7 +55,8 @@ class PatientProtocol(H11Protocol):
         """Answer what is no HTTP, unless an answer is under way already."""
         if self.conn.our_state in {h11.IDLE, h11.SEND_RESPONSE}:
             body = json.dumps(refusal("INVALID_INPUT", msg)).encode()
-            headers = [("content-type", "application/json"), ("connection", "close")]
+            length = ("content-length", str(len(body)))
+            headers = [("content-type", "application/json"), length, ("connection", "close")]
             for event in (h11.Response(status_code=400, headers=headers), h11.Data(data=body), h11.EndOfMessage()):
                 self.transport.write(self.conn.send(event) or b"")
         self.transport.close()

@@ -121,6 +121,7 @@ class DevServer:
         """Bind the ports and serve. Raises: InvalidInputError, if a port is taken, naming it and the fix."""
         options, limits = self.options, self.options.limits
         access = Access(options.key)
+        _cap(self.synap, limits)
         self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="synap-dev")
         self._closing = asyncio.get_running_loop().create_future()
         listening = ListenService(self.synap, access, pool=self._pool, limits=limits, closing=self._closing)
@@ -155,6 +156,13 @@ class DevServer:
 
     async def __aexit__(self, *_: object) -> None:
         await self.stop()
+
+
+def _cap(synap: LocalSynap, limits: Limits) -> None:
+    """A file that is full refuses turns; one that fills the disk would take everything else down with it."""
+    with synap.engine.database.write() as db:
+        (page_bytes,) = db.execute("PRAGMA page_size").fetchone()
+        db.execute(f"PRAGMA max_page_count = {limits.file_bytes // page_bytes}")
 
 
 class _Http(uvicorn.Server):

@@ -5,6 +5,8 @@ with dev_server(tmp_path / "synap.db") as server:      # or dev_server() for one
     server.environment # variables for a subprocess that is to find it
     server.post("/v1/conversations/messages", {...})   # status and answer
     server.kill()      # -9; start the next one over the same file with the same key
+
+    with server_in_process(head_s=0.3) as server:          # the same on a thread of this process, with other limits
 """
 
 import http.client
@@ -16,26 +18,31 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+
+from synap_integrations.server.database import Database
+from synap_integrations.server.embedded import LocalSynap
+from synap_integrations.server.limits import DEFAULT
+from synap_integrations.server.serve import DevServer, ServerOptions, on_a_thread
+from synap_integrations.settings import Secret
 
 KEY = "synap_test_key_for_a_local_server"
 START_S = 20.0
 
 
 @dataclass
-class Served:
-    """A server process that is ready."""
+class Reached:
+    """A server, by its ports and its key."""
 
-    process: subprocess.Popen
-    url: str
     http_port: int
     grpc_port: int
-    key: str
-    file: str | None
-    environment: dict[str, str]
-    ready_s: float
-    """From the start of the process to its line."""
+    key: str = KEY
+
+    @property
+    def url(self) -> str:
+        """The address of REST and pages."""
+        return f"http://127.0.0.1:{self.http_port}"
 
     @property
     def address(self) -> dict:
@@ -89,6 +96,17 @@ class Served:
         assert status == 200, answer
         return [item["content"] for item in answer["context"]["items"]]
 
+
+@dataclass
+class Served(Reached):
+    """A server process that is ready."""
+
+    process: subprocess.Popen = None
+    file: str | None = None
+    environment: dict[str, str] = field(default_factory=dict)
+    ready_s: float = 0.0
+    """From the start of the process to its line."""
+
     def resident_mb(self) -> float:
         """Resident memory of the process."""
         status = Path(f"/proc/{self.process.pid}/status").read_text(encoding="ascii")
@@ -128,11 +146,10 @@ def start_dev_server(
         raise AssertionError(f"synap dev ended with {process.returncode}: {complaint}")
     said = json.loads(line)
     return Served(
-        process,
-        url=said["url"],
-        http_port=int(said["url"].rpartition(":")[2]),
-        grpc_port=int(said["grpc"].rpartition(":")[2]),
-        key=said["api_key"],
+        int(said["url"].rpartition(":")[2]),
+        int(said["grpc"].rpartition(":")[2]),
+        said["api_key"],
+        process=process,
         file=said["file"],
         environment=said["environment"],
         ready_s=ready_s,
@@ -149,3 +166,15 @@ def dev_server(db: Path | str = ":memory:", *options: str, **more: object) -> It
         if server.process.poll() is None:
             server.stop()
         server.process.communicate()
+
+
+@contextmanager
+def server_in_process(db: Path | None = None, *, synap: LocalSynap | None = None, **limits: float) -> Iterator[Reached]:
+    """The same server on a thread of this process, in memory unless told otherwise, with these limits changed."""
+    synap = synap or LocalSynap(Database(db), "test")
+    server = DevServer(synap, ServerOptions(key=Secret(KEY), port=0, limits=replace(DEFAULT, **limits)))
+    try:
+        with on_a_thread(server):
+            yield Reached(server.http_port, server.grpc_port)
+    finally:
+        synap.close()
