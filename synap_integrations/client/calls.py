@@ -6,11 +6,12 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Generic, Literal, TypeVar
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 
 import pydantic
 
 from synap_integrations.errors import ServiceUnavailableError
+from synap_integrations.wire import memory_schema as memory
 from synap_integrations.wire import rest_schema as wire
 
 A = TypeVar("A", bound=pydantic.BaseModel)
@@ -26,7 +27,7 @@ class Call(Generic[A]):
     cannot be read, as after a write.
     """
 
-    method: Literal["GET", "POST"]
+    method: Literal["GET", "POST", "PATCH", "DELETE"]
     path: str
     answer: type[A]
     body: Mapping[str, object] | None = None
@@ -101,3 +102,30 @@ def fetch(scope: wire.FetchScope, wanted: wire.FetchContext) -> Call[wire.Contex
         always["customer_id"] = wanted.customer_id
     body = wanted.model_dump(exclude_defaults=True) | always
     return Call("POST", wire.fetch_path(scope), wire.ContextFetched, body=body)
+
+
+def profile(user_id: str, customer_id: str | None) -> Call[memory.UserProfile]:
+    """What is known of a user as a person."""
+    query = {"customer_id": customer_id} if customer_id is not None else {}
+    return Call("GET", f"/v1/users/{quote(user_id, safe='')}/profile", memory.UserProfile, query=query)
+
+
+def ingest_transcript(body: Mapping[str, object]) -> Call[memory.TranscriptTaken]:
+    """Hand over a whole conversation; the same again changes nothing."""
+    return Call("POST", memory.INGEST, memory.TranscriptTaken, body=body)
+
+
+def compact(body: Mapping[str, object]) -> Call[memory.CompactionStatus]:
+    """Cut a conversation short."""
+    return Call("POST", memory.COMPACT, memory.CompactionStatus, body=body, repeatable=False)
+
+
+def compacted(conversation_id: str) -> Call[memory.Compacted]:
+    """What stands for the first turns of a conversation."""
+    path = f"/v1/conversations/{conversation_id}/compacted"
+    return Call("GET", path, memory.Compacted, query={"format": "structured"})
+
+
+def compaction_status(conversation_id: str) -> Call[memory.CompactionStatus]:
+    """Whether a conversation has been cut short."""
+    return Call("GET", f"/v1/conversations/{conversation_id}/compaction/status", memory.CompactionStatus)

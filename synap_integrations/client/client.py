@@ -20,6 +20,7 @@ from .connection import Connection, identified
 from .conversation import Conversation
 from .instance import Instance
 from .line import Timing
+from .memories import Data, Memories
 from .retry import Backoff
 
 
@@ -66,6 +67,11 @@ class SynapClient:
         """Turns go in, the conversation comes out."""
         self.instance = Instance(self._connection, timing=timing, backoff=backoff)
         """The stream: what the agent does goes out, context comes in."""
+
+        self.memories = Memories(self._connection)
+        """Documents go in; memories are read, changed and forgotten."""
+        self.data = Data(self._connection)
+        """Everything of somebody is deleted."""
 
     def __repr__(self) -> str:
         settings = self._connection.settings
@@ -119,6 +125,15 @@ class SynapClient:
             response_shape=response_shape,
         )
         return await self._merged(wanted, with_conversation=include_conversation_context)
+
+    async def profile(self, user_id: str, customer_id: str | None = None) -> dict[str, Any] | None:
+        """What is known of a user as a person: ``attributes`` and ``overview``; None if nothing is."""
+        scope = identified(required=("user_id",), user_id=user_id, customer_id=customer_id)
+        await self._connection.admitted(scope, must_name_customer=False)
+        try:
+            return (await self._connection.rest.send(calls.profile(user_id, customer_id))).profile
+        except ContextNotFoundError:
+            return None
 
     async def _merged(self, wanted: FetchContext, *, with_conversation: bool) -> FetchedContext:
         """Every level that is named, asked at the same time; the nearest level first."""

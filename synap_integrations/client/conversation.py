@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, get_args
+from typing import Any, Literal, get_args
 
-from synap_integrations.errors import InvalidInputError
+from synap_integrations.errors import ContextNotFoundError, InvalidInputError
 from synap_integrations.plain import plain, text
+from synap_integrations.wire.memory_schema import Compacted, CompactionStatus, TranscriptTaken
 from synap_integrations.wire.report import ROLES
 from synap_integrations.wire.rest_schema import ContextForPrompt, ListedTurn, RecordMessage, Style
 
@@ -107,6 +108,62 @@ class Conversation:
         scope = self._connection.owned(identified(required=("conversation_id",), **ids))
         sent, _ = self._connection.addressed(scope)
         return await self._connection.rest.send(calls.context_for_prompt(sent.conversation_id or "", style))
+
+    async def ingest_transcript(  # noqa: PLR0913 - the documented signature
+        self,
+        conversation_id: str,
+        user_id: str,
+        transcript: str | Sequence[Mapping[str, Any]],
+        *,
+        customer_id: str | None = None,
+        metadata: Mapping[str, object] | None = None,
+        started_at: str | None = None,
+    ) -> TranscriptTaken:
+        """Hand over a whole conversation: text with ``Name: …`` lines, or turns with ``role`` and ``content``.
+
+        The same again is a duplicate. Raises: ConflictError, if the conversation has another transcript.
+        """
+        ids = {"conversation_id": conversation_id, "user_id": user_id, "customer_id": customer_id}
+        scope = identified(required=("conversation_id", "user_id"), **ids)
+        await self._connection.admitted(scope, must_name_customer=True)
+        self._connection.addressed(scope)  # so that the name is known from now on
+        body = {
+            **ids,
+            "transcript": transcript if isinstance(transcript, str) else [dict(turn) for turn in transcript],
+            "metadata": dict(metadata or {}),
+            "started_at": started_at,
+        }
+        return await self._connection.rest.send(calls.ingest_transcript(body))
+
+    async def compact(
+        self,
+        conversation_id: str,
+        strategy: Literal["aggressive", "balanced", "conservative", "adaptive"] | None = None,
+        *,
+        target_tokens: int | None = None,
+        force: bool = False,
+    ) -> CompactionStatus:
+        """Have the first turns of a long conversation replaced by something shorter in prompts."""
+        body = {"strategy": strategy, "target_tokens": target_tokens, "force": force}
+        return await self._connection.rest.send(
+            calls.compact({"conversation_id": self._sent_as(conversation_id), **body})
+        )
+
+    async def compacted(self, conversation_id: str) -> Compacted | None:
+        """What stands for the first turns of the conversation, None if it was not compacted."""
+        try:
+            return await self._connection.rest.send(calls.compacted(self._sent_as(conversation_id)))
+        except ContextNotFoundError:
+            return None
+
+    async def compaction_status(self, conversation_id: str) -> CompactionStatus:
+        """How far a compaction is. Raises: ContextNotFoundError, if there is no such conversation."""
+        return await self._connection.rest.send(calls.compaction_status(self._sent_as(conversation_id)))
+
+    def _sent_as(self, conversation_id: str) -> str:
+        scope = self._connection.owned(identified(required=("conversation_id",), conversation_id=conversation_id))
+        sent, _ = self._connection.addressed(scope)
+        return sent.conversation_id or ""
 
     async def _prepared(self, entry: Mapping[str, Any], *, index: int | None = None) -> RecordMessage:
         """The body of one turn, checked and in the form that can travel."""

@@ -27,7 +27,7 @@ def _objects(given: object) -> object:
     return [entry for entry in given if isinstance(entry, dict)] if isinstance(given, list) else given
 
 
-_Objects = Annotated[list[dict[str, Any]], BeforeValidator(_objects)]
+Objects = Annotated[list[dict[str, Any]], BeforeValidator(_objects)]
 
 
 def fetch_path(scope: FetchScope) -> str:
@@ -45,7 +45,7 @@ def context_for_prompt_path(conversation_id: str) -> str:
     return f"/v1/conversations/{conversation_id}/context-for-prompt"
 
 
-class _Shape(BaseModel):
+class Shape(BaseModel):
     """Unknown keys are kept; a null counts as absent."""
 
     model_config = ConfigDict(extra="allow")
@@ -61,7 +61,7 @@ class _Shape(BaseModel):
 # --- bodies -------------------------------------------------------------------------------------------------
 
 
-class RecordMessage(_Shape):
+class RecordMessage(Shape):
     """One turn of a conversation. ``customer_id`` and ``metadata`` are always present."""
 
     conversation_id: str
@@ -74,13 +74,13 @@ class RecordMessage(_Shape):
     scope: dict[str, str] | None = None
 
 
-class RecordBatch(_Shape):
+class RecordBatch(Shape):
     """Several turns, in order."""
 
     messages: list[dict[str, Any]]
 
 
-class FetchContext(_Shape):
+class FetchContext(Shape):
     """What is wanted to know, and of whom."""
 
     user_id: str | None = None
@@ -98,7 +98,7 @@ class FetchContext(_Shape):
 # --- answers ------------------------------------------------------------------------------------------------
 
 
-class Whoami(_Shape):
+class Whoami(Shape):
     """Whose key this is. ``user_context_isolation`` tells who must be named.
 
     ``equals_customer``: the user is the whole identity, a customer is refused. ``optional``: a customer may be named.
@@ -110,7 +110,7 @@ class Whoami(_Shape):
     user_context_isolation: str | None = None
 
 
-class MessageRecorded(_Shape):
+class MessageRecorded(Shape):
     """A turn was stored; ``conversation_message_count`` counts the conversation's turns after it."""
 
     message_id: str | None = None
@@ -120,7 +120,7 @@ class MessageRecorded(_Shape):
     conversation_message_count: int | None = None
 
 
-class ListedTurn(_Shape):
+class ListedTurn(Shape):
     """A stored turn; ``position`` counts the conversation's turns from 1."""
 
     role: str | None = None
@@ -130,23 +130,23 @@ class ListedTurn(_Shape):
     position: int | None = None
 
 
-class TurnsListed(_Shape):
+class TurnsListed(Shape):
     """Turns of a conversation, in order."""
 
     turns: list[ListedTurn] = Field(default_factory=list)
 
 
-class BatchRecorded(_Shape):
+class BatchRecorded(Shape):
     """``results`` holds the stored turns in input order, ``errors`` the index of each one that was not."""
 
     total: int = 0
     succeeded: int = 0
     failed: int = 0
-    results: _Objects = Field(default_factory=list)
-    errors: _Objects = Field(default_factory=list)
+    results: Objects = Field(default_factory=list)
+    errors: Objects = Field(default_factory=list)
 
 
-class ContextForPrompt(_Shape):
+class ContextForPrompt(Shape):
     """What to put into a prompt about one conversation: ``formatted_context``, and the turns it was made of."""
 
     formatted_context: str | None = None
@@ -156,7 +156,7 @@ class ContextForPrompt(_Shape):
     validation_score: float | None = None
     compaction_age_seconds: int | None = None
     quality_warning: bool = False
-    recent_messages: _Objects = Field(default_factory=list)
+    recent_messages: Objects = Field(default_factory=list)
     recent_message_count: int = 0
     compacted_message_count: int = 0
     total_message_count: int = 0
@@ -164,18 +164,18 @@ class ContextForPrompt(_Shape):
     compaction_id: str | None = None
 
 
-class Memories(_Shape):
+class Memories(Shape):
     """Remembered things by kind; ``items`` is one ranked list of all kinds, where it was asked for."""
 
-    facts: _Objects = Field(default_factory=list)
-    preferences: _Objects = Field(default_factory=list)
-    episodes: _Objects = Field(default_factory=list)
-    emotions: _Objects = Field(default_factory=list)
-    temporal_events: _Objects = Field(default_factory=list)
-    items: _Objects = Field(default_factory=list)
+    facts: Objects = Field(default_factory=list)
+    preferences: Objects = Field(default_factory=list)
+    episodes: Objects = Field(default_factory=list)
+    emotions: Objects = Field(default_factory=list)
+    temporal_events: Objects = Field(default_factory=list)
+    items: Objects = Field(default_factory=list)
 
 
-class ContextFetched(_Shape):
+class ContextFetched(Shape):
     """The answer of one fetch."""
 
     context: Memories = Field(default_factory=Memories)
@@ -188,7 +188,7 @@ class FetchedContext(Memories):
     """What `SynapClient.fetch` found, over all levels that were asked."""
 
     formatted_context: str | None = None
-    recent_messages: _Objects = Field(default_factory=list)
+    recent_messages: Objects = Field(default_factory=list)
 
     def add(self, found: Memories) -> Self:
         """Take over what is not here yet, told apart by id."""
