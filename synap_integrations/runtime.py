@@ -10,7 +10,7 @@ import asyncio
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self, TypedDict
@@ -22,6 +22,7 @@ from .errors import InvalidInputError
 from .guard import contained, incidents, is_quiet
 from .model import Context, ContextBundle, ContextRequest, Envelope, Event, Inbound, Scope, Signal, UserMessage, new_id
 from .outbox import DeliveryWorker, EphemeralOutbox, Erased, SqliteOutbox
+from .redaction import Mask, Redaction
 from .settings import Settings
 
 if TYPE_CHECKING:
@@ -87,7 +88,8 @@ class Synap:
     the platform's own SDK object, or a fake. Its coroutines run on the delivery thread's loop only.
 
     ``context_filter`` is given the items chosen for a prompt and returns those to show, in order; it may rewrite their
-    texts. If it raises, nothing is shown and the fault is counted.
+    texts. If it raises, nothing is shown and the fault is counted. ``mask``, from text to text, is called on every text
+    of an event before it reaches the disk; if it fails, a stub is kept.
 
     Raises: InvalidInputError, if a setting cannot be used. Nothing else in this class raises.
     """
@@ -98,6 +100,7 @@ class Synap:
         *,
         settings: Settings | None = None,
         context_filter: ContextFilter | None = None,
+        mask: Mask | str | None = None,
         **explicit: Any,  # noqa: ANN401 - any setting's type
     ) -> None:
         self.settings = settings or Settings.read(**explicit)
@@ -112,6 +115,7 @@ class Synap:
                 shows=self.settings.context == "inject", levels=self.settings.context_levels, keep=context_filter
             ),
         )
+        self._redaction = Redaction.of(self.settings, mask)
         self._outbox = _outbox(self.settings)
         self._worker = DeliveryWorker(
             self._outbox,
@@ -131,10 +135,13 @@ class Synap:
         if is_quiet() or not capturing():
             return
         with _RECORD:
-            envelope = Envelope.seal(self._complete(scope), event, occurred_at=occurred_at)
+            scope = self._complete(scope)
+            if not self._redaction.keeps(scope.conversation_id or ""):
+                return
+            envelope = Envelope.seal(scope, self._redaction(event), occurred_at=occurred_at)
             # Nobody can push to a stream that is not there yet: then a recall has to ask.
             if isinstance(event, UserMessage) and self._listening.is_set():
-                self._desk.turn_recorded(envelope)
+                self._desk.turn_recorded(replace(envelope, event=event))
             self._outbox.append(envelope)
             self._worker.wake()
 
@@ -268,7 +275,10 @@ class Synap:
 
         def ask(request: ContextRequest) -> str | None:
             """Ask over the stream, now or never; the event id that the answer will name, None if nobody listens."""
-            envelope = Envelope.seal(scope, request)
+            redacted = self._redaction(request)
+            if redacted != request and not getattr(redacted, "search_queries", ()):
+                return None
+            envelope = Envelope.seal(scope, redacted)
             return envelope.event_id if self._worker.submit(envelope) else None
 
         return {

@@ -87,6 +87,14 @@ def _seconds(raw: str) -> float:
     return value
 
 
+def _share(raw: str) -> float:
+    value = float(raw)
+    if not 0 <= value <= 1:
+        message = "is not a share from 0 to 1"
+        raise ValueError(message)
+    return value
+
+
 def _count(raw: str) -> int:
     value = int(raw)
     if value < 0:
@@ -179,6 +187,15 @@ class Settings:
     )
     inject_timeout_ms: int | None = _setting(
         "SYNAP_INJECT_TIMEOUT_MS", None, _count, "Longest a prompt waits for it, in ms; default: recall_timeout_s."
+    )
+    mask: str | None = _setting(
+        "SYNAP_MASK", None, _text, "`module:function` from text to text, called on every text before it is kept."
+    )
+    hide_inputs: bool = _setting("SYNAP_HIDE_INPUTS", False, _flag, "Keep no word of what users say.")
+    hide_outputs: bool = _setting("SYNAP_HIDE_OUTPUTS", False, _flag, "Keep no word of answers and reasoning.")
+    hide_tools: bool = _setting("SYNAP_HIDE_TOOLS", False, _flag, "Keep no arguments and no results of tools.")
+    sample_rate: float = _setting(
+        "SYNAP_SAMPLE_RATE", 1.0, _share, "Share of conversations that is captured, 0 to 1; whole conversations."
     )
     shutdown_timeout_s: float = _setting(
         "SYNAP_SHUTDOWN_TIMEOUT_S", 2.0, _seconds, "Longest the exit of the process waits for delivery, in seconds."

@@ -1,0 +1,212 @@
+"""What leaves an event before it reaches the disk: hidden parts, masked texts. When in doubt, all of it.
+
+A mask is the application's own function from text to text. It is called for every text of an event, in a thread of its
+own and for at most a second: a mask that raises, hangs, or returns something else leaves a stub, never the raw text.
+"""
+
+from __future__ import annotations
+
+import os
+import queue
+import threading
+import zlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from importlib import import_module
+from typing import TYPE_CHECKING, Final, assert_never
+
+from .errors import InvalidInputError
+from .guard import contained, quiet
+from .model import (
+    AssistantMessage,
+    ContextRequest,
+    ContextUsed,
+    Event,
+    Thinking,
+    ToolCall,
+    ToolResult,
+    UserMessage,
+)
+from .plain import Plain, plain
+
+if TYPE_CHECKING:
+    from .settings import Settings
+
+Mask = Callable[[str], str]
+
+HIDDEN: Final = "[hidden]"
+FAILED: Final = "[masked: the mask failed]"
+LIMIT_S: Final = 1.0
+_MASK: Final = contained("mask")
+
+
+@dataclass(frozen=True, slots=True)
+class Hidden:
+    """Parts of a conversation that are not kept at all."""
+
+    inputs: bool = False
+    outputs: bool = False
+    tools: bool = False
+
+    def hides(self, event: Event) -> bool:
+        """True if this event keeps its place and its ids, but none of its words."""
+        match event:
+            case UserMessage() | ContextRequest():
+                return self.inputs
+            case AssistantMessage() | Thinking():
+                return self.outputs
+            case ToolCall() | ToolResult():
+                return self.tools
+            case ContextUsed():
+                return False
+            case _:
+                assert_never(event)
+
+
+class Redaction:
+    """Takes out of an event what must not be kept. Thread-safe; never raises."""
+
+    def __init__(self, *, hidden: Hidden, mask: Mask | str | None = None, sample_rate: float = 1.0) -> None:
+        self._hidden = hidden
+        self._sample_rate = sample_rate
+        self._worker = _Worker(mask) if mask else None
+
+    @classmethod
+    def of(cls, settings: Settings, mask: Mask | str | None) -> Redaction:
+        """The redaction that an application asked for; a mask that it passes wins over the one that a setting names."""
+        hidden = Hidden(settings.hide_inputs, settings.hide_outputs, settings.hide_tools)
+        return cls(hidden=hidden, mask=mask or settings.mask, sample_rate=settings.sample_rate)
+
+    def keeps(self, conversation_id: str) -> bool:
+        """True for the conversations that are in the sample: whole ones, the same in every process."""
+        if self._sample_rate >= 1.0:
+            return True
+        return zlib.crc32(conversation_id.encode("utf-8", "replace")) < self._sample_rate * 2**32
+
+    def __call__(self, event: Event) -> Event:
+        """The event as it may be kept."""
+        if self._hidden.hides(event):
+            return stub(event, HIDDEN)
+        if self._worker is None:
+            return event
+        return self._worker.masked(event)
+
+
+def rewritten(event: Event, change: Mask) -> Event:
+    """The event with every text in it changed. Numbers are shown to ``change`` too, as text."""
+    match event:
+        case UserMessage() | AssistantMessage() | Thinking():
+            return replace(event, content=change(event.content))
+        case ToolCall():
+            arguments = _changed(plain(event.tool_args), change)
+            queries = tuple(change(query) for query in event.search_queries)
+            return replace(event, tool_args=arguments if isinstance(arguments, Mapping) else {}, search_queries=queries)
+        case ToolResult():
+            return replace(event, tool_result=_changed(plain(event.tool_result), change))
+        case ContextRequest():
+            return replace(event, search_queries=tuple(change(query) for query in event.search_queries))
+        case ContextUsed():
+            return event
+        case _:
+            assert_never(event)
+
+
+def stub(event: Event, words: str) -> Event:
+    """The event with its place and its ids, and ``words`` instead of all that was said."""
+    match event:
+        case UserMessage() | AssistantMessage() | Thinking():
+            return replace(event, content=words)
+        case ToolCall():
+            return replace(event, tool_args={}, search_queries=())
+        case ToolResult():
+            return replace(event, tool_result=words)
+        case ContextRequest():
+            return replace(event, search_queries=())
+        case ContextUsed():
+            return event
+        case _:
+            assert_never(event)
+
+
+def _changed(value: Plain, change: Mask) -> Plain:
+    if isinstance(value, str):
+        return change(value)
+    if isinstance(value, dict):
+        return {change(name): _changed(part, change) for name, part in value.items()}
+    if isinstance(value, list):
+        return [_changed(part, change) for part in value]
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        seen = change(str(value))
+        return value if seen == str(value) else seen
+    return value
+
+
+@dataclass(slots=True)
+class _Job:
+    event: Event
+    done: threading.Event = field(default_factory=threading.Event)
+    result: Event | None = None
+
+
+class _Worker:
+    """The thread in which the mask runs. A mask that hangs keeps it busy, and every event behind it is a stub."""
+
+    def __init__(self, mask: Mask | str) -> None:
+        self._mask = mask
+        self._lock = threading.Lock()
+        self._jobs: queue.SimpleQueue[_Job] = queue.SimpleQueue()
+        self._pid = 0
+        self._stuck = False
+
+    def masked(self, event: Event) -> Event:
+        if not self._stuck:
+            self._start()
+            job = _Job(event)
+            self._jobs.put(job)
+            if not job.done.wait(LIMIT_S):
+                self._stuck = True
+                with _MASK:
+                    message = f"the mask took longer than {LIMIT_S:g} s"
+                    raise TimeoutError(message)
+            elif job.result is not None:
+                return job.result
+        return stub(event, FAILED)
+
+    def _start(self) -> None:
+        if self._pid == os.getpid():
+            return
+        with self._lock:
+            if self._pid != os.getpid():
+                # After a fork there is no thread, and nobody waits for what the parent had queued.
+                self._jobs, self._stuck = queue.SimpleQueue(), False
+                threading.Thread(target=self._run, args=(self._jobs,), name="synap-mask", daemon=True).start()
+                self._pid = os.getpid()
+
+    def _run(self, jobs: queue.SimpleQueue[_Job]) -> None:
+        with quiet():
+            while True:
+                job = jobs.get()
+                with _MASK:
+                    job.result = rewritten(job.event, self._checked)
+                job.done.set()
+                self._stuck = False
+
+    def _checked(self, text: str) -> str:
+        if isinstance(self._mask, str):
+            self._mask = named(self._mask)
+        seen = self._mask(text)
+        if not isinstance(seen, str):
+            message = f"the mask returned {type(seen).__name__}, not str"
+            raise TypeError(message)
+        return seen
+
+
+def named(path: str) -> Mask:
+    """The function that ``module:function`` names. Raises: InvalidInputError, if there is none."""
+    module, _, name = path.partition(":")
+    found = getattr(import_module(module), name, None) if module and name else None
+    if not callable(found):
+        message = f"SYNAP_MASK: {path!r} is no module:function that can be called"
+        raise InvalidInputError(message, details={"argument": "mask"})
+    mask: Mask = found
+    return mask
