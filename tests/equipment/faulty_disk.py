@@ -80,6 +80,7 @@ class FaultyDisk:
         self.log.append(Op(kind, note=note))
 
     def __enter__(self) -> Self:
+        _KEPT.append(self)  # what is opened meanwhile keeps our methods for good
         self._open, self._delete = _Open(self._vfs.open), _Delete(self._vfs.delete)
         self._before = (self._vfs.open, self._vfs.delete)
         self._kept += [opened := _Open(self._opened), deleted := _Delete(self._deleted)]
@@ -87,10 +88,8 @@ class FaultyDisk:
         return self
 
     def __exit__(self, *_: object) -> None:
-        # What was opened meanwhile keeps our methods, which go on passing through: _KEPT holds them for good.
         self._vfs.open, self._vfs.delete = self._before
         self.on_write = self.on_sync = lambda path, nth: OK
-        _KEPT.append(self)
 
     def _opened(self, vfs: int, name: bytes | None, file: int, flags: int, out: int) -> int:
         outcome = self._open(vfs, name, file, flags, out)

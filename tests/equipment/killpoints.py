@@ -1,8 +1,9 @@
 """Named places where a process can be killed: before or after a function of the product, or between two of its writes.
 
 Run as a program: ``killpoints.py FOLDER SEED POINT…``. For each point a child is forked that captures, delivers, adopts
-what its predecessors left, tidies up and ends; it kills itself when it comes to the point for the n-th time. Prints ``told TURN`` for each turn whose capture had returned, and ``reached POINT`` for each child that died where it
-should. The product has no line for this: a point says which function is wrapped.
+what its predecessors left, tidies up and ends; it kills itself when it comes to the point for the n-th time. Prints
+``told TURN`` for each turn whose capture had returned, and ``reached POINT`` for each child that died where it should.
+The product has no line for this: a point says which function is wrapped.
 """
 
 import importlib
