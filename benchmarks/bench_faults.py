@@ -29,7 +29,7 @@ def measure(effort: Effort) -> Report:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(ignore_cleanup_errors=True)))
         clocks = {}
         for manner in (HEALTHY, *MANNERS):
-            settings = _refusing() if manner == "refusing" else stack.enter_context(platform(manner))
+            settings = refusing() if manner == "refusing" else stack.enter_context(platform(manner))
             synap = Synap(storage_path=folder / manner, shutdown_timeout_s=0.2, **settings)
             stack.enter_context(synap)
             callbacks = [SynapCallbackHandler(synap, **IDENTITY)]
@@ -47,7 +47,7 @@ def _figure(words: str, over: Spread, target: float, healthy_us: float) -> Figur
     return Figure(f"a turn while the platform {words}", over.median, "µs more", target, spread=over, note=note)
 
 
-def _refusing() -> dict[str, object]:
+def refusing() -> dict[str, object]:
     """Two ports where nobody listens."""
     with socket.socket() as rest, socket.socket() as stream:
         rest.bind(("127.0.0.1", 0))

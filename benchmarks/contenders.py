@@ -11,7 +11,7 @@ import tempfile
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from langchain_core.callbacks import BaseCallbackHandler
 from loopback import received, sink
@@ -19,6 +19,9 @@ from measuring import Clock
 
 from synap_integrations import Synap
 from synap_integrations.langchain import SynapCallbackHandler
+
+if TYPE_CHECKING:
+    from opentelemetry.sdk.trace import TracerProvider
 
 BARE, NO_OP, OURS = "bare", "no-op", "ours"
 TARGETED = (BARE, NO_OP, OURS)
@@ -50,7 +53,15 @@ def contenders() -> Iterator[dict[str, list[BaseCallbackHandler]]]:
 
 def installed_peers() -> list[str]:
     """The names of the peers that can take part."""
-    return [name for name, peer in PEERS.items() if importlib.util.find_spec(peer.module.partition(".")[0])]
+    return [name for name, peer in PEERS.items() if is_installed(peer.module)]
+
+
+def is_installed(*modules: str) -> bool:
+    """Whether all of these can be imported; packages that share a namespace are told apart."""
+    try:
+        return all(importlib.util.find_spec(module) for module in modules)
+    except ModuleNotFoundError:
+        return False
 
 
 def narrowed(clocks: Mapping[str, Clock], names: Collection[str]) -> dict[str, Clock]:
@@ -91,6 +102,13 @@ def _openinference(url: str, stack: ExitStack) -> BaseCallbackHandler:
     """The handler that its instrumentor adds to every callback manager; added by hand, the other turns go without."""
     from openinference.instrumentation import OITracer, TraceConfig
     from openinference.instrumentation.langchain._tracer import OpenInferenceTracer
+
+    tracer = OITracer(tracer_provider(url, stack).get_tracer("bench"), config=TraceConfig())
+    return OpenInferenceTracer(tracer, separate_trace_from_runtime_context=False)
+
+
+def tracer_provider(url: str, stack: ExitStack) -> TracerProvider:
+    """OpenTelemetry with its default batching, sending to the sink until the stack is closed."""
     from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
     from opentelemetry.sdk.trace import TracerProvider
     from opentelemetry.sdk.trace.export import BatchSpanProcessor
@@ -98,8 +116,7 @@ def _openinference(url: str, stack: ExitStack) -> BaseCallbackHandler:
     provider = TracerProvider()
     provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(endpoint=f"{url}/v1/traces")))
     stack.callback(provider.shutdown)
-    tracer = OITracer(provider.get_tracer("bench"), config=TraceConfig())
-    return OpenInferenceTracer(tracer, separate_trace_from_runtime_context=False)
+    return provider
 
 
 class Peer(NamedTuple):
@@ -112,5 +129,5 @@ class Peer(NamedTuple):
 PEERS = {
     "Langfuse": Peer("langfuse", _langfuse),
     "LangSmith": Peer("langsmith", _langsmith),
-    "OpenInference": Peer("openinference", _openinference),
+    "OpenInference": Peer("openinference.instrumentation.langchain", _openinference),
 }
