@@ -13,13 +13,15 @@ from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
-from starlette.routing import BaseRoute, Mount
+from starlette.routing import Mount
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from synap_integrations.guard import contained
 
+from . import inspector
 from .embedded import LocalSynap
 from .gate import Gate, Head, Refusal
+from .inspector import Outside
 from .rest_answers import refusal
 
 _ANSWER: Final = contained("dev http")
@@ -36,17 +38,18 @@ _HEADERS: Final = {
 _SAFE_HEADERS: Final = tuple((name.encode(), value.encode()) for name, value in _HEADERS.items())
 
 
-def build_app(synap: LocalSynap, *, gate: Gate, pool: Executor, closing: asyncio.Future[None]) -> Starlette:
-    """The application that serves this Synap. SQLite works on the ``pool``; ``closing`` ends what is going on."""
+def build_app(
+    synap: LocalSynap, *, gate: Gate, pool: Executor, closing: asyncio.Future[None], outside: Outside | None = None
+) -> Starlette:
+    """The application that serves this Synap. SQLite works on the ``pool``; ``closing`` ends what is going on.
+
+    ``outside`` is what the pages show besides the database.
+    """
     return Starlette(
-        routes=[*_pages(synap), Mount("/", app=_Rest(synap, pool))],
+        routes=[*inspector.routes(synap, pool=pool, outside=outside), Mount("/", app=_Rest(synap, pool))],
         middleware=[Middleware(_AtTheGate, gate=gate, closing=closing)],
         exception_handlers={HTTPException: _refused, ClientDisconnect: _gone},
     )
-
-
-def _pages(synap: LocalSynap) -> list[BaseRoute]:  # noqa: ARG001 - the inspector
-    return []
 
 
 class _Rest:

@@ -72,6 +72,11 @@ class Pusher:
         with self._changed:
             self._listeners.discard(listener)
 
+    def listening(self) -> int:
+        """How many streams are open."""
+        with self._changed:
+            return len(self._listeners)
+
     def request(self, cause: Cause, *, to: Listener | None = None) -> None:
         """Push what this event calls for, soon; to one stream, or to all that are open. Returns at once."""
         with self._changed:

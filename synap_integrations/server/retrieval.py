@@ -61,8 +61,13 @@ def expression(
     Every word is a quoted string, so that nothing in it is syntax.
     """
     whose = f'owner:"{owner}"' if conversation is None else f'owner:"{owner}" AND conversation:"{conversation}"'
+    return f"{whose} AND {holding(words, columns=columns)}"
+
+
+def holding(words: Sequence[str], *, columns: str = "speaker body") -> str:
+    """The FTS5 query for what holds any of the words, whoever's it is: for the person at the machine."""
     alternatives = " OR ".join(f'"{spaced(word)}"' for word in words)
-    return f"{whose} AND {{{columns}}}:({alternatives})"
+    return f"{{{columns}}}:({alternatives})"
 
 
 def indexed(content: str, speaker: str | None) -> tuple[str, str]:

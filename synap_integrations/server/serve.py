@@ -12,7 +12,7 @@ import threading
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Self
 
 import grpc
@@ -28,6 +28,7 @@ from .gate import LOOPBACK_NAMES, Gate
 from .grpc_service import ListenService, channel_options
 from .http_app import build_app
 from .http_protocol import PatientProtocol
+from .inspector import BASIC, PUBLIC, Outside
 from .limits import DEFAULT, Limits
 from .sockets import Doors, open_doors
 
@@ -60,6 +61,7 @@ class DevServer:
     """Serves one `LocalSynap`. Belongs to the event loop that starts it.
 
     ``around`` wraps the ASGI application and ``interceptors`` the stream: for tests that need a platform to misbehave.
+    ``outside`` is what the pages show besides the database.
     """
 
     def __init__(
@@ -69,11 +71,13 @@ class DevServer:
         *,
         around: Callable[[ASGIApp], ASGIApp] = _as_it_is,
         interceptors: Sequence[grpc.aio.ServerInterceptor] = (),
+        outside: Outside | None = None,
     ) -> None:
         self.synap = synap
         self.options = options
         self._around = around
         self._interceptors = interceptors
+        self._outside = replace(outside or Outside(), listeners=synap.pusher.listening)
         self._doors: Doors | None = None
 
     @property
@@ -136,8 +140,10 @@ class DevServer:
             limits=limits,
             names=LOOPBACK_NAMES | options.names,
             any_address=options.address is not None,
+            public=frozenset({"/health", *PUBLIC}),
+            basic=BASIC,
         )
-        app = build_app(self.synap, gate=gate, pool=self._pool, closing=self._closing)
+        app = build_app(self.synap, gate=gate, pool=self._pool, closing=self._closing, outside=self._outside)
         self._http = _Http(self._around(app), limits)
         self._serving = asyncio.create_task(self._http.serve(sockets=list(self._doors.http)))
         await self._grpc.start()

@@ -1,0 +1,99 @@
+"""A conversation as it grows: server-sent events, each an entry as the page has it.
+
+An event's id says how far the reader is, as the numbers of the newest turn, event and bundle; whoever comes back with
+it misses nothing and gets nothing twice.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import AsyncIterator
+from concurrent.futures import Executor
+from typing import Final, NamedTuple
+
+from .pages import Ask, Pages
+from .timeline import Entry, ToolUse, entries, woven
+from .views import Chat
+
+POLL_S: Final = 0.2
+QUIET_S: Final = 10.0
+BATCH: Final = 200
+_LINE_BREAK: Final = re.compile(r"\r\n|\r|\n")
+
+
+class Cursor(NamedTuple):
+    """The numbers of the newest turn, event and bundle that the reader has."""
+
+    turn: int = 0
+    event: int = 0
+    bundle: int = 0
+
+    @classmethod
+    def read(cls, text: str) -> Cursor | None:
+        """A cursor from an event's id; None if it is none."""
+        parts = text.split(".")
+        if len(parts) != 3 or not all(part.isascii() and part.isdigit() and len(part) < 16 for part in parts):
+            return None
+        return cls(*map(int, parts))
+
+    def __str__(self) -> str:
+        return ".".join(map(str, self))
+
+
+class News:
+    """What is new in one conversation."""
+
+    def __init__(self, pages: Pages, chat: Chat, ask: Ask) -> None:
+        self._pages = pages
+        self._chat = chat
+        self._ask = ask
+
+    def since(self, cursor: Cursor) -> tuple[Cursor, str]:
+        """How far it is now, and what happened since, as server-sent events; "" if nothing did."""
+        reading, chat = self._pages.reading, self._chat
+        turns = reading.turns_after(chat, cursor.turn, limit=BATCH)
+        events = reading.events_after(chat, cursor.event, limit=BATCH)
+        pushes = reading.pushes_into(chat, after=cursor.bundle)
+        reached = Cursor(
+            max([cursor.turn, *(turn.number for turn in turns)]),
+            max([cursor.event, *(event.number for event in events)]),
+            max([cursor.bundle, *(push.number for push in pushes)]),
+        )
+        reported = [event for event in events if event.kind == "context_used"]
+        marked = {push.number: push for event in reported for push in self._pages.used(chat, event)}
+        marked |= {push.number: push for push in pushes}
+        reports = [self._pages.report(chat, event) for event in reported]
+        besides = [self._whole(entry) for entry in entries(events, marked.values(), reports)]
+        line = woven(turns, besides)
+        # Only the last event says how far it is: a reader who lost the connection before it gets all of them again.
+        told = [self._event(entry, f"id: {reached}\n" if entry is line[-1] else "") for entry in line]
+        return reached, "".join(told)
+
+    def _whole(self, entry: Entry) -> Entry:
+        """A result together with its call, which the reader may have already."""
+        if isinstance(entry, ToolUse) and entry.call is None and entry.result is not None:
+            pair = self._pages.reading.calls(self._chat, entry.result.text("tool_call_id"))
+            call = next((event for event in pair if event.kind == "tool_call"), None)
+            return ToolUse(call, entry.result)
+        return entry
+
+    def _event(self, entry: Entry, cursor: str) -> str:
+        html = self._pages.entry(self._chat, entry, self._ask)
+        data = "\ndata: ".join(_LINE_BREAK.split(html))
+        return f"{cursor}event: entry\ndata: {data}\n\n"
+
+
+async def stream(news: News, cursor: Cursor, pool: Executor) -> AsyncIterator[str]:
+    """Server-sent events for as long as somebody reads them."""
+    loop, quiet_s = asyncio.get_running_loop(), 0.0
+    yield f"retry: 1000\nid: {cursor}\n\n"
+    while True:
+        cursor, text = await loop.run_in_executor(pool, news.since, cursor)
+        if text:
+            yield text
+            quiet_s = 0.0
+        elif (quiet_s := quiet_s + POLL_S) >= QUIET_S:
+            yield ": still here\n\n"
+            quiet_s = 0.0
+        await asyncio.sleep(POLL_S)

@@ -1,0 +1,164 @@
+// The frame: who may read (the key), which page is shown, and the keys of the keyboard.
+//
+// At `/` this file fetches the pages below /read/ with the key in a header and shows them here; the address of a page
+// is then behind the `#`. Below /read/ itself the browser has asked for the key, and pages are whole documents.
+import { enhance, parsed, release } from "./page.js";
+
+const KEY = "synap-key";
+const shell = document.body.dataset.mode === "shell";
+const door = shell ? document.querySelector("main").cloneNode(true) : null;
+let loading = new AbortController();
+
+function headers(more = {}) {
+  const key = sessionStorage.getItem(KEY);
+  return key ? { Authorization: `Bearer ${key}`, ...more } : more;
+}
+
+export function ask(path, options = {}) {
+  return fetch(path, { ...options, headers: headers(options.headers), credentials: "same-origin" });
+}
+
+export function say(text) {
+  const notice = document.getElementById("notice");
+  notice.textContent = text;
+  notice.hidden = false;
+  clearTimeout(say.timer);
+  say.timer = setTimeout(() => { notice.hidden = true; }, 4000);
+}
+
+function route() {
+  const place = location.hash.slice(1);
+  return place.startsWith("/") ? `/read${place}` : "/read/";
+}
+
+// An address below /read/ as it is called here.
+export function here(href) {
+  const url = new URL(href, location.origin + (shell ? route() : location.pathname));
+  return shell && url.origin === location.origin && url.pathname.startsWith("/read/")
+    ? `/#${url.pathname.slice(5)}${url.search}` : null;
+}
+
+export function go(path) {
+  if (shell) location.hash = path.slice(5);
+  else location.assign(path);
+}
+
+function showDoor(refused) {
+  release();
+  const fresh = door.cloneNode(true);
+  document.querySelector("main").replaceWith(fresh);
+  document.getElementById("wrong-key").hidden = !refused;
+  document.getElementById("key-form").addEventListener("submit", (event) => {
+    event.preventDefault();
+    sessionStorage.setItem(KEY, document.getElementById("key").value.trim());
+    show();
+  });
+  document.getElementById("key").focus();
+}
+
+async function show() {
+  if (!sessionStorage.getItem(KEY)) return showDoor(false);
+  loading.abort();
+  loading = new AbortController();
+  const main = document.querySelector("main");
+  main.classList.add("loading");
+  try {
+    const answer = await ask(route(), { signal: loading.signal });
+    if (answer.status === 401) {
+      sessionStorage.removeItem(KEY);
+      return showDoor(true);
+    }
+    put(parsed(await answer.text()));
+  } catch (error) {
+    if (error.name === "AbortError") return;
+    main.classList.remove("loading");
+    say("The server does not answer. Is it still running?");
+  }
+}
+
+function put(page) {
+  release();
+  document.title = page.title;
+  for (const part of ["header.top", "main", "footer"]) {
+    const fresh = page.querySelector(part);
+    if (fresh) document.querySelector(part).replaceWith(document.adoptNode(fresh));
+  }
+  window.scrollTo(0, 0);
+  begin();
+  document.querySelector("main").focus({ preventScroll: true });
+}
+
+function begin() {
+  enhance(document);
+  if (!shell) return;
+  for (const link of document.querySelectorAll("a[href]")) {
+    const inside = link.hasAttribute("data-download") ? null : here(link.getAttribute("href"));
+    if (inside) link.setAttribute("href", inside);
+  }
+}
+
+document.addEventListener("click", async (event) => {
+  const link = event.target.closest?.("a[href]");
+  if (!link || event.ctrlKey || event.metaKey || event.shiftKey || event.button) return;
+  if (link.hasAttribute("data-download") && sessionStorage.getItem(KEY)) {
+    event.preventDefault();
+    await download(link.getAttribute("href"));
+  } else if (link.getAttribute("href").startsWith("#") && link.hash.length > 1 && shell) {
+    event.preventDefault();
+    document.getElementById(link.hash.slice(1))?.scrollIntoView();
+  }
+});
+
+async function download(path) {
+  const answer = await ask(path);
+  if (!answer.ok) return say("This could not be exported.");
+  const name = /filename="([^"]+)"/.exec(answer.headers.get("content-disposition") ?? "")?.[1] ?? "conversation";
+  const link = Object.assign(document.createElement("a"), { href: URL.createObjectURL(await answer.blob()), download: name });
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
+  say(`Saved ${name}`);
+}
+
+document.addEventListener("submit", (event) => {
+  const form = event.target.closest?.("form[data-get]");
+  if (!form) return;
+  event.preventDefault();
+  const query = new URLSearchParams(new FormData(form));
+  if (document.getElementById("redact").getAttribute("aria-checked") === "true") query.set("redact", "1");
+  go(`${form.getAttribute("action")}?${query}`);
+});
+
+const PLACES = { c: "/read/", p: "/read/bundles", m: "/read/users", h: "/read/health" };
+let going = false;
+document.addEventListener("keydown", (event) => {
+  if (event.ctrlKey || event.metaKey || event.altKey || event.target.closest("input, textarea, select")) return;
+  const place = going && PLACES[event.key];
+  going = event.key === "g";
+  if (place) go(place);
+  else if (event.key === "r") document.getElementById("redact").click();
+  else if (event.key === "/") {
+    const field = document.getElementById("q");
+    if (!field) return;
+    event.preventDefault();
+    field.focus();
+  }
+});
+
+if (shell) {
+  const given = /^#key=(.+)$/.exec(location.hash);
+  if (given) {
+    sessionStorage.setItem(KEY, decodeURIComponent(given[1]));
+    history.replaceState(null, "", "/#/");
+  }
+  window.addEventListener("hashchange", () => {
+    const pasted = /^#key=(.+)$/.exec(location.hash);
+    if (pasted) {
+      sessionStorage.setItem(KEY, decodeURIComponent(pasted[1]));
+      history.replaceState(null, "", "/#/");
+    }
+    show();
+  });
+  show();
+} else {
+  begin();
+}

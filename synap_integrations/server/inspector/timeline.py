@@ -1,0 +1,165 @@
+"""A conversation as one line of entries: turns where they were said, and between them what happened besides. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import assert_never
+
+from synap_integrations.server.records import Item, Turn
+
+from .views import Numbered, Occurrence, Push
+
+_BESIDES = frozenset({"context_fetch", "context_assembled"})
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """A turn."""
+
+    turn: Turn
+
+
+@dataclass(frozen=True, slots=True)
+class ToolUse:
+    """A tool call and its result; one of them may be missing."""
+
+    call: Occurrence | None
+    result: Occurrence | None
+
+    @property
+    def either(self) -> Occurrence:
+        """Whichever is there, the call first."""
+        found = self.call or self.result
+        assert found is not None
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class Thought:
+    """Reasoning that the model showed."""
+
+    event: Occurrence
+
+
+@dataclass(frozen=True, slots=True)
+class Pushed:
+    """A bundle that was pushed into the conversation."""
+
+    push: Push
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """A client reported that a model was shown these items; those whose text is still known."""
+
+    event: Occurrence
+    items: tuple[Item, ...]
+    reported: int
+    bundles: tuple[Push, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Other:
+    """Anything else, named by its kind."""
+
+    event: Occurrence
+
+
+Entry = Said | ToolUse | Thought | Pushed | Shown | Other
+
+
+def at(entry: Entry) -> datetime:
+    """When it happened."""
+    match entry:
+        case Said():
+            return entry.turn.said_at
+        case ToolUse():
+            return entry.either.at
+        case Pushed():
+            return entry.push.bundle.pushed_at
+        case Thought() | Shown() | Other():
+            return entry.event.at
+        case _:
+            assert_never(entry)
+
+
+def key(entry: Entry) -> str:
+    """What the entry is called on its page; an entry that changes keeps it."""
+    match entry:
+        case Said():
+            return f"turn-{entry.turn.position}"
+        case ToolUse():
+            return f"tool-{(entry.call or entry.either).number}"
+        case Pushed():
+            return f"bundle-{entry.push.number}"
+        case Thought() | Shown() | Other():
+            return f"event-{entry.event.number}"
+        case _:
+            assert_never(entry)
+
+
+def shown(event: Occurrence, pushes: Sequence[Push]) -> Shown:
+    """The report of a client with the items it names, in the order in which they are put into a prompt."""
+    named = event.body.get("item_ids")
+    wanted = {str(item_id) for item_id in named} if isinstance(named, list) else set[str]()
+    held = {item.item_id: item for push in pushes for item in push.bundle.items if item.item_id in wanted}
+    return Shown(event, tuple(sorted(held.values(), key=_said_at)), len(wanted), tuple(pushes))
+
+
+def bundle_ids(event: Occurrence) -> list[str]:
+    """The bundles that a report names."""
+    named = event.body.get("bundle_ids")
+    return [str(bundle_id) for bundle_id in named] if isinstance(named, list) else []
+
+
+def entries(events: Iterable[Occurrence], pushes: Iterable[Push], reports: Iterable[Shown]) -> list[Entry]:
+    """What happened besides turns, in order; a result stands with its call, a report once."""
+    made: list[Entry] = [Pushed(push) for push in pushes]
+    made += reports
+    waiting: dict[str, int] = {}
+    for event in events:
+        match event.kind:
+            case "tool_call":
+                waiting[event.text("tool_call_id")] = len(made)
+                made.append(ToolUse(event, None))
+            case "tool_result":
+                place = waiting.pop(event.text("tool_call_id"), None)
+                held = made[place] if place is not None else None
+                if place is not None and isinstance(held, ToolUse):
+                    made[place] = ToolUse(held.call, event)
+                else:
+                    made.append(ToolUse(None, event))
+            case "agent_thinking":
+                made.append(Thought(event))
+            case kind if kind in _BESIDES or kind == "context_used":
+                continue
+            case _:
+                made.append(Other(event))
+    return sorted(made, key=at)
+
+
+def woven(turns: Sequence[Numbered], besides: Sequence[Entry]) -> list[Entry]:
+    """Turns in the order of their positions, and the rest between them by time.
+
+    Clients stamp events to the millisecond and turns more finely: within one, a user's turn comes before what follows
+    from it, an assistant's after what led to it.
+    """
+    line: list[Entry] = []
+    rest = list(besides)
+    for numbered in turns:
+        turn = numbered.turn
+        said_ms, user = _ms(turn.said_at), turn.role == "user"
+        while rest and (_ms(at(rest[0])) < said_ms or (not user and _ms(at(rest[0])) == said_ms)):
+            line.append(rest.pop(0))
+        line.append(Said(turn))
+    return line + rest
+
+
+def _ms(moment: datetime) -> int:
+    return int(moment.timestamp() * 1000)
+
+
+def _said_at(item: Item) -> datetime:
+    return item.said_at
