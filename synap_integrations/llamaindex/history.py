@@ -89,11 +89,11 @@ class History:
         """Put earlier turns, as Synap holds them, before what was said here; what both hold stands once."""
         if since is not None:
             turns = [turn for turn in turns if turn.said_at is not None and turn.said_at > since]
+        if not turns:
+            return
         here = [(str(m.role.value), translate.text_of(m)) for m in self._messages if m.role not in _RESULTS]
         there = [(turn.role, turn.content) for turn in turns]
         overlap = next((at for at in range(len(there)) if here[: len(there) - at] == there[at:]), len(there))
-        if not turns:
-            return
         self.loaded = True
         earlier = [translate.message_of(turn) for turn in turns[:overlap]]
         self._messages[:0] = earlier
