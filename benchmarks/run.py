@@ -40,7 +40,15 @@ BENCHMARKS = {
 WANTS = {"llamaindex": "llama_index"}
 """What has to be installed for a benchmark; without it, it is left out of the whole run."""
 QUICK = 0.1
-PEERS = ("langchain-core", "langgraph", "langfuse", "langsmith", "openinference-instrumentation-langchain")
+PEERS = (
+    "langchain-core",
+    "langgraph",
+    "llama-index-core",
+    "langfuse",
+    "langsmith",
+    "openinference-instrumentation-langchain",
+    "openinference-instrumentation-llama-index",
+)
 
 
 def main() -> int:
