@@ -112,7 +112,7 @@ def wanted(given: Mapping[str, Any], *, level: str) -> Wanted:
     if not isinstance(types, list) or not all(isinstance(kind, str) for kind in types):
         refuse("types", "must be a list of strings")
     shape = given.get("response_shape") or "by_type"
-    if shape not in {"by_type", "ranked"}:
+    if shape not in ("by_type", "ranked"):  # a list, which no set can hold, is neither
         refuse("response_shape", "must be by_type or ranked")
     asked = {_SINGULAR.get(str(kind), str(kind)) for kind in types}
     return Wanted(
