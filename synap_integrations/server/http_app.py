@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from http import HTTPStatus
 from typing import Any, Final
@@ -13,7 +13,7 @@ from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
-from starlette.routing import Mount
+from starlette.routing import BaseRoute, Mount
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from synap_integrations.guard import contained
@@ -45,8 +45,14 @@ def build_app(
 
     ``outside`` is what the pages show besides the database.
     """
+    pages = inspector.routes(synap, pool=pool, outside=outside)
+    return gated([*pages, Mount("/", app=_Rest(synap, pool))], gate=gate, closing=closing)
+
+
+def gated(routes: Sequence[BaseRoute], *, gate: Gate, closing: asyncio.Future[None]) -> Starlette:
+    """An application behind the gate."""
     return Starlette(
-        routes=[*inspector.routes(synap, pool=pool, outside=outside), Mount("/", app=_Rest(synap, pool))],
+        routes=routes,
         middleware=[Middleware(_AtTheGate, gate=gate, closing=closing)],
         exception_handlers={HTTPException: _refused, ClientDisconnect: _gone},
     )

@@ -7,16 +7,14 @@ Usable from a command (`DevServer.run`), inside a program (``async with DevServe
 from __future__ import annotations
 
 import asyncio
-import socket
 import threading
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Final, Self
 
 import grpc
-import uvicorn
 from starlette.types import ASGIApp
 
 from synap_integrations.errors import SynapError
@@ -27,7 +25,7 @@ from .embedded import LocalSynap
 from .gate import LOOPBACK_NAMES, Gate
 from .grpc_service import ListenService, channel_options
 from .http_app import build_app
-from .http_protocol import PatientProtocol
+from .http_server import HttpServer
 from .inspector import BASIC, PUBLIC, Outside
 from .limits import DEFAULT, Limits
 from .sockets import Doors, open_doors
@@ -35,7 +33,6 @@ from .sockets import Doors, open_doors
 DEFAULT_PORT: Final = 8787
 _THREADS: Final = 8
 _GRPC_GRACE_S: Final = 0.5
-_HTTP_GRACE_S: Final = 1
 _START_S: Final = 10.0
 
 
@@ -144,7 +141,7 @@ class DevServer:
             basic=BASIC,
         )
         app = build_app(self.synap, gate=gate, pool=self._pool, closing=self._closing, outside=self._outside)
-        self._http = _Http(self._around(app), limits)
+        self._http = HttpServer(self._around(app), limits)
         self._serving = asyncio.create_task(self._http.serve(sockets=list(self._doors.http)))
         await self._grpc.start()
         await self._http.ready.wait()
@@ -169,38 +166,6 @@ def _cap(synap: LocalSynap, limits: Limits) -> None:
     with synap.engine.database.write() as db:
         (page_bytes,) = db.execute("PRAGMA page_size").fetchone()
         db.execute(f"PRAGMA max_page_count = {limits.file_bytes // page_bytes}")
-
-
-class _Http(uvicorn.Server):
-    """uvicorn on our sockets, without a hand on the process: signals are the command's, logs the application's."""
-
-    def __init__(self, app: ASGIApp, limits: Limits) -> None:
-        super().__init__(
-            uvicorn.Config(
-                app,
-                http=PatientProtocol.with_limits(limits),
-                ws="none",
-                lifespan="off",
-                log_config=None,
-                access_log=False,
-                server_header=False,
-                timeout_keep_alive=limits.idle_s,
-                timeout_graceful_shutdown=_HTTP_GRACE_S,
-                h11_max_incomplete_event_size=limits.head_bytes,
-            )
-        )
-
-        self.ready = asyncio.Event()
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Listen, and say so."""
-        await super().startup(sockets)
-        self.ready.set()
-
-    @contextmanager
-    def capture_signals(self) -> Generator[None]:
-        """Leave them alone."""
-        yield
 
 
 @contextmanager
