@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 COMMANDS: Final = {
     "run": "Start a program, captured with no change to it.",
     "dev": "Run a local Synap as a server: REST, stream and pages on this machine.",
+    "ui": "Look inside the embedded Synap: what was said, what was pushed, what a model saw.",
     "demo": "Run the main job on real conversations, here and now, without an account.",
     "status": "Show what this machine holds: what waits for delivery, what the embedded Synap remembers.",
     "prove-isolation": "Run your agent with many users at once and look for words that crossed.",

@@ -157,6 +157,8 @@ def _server(synap: LocalSynap, wanted: Wanted) -> DevServer:
             raise
         message = f"the package {error.name} is missing: run pip install 'synap-integrations[server]'"
         raise InvalidInputError(message) from None
+    from .outside import outside  # noqa: PLC0415 - not for --help
+
     # What a client sent that is no HTTP is the client's affair; it has its answer.
     logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
     options = ServerOptions(
@@ -166,7 +168,7 @@ def _server(synap: LocalSynap, wanted: Wanted) -> DevServer:
         address=wanted.unsafe_bind,
         names=frozenset(wanted.allow_host),
     )
-    return DevServer(synap, options)
+    return DevServer(synap, options, outside=outside(Settings.read(), file=synap.name))
 
 
 def _key(synap: LocalSynap, wanted: Wanted) -> Secret:

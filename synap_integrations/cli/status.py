@@ -77,11 +77,16 @@ def command(*, as_json: bool) -> None:
         platform="embedded" if settings.embedded else settings.rest_url,
         capture=Settings.capturing(),
         root=str(settings.root),
-        outboxes=[_outbox(folder) for folder in _outbox_folders(settings.root)],
+        outboxes=outboxes(settings.root),
         embedded=_embedded(settings.root / FILE_NAME),
     )
     text = json.dumps(dataclasses.asdict(status), indent=2) if as_json else _page(status)
     sys.stdout.write(f"{text}\n")
+
+
+def outboxes(root: Path) -> list[OutboxFolder]:
+    """What waits on this machine, by folder."""
+    return [_outbox(folder) for folder in _outbox_folders(root)]
 
 
 def _outbox_folders(root: Path) -> Iterator[Path]:

@@ -47,6 +47,17 @@ def open_doors(bind_grpc: Callable[[str], int], *, address: str | None, port: in
     raise InvalidInputError(message)
 
 
+def open_front_door(port: int) -> Doors:
+    """Bind pages alone, on this machine alone, to ``port``; 0 is any that is free.
+
+    Raises: InvalidInputError, if the port is taken, naming the fix.
+    """
+    with ExitStack() as undo:
+        http = _bound(_LOOPBACK, port, undo)
+        undo.pop_all()
+    return Doors(http, http[0].getsockname()[1], 0, _host(_LOOPBACK[0]))
+
+
 def _bound(addresses: Sequence[str], port: int, undo: ExitStack) -> tuple[socket.socket, ...]:
     """A socket on each of these addresses, all on one port. An address of loopback that the machine lacks is skipped.
 
