@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
 from enum import Enum
 from typing import Protocol, runtime_checkable
 
@@ -156,6 +157,20 @@ class LocalStream(Protocol):
 
     def half_close(self) -> None:
         """The client has nothing more to say."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lent:
+    """Models of the application's that a local Synap may use; None is none.
+
+    ``embeddings`` encodes texts: a LangChain ``Embeddings``, a LlamaIndex embedding, or anything with the verbs of one.
+    """
+
+    embeddings: object | None = None
+
+    def __bool__(self) -> bool:
+        """True if there is anything."""
+        return self.embeddings is not None
 
 
 class LocalPlatform(Protocol):

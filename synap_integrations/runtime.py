@@ -22,6 +22,7 @@ from .errors import InvalidInputError
 from .guard import contained, incidents, is_quiet
 from .model import Context, ContextBundle, ContextRequest, Envelope, Event, Inbound, Scope, Signal, UserMessage, new_id
 from .outbox import DeliveryWorker, EphemeralOutbox, Erased, SqliteOutbox
+from .ports import Lent
 from .redaction import Mask, Redaction
 from .settings import Settings
 
@@ -91,6 +92,9 @@ class Synap:
     texts. If it raises, nothing is shown and the fault is counted. ``mask``, from text to text, is called on every text
     of an event before it reaches the disk; if it fails, a stub is kept.
 
+    ``embeddings`` is an encoder of the application's, from LangChain or LlamaIndex, with which the embedded Synap also
+    finds by meaning.
+
     Raises: InvalidInputError, if a setting cannot be used. Nothing else in this class raises.
     """
 
@@ -99,6 +103,7 @@ class Synap:
         client: object | None = None,
         *,
         settings: Settings | None = None,
+        embeddings: object | None = None,
         context_filter: ContextFilter | None = None,
         mask: Mask | str | None = None,
         **explicit: Any,  # noqa: ANN401 - any setting's type
@@ -106,6 +111,7 @@ class Synap:
         self.settings = settings or Settings.read(**explicit)
         self._client = client
         self._embedded = client is None and self.settings.embedded
+        self._lent = self._to_lend(Lent(embeddings))
         self._listening = threading.Event()
         self._started_s: float | None = None
         self._conversation = f"conversation-{new_id()}"
@@ -238,8 +244,19 @@ class Synap:
         """Made on the delivery thread, so that no network library is loaded before it is needed."""
         from .client import Route, SynapClient  # noqa: PLC0415 - see above
 
-        client = self._client or SynapClient(settings=self.settings, inline=True)
+        client = self._client or SynapClient(settings=self.settings, inline=True, lent=self._lent)
         return Route(client, turns=self.settings.turns)
+
+    def _to_lend(self, lent: Lent) -> Lent:
+        """The models, if they are such and there is an embedded Synap to use them."""
+        if lent and not self._embedded:
+            message = "embeddings are for the embedded Synap, and this one speaks to another: leave them out"
+            raise InvalidInputError(message, details={"argument": "embeddings"})
+        if lent.embeddings is not None:
+            from .server.encoders import encoder_of  # noqa: PLC0415 - only for those who have one
+
+            encoder_of(lent.embeddings)
+        return lent
 
     def _on_inbound(self, inbound: Inbound) -> None:
         with _INBOUND:

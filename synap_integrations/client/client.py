@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 from synap_integrations.errors import ContextNotFoundError, InvalidInputError, SynapError
 from synap_integrations.plain import text
+from synap_integrations.ports import Lent
 from synap_integrations.settings import Settings
 from synap_integrations.wire.report import CONTEXT_TYPES
 from synap_integrations.wire.rest_schema import ContextFetched, FetchContext, FetchedContext, FetchScope, Whoami
@@ -30,6 +31,7 @@ class SynapClient:
     Async. Construction opens nothing; what belongs to an event loop is made on the loop that uses it. Arguments that
     are not given come from the environment (``SYNAP_API_KEY``, ``SYNAP_BASE_URL``, …). Close it, or use ``async with``.
 
+    ``lent`` is what an embedded Synap may use of the application's models.
     ``inline`` is for callers that own their loop and repeat calls themselves: see `Connection`.
 
     Raises: AuthenticationError without a key for another machine; InvalidInputError for a setting that cannot be used,
@@ -47,6 +49,7 @@ class SynapClient:
         storage_path: str | Path | None = None,
         settings: Settings | None = None,
         inline: bool = False,
+        lent: Lent | None = None,
         timing: Timing | None = None,
         backoff: Backoff | None = None,
     ) -> None:
@@ -62,7 +65,7 @@ class SynapClient:
         if settings is not None and given:
             message = f"{min(given)} is given together with settings: put it into the settings"
             raise InvalidInputError(message, details={"argument": min(given)})
-        self._connection = Connection(settings or Settings.read(**given), inline=inline)
+        self._connection = Connection(settings or Settings.read(**given), inline=inline, lent=lent)
         self.conversation = Conversation(self._connection)
         """Turns go in, the conversation comes out."""
         self.instance = Instance(self._connection, timing=timing, backoff=backoff)

@@ -13,6 +13,7 @@ from weakref import WeakKeyDictionary
 from synap_integrations import scoping
 from synap_integrations.errors import InvalidInputError, SynapTransientError
 from synap_integrations.model import Scope
+from synap_integrations.ports import Lent
 from synap_integrations.settings import Settings
 from synap_integrations.wire.conversation_ids import ConversationIds
 from synap_integrations.wire.rest_schema import Whoami
@@ -45,10 +46,11 @@ class Connection:
     can be held against a call, and not of the construction.
     """
 
-    def __init__(self, settings: Settings, *, inline: bool) -> None:
+    def __init__(self, settings: Settings, *, inline: bool, lent: Lent | None = None) -> None:
         self.settings = settings
         self._inline = inline
-        self._platform = None if inline else platform_of(settings, inline=False)
+        self._lent = lent
+        self._platform = None if inline else platform_of(settings, inline=False, lent=lent)
         self.ids = ConversationIds()
         self.introduction = {"x-client-id": "", "x-instance-id": ""}
         """Goes with every request; filled in when the platform has said who we are."""
@@ -61,7 +63,7 @@ class Connection:
     def platform(self) -> Platform:
         """Where the bytes go."""
         if self._platform is None:
-            self._platform = platform_of(self.settings, inline=self._inline)
+            self._platform = platform_of(self.settings, inline=self._inline, lent=self._lent)
         return self._platform
 
     @property

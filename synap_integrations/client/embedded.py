@@ -11,7 +11,7 @@ from typing import Final
 
 import httpx
 
-from synap_integrations.ports import LocalPlatform, LocalStream
+from synap_integrations.ports import Lent, LocalPlatform, LocalStream
 from synap_integrations.settings import Settings
 
 from .platform import Duplex
@@ -25,8 +25,9 @@ EMBEDDED: Final = "synap_integrations.server.embedded:open_embedded"
 class EmbeddedPlatform:
     """A platform in this process. ``inline``: it answers on the calling thread, for callers that own their loop."""
 
-    def __init__(self, settings: Settings, *, inline: bool) -> None:
+    def __init__(self, settings: Settings, *, inline: bool, lent: Lent | None = None) -> None:
         self._settings = settings
+        self._lent = lent
         self._inline = inline
         self._opened: LocalPlatform | None = None
         self._pid = 0
@@ -34,8 +35,8 @@ class EmbeddedPlatform:
 
     def _local(self) -> LocalPlatform:
         if self._opened is None or self._pid != os.getpid():
-            open_embedded: Callable[[Settings], LocalPlatform] = pkgutil.resolve_name(EMBEDDED)
-            self._opened, self._pid = open_embedded(self._settings), os.getpid()
+            open_embedded: Callable[[Settings, Lent | None], LocalPlatform] = pkgutil.resolve_name(EMBEDDED)
+            self._opened, self._pid = open_embedded(self._settings, self._lent), os.getpid()
             self.where = f"the embedded Synap ({self._opened.name})"
             _log.info("synap: using %s; set SYNAP_API_KEY to use the cloud", self.where)
         return self._opened

@@ -7,6 +7,7 @@ from typing import Protocol
 
 import httpx
 
+from synap_integrations.ports import Lent
 from synap_integrations.settings import Settings
 
 
@@ -52,15 +53,15 @@ class Platform(Protocol):
         """Let go of what is not bound to an event loop."""
 
 
-def platform_of(settings: Settings, *, inline: bool) -> Platform:
-    """The platform that the settings name; opens nothing yet.
+def platform_of(settings: Settings, *, inline: bool, lent: Lent | None = None) -> Platform:
+    """The platform that the settings name; opens nothing yet. Only one in this process can be ``lent`` anything.
 
     Raises: AuthenticationError without a key for another machine; InvalidInputError for an address it must not go to.
     """
     if settings.embedded:
         from .embedded import EmbeddedPlatform  # noqa: PLC0415 - one of the two is loaded, not both
 
-        return EmbeddedPlatform(settings, inline=inline)
+        return EmbeddedPlatform(settings, inline=inline, lent=lent)
     from .remote import RemotePlatform  # noqa: PLC0415 - grpc costs 50 ms and 20 MB
 
     return RemotePlatform(settings)

@@ -24,7 +24,7 @@ from typing import Final, Literal
 
 from .engine import KINDS, RECENT_TURNS, Engine
 from .records import Bundle, Item, Kind, Owner, Place, Statement, Turn
-from .retrieval import WEAK, coverage, interleaved, telling, terms
+from .retrieval import NEAR, WEAK, coverage, interleaved, telling, terms
 
 MOST_ITEMS: Final = 5
 _CENTRES: Final = 15
@@ -129,10 +129,20 @@ def _windows(  # noqa: PLR0913 - what the choice depends on
             turns = [held[place] for place in around[centre] if place in held and place not in shown]
             shown.update(around[centre])
             items.append(_item(held[centre], turns, score))
-    if faint or any(coverage(terms(query), item.content) >= WEAK for query in queries for item in items):
+    if faint or any(_strong(engine, cause.owner, query, items, best) for query in queries):
         return items
     shown.intersection_update(running)
     return []
+
+
+def _strong(
+    engine: Engine, owner: Owner, query: str, items: Sequence[Item], best: Sequence[tuple[Place, float]]
+) -> bool:
+    """Whether one of them shares enough of the query's words, or of its meaning."""
+    words, near = terms(query), engine.near(owner, query)
+    return any(coverage(words, item.content) >= WEAK for item in items) or any(
+        near.get(place, 0.0) >= NEAR for place, _ in best
+    )
 
 
 def _running(engine: Engine, cause: Cause) -> tuple[int | None, frozenset[Place]]:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Final
 
 from synap_integrations.guard import contained
-from synap_integrations.ports import LocalStream
+from synap_integrations.ports import Lent, LocalStream
 from synap_integrations.settings import Settings
 from synap_integrations.wire.proto import DecodeError, StreamEvent, StreamResponse
 
@@ -74,7 +74,7 @@ class LocalSynap:
     def close(self) -> None:
         """Stop pushing and let go of the file."""
         self.pusher.close()
-        self.engine.database.close()
+        self.engine.close()
 
 
 class EmbeddedSynap:
@@ -157,7 +157,7 @@ class _Opened:
         self._lock = threading.Lock()
         self._synaps: dict[Path, tuple[LocalSynap, int]] = {}
 
-    def open(self, path: Path, *, synchronous: str) -> EmbeddedSynap:
+    def open(self, path: Path, lent: Lent, *, synchronous: str) -> EmbeddedSynap:
         """Raises: OSError or sqlite3.Error, if there is no such file and none can be made."""
         with self._lock:
             synap, users = self._synaps.get(path, (None, 0))
@@ -165,6 +165,7 @@ class _Opened:
                 database = Database(path, synchronous=synchronous)
                 database.open()
                 synap = LocalSynap(database, str(path))
+            synap.engine.lend(lent)
             self._synaps[path] = synap, users + 1
         return EmbeddedSynap(synap, lambda: self._release(path, synap))
 
@@ -183,18 +184,20 @@ class _Opened:
 _opened: Final = _Opened()
 
 
-def open_embedded(settings: Settings) -> EmbeddedSynap:
+def open_embedded(settings: Settings, lent: Lent | None = None) -> EmbeddedSynap:
     """The Synap of this process over ``<root>/local.db``, or in memory where the storage path says ``:memory:``.
 
-    A file that cannot be used is replaced by memory, and the log says so; nothing is raised.
+    Where several open the same file, the models that are ``lent`` first are used. A file that cannot be used is
+    replaced by memory, and the log says so; nothing is raised.
     """
+    lent = lent or Lent()
     if settings.storage_path == IN_MEMORY:
-        return _in_memory("memory")
+        return _in_memory("memory", lent)
     path = settings.root / FILE_NAME
     try:
         # The folder may be reached through links, the file may not be one.
         path = settings.root.resolve() / FILE_NAME
-        return _opened.open(path, synchronous="FULL" if settings.durability == "power" else "NORMAL")
+        return _opened.open(path, lent, synchronous="FULL" if settings.durability == "power" else "NORMAL")
     except (OSError, sqlite3.Error) as error:
         _log.warning(
             "synap: %s cannot be used (%s): the embedded Synap remembers in memory until the process ends; "
@@ -202,9 +205,10 @@ def open_embedded(settings: Settings) -> EmbeddedSynap:
             path,
             error,
         )
-        return _in_memory(f"memory, since {path} cannot be used")
+        return _in_memory(f"memory, since {path} cannot be used", lent)
 
 
-def _in_memory(name: str) -> EmbeddedSynap:
+def _in_memory(name: str, lent: Lent) -> EmbeddedSynap:
     synap = LocalSynap(Database(None), name)
+    synap.engine.lend(lent)
     return EmbeddedSynap(synap, synap.close)

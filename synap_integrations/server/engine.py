@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Sequence
 from datetime import UTC, datetime
-from typing import Final, get_args
+from typing import TYPE_CHECKING, Final, get_args
 
 from synap_integrations.model import new_id
+from synap_integrations.ports import Lent
 
 from .database import Database
 from .forgetting import Forgetting, Forgotten, Target
@@ -28,9 +29,12 @@ from .records import (
     Turn,
     microseconds,
 )
-from .retrieval import WEAK, coverage, interleaved, spread, terms
+from .retrieval import WEAK, coverage, interleaved, spread, terms, with_meaning
 from .statements import StatementStore
 from .store import Store
+
+if TYPE_CHECKING:
+    from .meaning import Meaning
 
 KINDS: Final[tuple[Kind, ...]] = get_args(Kind)
 MOST_FOUND: Final = 200
@@ -59,6 +63,23 @@ class Engine:
         self.ledger = Ledger(database)
         self.forgetting = Forgetting(database)
         self.known = StatementStore(database)
+        self.meaning: Meaning | None = None
+        """Finds by meaning, once an encoder was lent."""
+
+    def lend(self, lent: Lent) -> None:
+        """Use these models from now on, where none was lent before. Raises: InvalidInputError, if they are none."""
+        if lent.embeddings is not None and self.meaning is None:
+            from .encoders import encoder_of  # noqa: PLC0415 - only for those who have one
+            from .meaning import Meaning  # noqa: PLC0415 - only for those who have one
+
+            self.meaning = Meaning(self.database, encoder_of(lent.embeddings))
+            self.meaning.wake()
+
+    def close(self) -> None:
+        """Let go of models and file. Idempotent."""
+        if self.meaning is not None:
+            self.meaning.close()
+        self.database.close()
 
     # --- keep ------------------------------------------------------------------------------------------------
 
@@ -68,7 +89,10 @@ class Engine:
 
     def record_all(self, turns: Sequence[NewTurn]) -> list[Recorded]:
         """Store turns in their order, all or none. When this returns they are committed."""
-        return self.store.add([(turn, self.new_id(), self.new_id()) for turn in turns], now=self.now())
+        recorded = self.store.add([(turn, self.new_id(), self.new_id()) for turn in turns], now=self.now())
+        if self.meaning is not None:
+            self.meaning.wake()
+        return recorded
 
     def keep(self, happening: Happening) -> bool:
         """Keep something that is no turn. False if it was there before."""
@@ -129,7 +153,19 @@ class Engine:
     ) -> list[tuple[Place, float]]:
         """Places by score, best first. A place at the edge of a conversation may not exist."""
         hits = self.store.search(owner, terms(query), conversation_id=conversation_id)
-        return spread(hits, now_us=microseconds(self.now()), without=without)
+        ranking = spread(hits, now_us=microseconds(self.now()), without=without)
+        near = self.near(owner, query, conversation_id=conversation_id)
+        return with_meaning(ranking, {place: near[place] for place in near.keys() - without}) if near else ranking
+
+    def near(self, owner: Owner, query: str, *, conversation_id: str | None = None) -> dict[Place, float]:
+        """How near the owner's turns are to the query in meaning, -1..1; empty without an encoder."""
+        if self.meaning is None:
+            return {}
+        near = dict(self.meaning.near(owner, query))
+        if conversation_id is None:
+            return near
+        end = self.store.extent(owner, conversation_id)
+        return {place: cosine for place, cosine in near.items() if end and place.conversation == end.conversation}
 
     def newest(self, owner: Owner, *, limit: int, conversation_id: str | None = None) -> list[Found]:
         """The owner's newest turns, newest first; from one conversation, if named."""

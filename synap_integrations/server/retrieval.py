@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from heapq import nlargest
 from typing import Final
 
 from .records import Hit, Place
@@ -20,6 +21,10 @@ RECENCY: Final = 0.25
 """How much more a turn of this moment counts than an ancient one."""
 HALF_LIFE_US: Final = 30 * 24 * 3600 * 1_000_000
 CANDIDATES: Final = 200
+MEANING: Final = 0.7
+"""What a cosine of 1 adds, in shares of the best score by words."""
+NEAR: Final = 0.5
+"""Least cosine of a turn that is pushed although it shares no words with what was said."""
 MAX_TERMS: Final = 48
 """Most words of a query that are looked up; a pasted page must not cost seconds."""
 WEAK: Final = 0.2
@@ -97,6 +102,18 @@ def spread(hits: Iterable[Hit], *, now_us: int, without: frozenset[Place] = froz
             neighbour = Place(place.conversation, place.position + distance)
             if neighbour.position > 0 and neighbour not in without:
                 scores[neighbour] += share * fresh
+    return sorted(scores.items(), key=lambda entry: (-entry[1], entry[0]))
+
+
+def with_meaning(ranking: Sequence[tuple[Place, float]], near: Mapping[Place, float]) -> list[tuple[Place, float]]:
+    """The ranking by words, relative to its best, with what the meaning of each place adds; best first.
+
+    Scores are added and not ranks: a place that is first by words alone stays near the top. Ties are broken by place.
+    """
+    best = ranking[0][1] if ranking else 1.0
+    scores = defaultdict(float, {place: score / best for place, score in ranking})
+    for place in {*scores, *nlargest(CANDIDATES, near, key=lambda place: (near[place], place))}:
+        scores[place] += MEANING * max(near.get(place, 0.0), 0.0)
     return sorted(scores.items(), key=lambda entry: (-entry[1], entry[0]))
 
 
