@@ -2,7 +2,7 @@
 
 The floor is the framework's own span handler that does nothing. ``alone`` hands its events to a list: no disk, no
 delivery. The others keep every turn in a real outbox and deliver it: to the embedded Synap in the same process, or,
-where platforms are compared, to servers in processes of their own. A conversation has ten turns, then another begins.
+where platforms are compared, to servers in processes of their own. A user has ten turns, then the next one comes.
 """
 
 # ruff: noqa: ARG002, D102 - the signatures of the model are the framework's
@@ -84,7 +84,8 @@ class Contender:
         conversation, turn = divmod(next(self._turns), TURNS)
         if turn == 0:
             self._engine.reset()
-        with synap_integrations.context(user_id="ana", conversation_id=f"bench-{id(self)}-{conversation}"):
+        user_id = f"user-{id(self)}-{conversation}"
+        with synap_integrations.context(user_id=user_id, conversation_id=f"{user_id}-talks"):
             began = time.perf_counter()
             self._engine.chat(QUESTION)
             took = time.perf_counter() - began
