@@ -19,7 +19,7 @@ from synap_integrations.guard import contained
 from .anticipation import Cause, Pattern, anticipate
 from .engine import Engine
 from .forks import survives_forks
-from .records import Bundle
+from .records import Bundle, Owner
 
 MOST_WAITING: Final = 64
 USUAL: Final[frozenset[Pattern]] = frozenset({"session_start", "user_message", "context_request", "tool_call"})
@@ -33,6 +33,9 @@ class Listener(Protocol):
 
     def push(self, bundle: Bundle) -> None:
         """Send the bundle to the client."""
+
+    def speaks_for(self, owner: Owner) -> bool:
+        """True if something of this user came in on this stream."""
 
 
 class Pusher:
@@ -142,11 +145,15 @@ class Pusher:
         if bundle is None or _replaced_by(cause) in self._waiting:
             return
         self._engine.pushing(bundle)
-        with self._changed:
-            listeners = [*self._listeners] if to is None else [to]
-        for listener in listeners:
+        for listener in self._audience(cause) if to is None else [to]:
             with _PUSH:
                 listener.push(bundle)
+
+    def _audience(self, cause: Cause) -> list[Listener]:
+        """The streams of the process that the user talks to; all of them, while nobody knows which that is."""
+        with self._changed:
+            listeners = [*self._listeners]
+        return [listener for listener in listeners if listener.speaks_for(cause.owner)] or listeners
 
 
 def _replaced_by(cause: Cause) -> object:

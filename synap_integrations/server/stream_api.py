@@ -54,6 +54,7 @@ MOST_LIVE: Final = 150
 """Items that a stream's client may be keeping before bundles bring one new item each: the platform's SDK ranks all that
 it keeps whenever one is added, on the application's loop. 200 items take it 46 ms, 1,000 half a second."""
 _UNASKED: Final = frozenset({"session_start", "tool_call", "tool_result"})
+_MAX_USERS: Final = 10_000
 _MAX_HINTS: Final = 3
 _HINT_CHARS: Final = 200
 
@@ -84,6 +85,7 @@ class ListenSession:
         self._clock = clock
         self._unacknowledged: list[str] = []
         self._pushed: dict[str, float] = {}
+        self._users: dict[Owner, None] = {}
         self._lock = threading.Lock()
         self.acks_due_s: float | None = None
         """When the collected acknowledgements are due, on ``clock``; None while there are none."""
@@ -106,6 +108,10 @@ class ListenSession:
                 self._context_assembled(message.context_assembled)
             case _:  # newer than this server
                 return
+
+    def speaks_for(self, owner: Owner) -> bool:
+        """True if something of this user came in on this stream."""
+        return owner in self._users
 
     def half_close(self) -> None:
         """The client has nothing more to say: acknowledge what is left, push no more."""
@@ -147,7 +153,7 @@ class ListenSession:
             self._take(event)
 
     def _turn(self, event: ConversationEvent, scope: Scope) -> None:
-        owner, metadata = owner_of(scope), dict(event.metadata)
+        owner, metadata = self._owner(scope), dict(event.metadata)
         recorded = self._engine.record(
             NewTurn(
                 owner=owner,
@@ -179,7 +185,7 @@ class ListenSession:
 
     def _happening(self, event: ConversationEvent, scope: Scope) -> None:
         happening = Happening(
-            owner=owner_of(scope),
+            owner=self._owner(scope),
             kind=event.event_type,
             conversation_id=event.conversation_id,
             session_id=event.session_id,
@@ -236,7 +242,7 @@ class ListenSession:
             )
         elif control.action == "start":
             self._session_begins(
-                owner_of(scope), control.session_id, control.conversation_id, decision_id=control.session_id
+                self._owner(scope), control.session_id, control.conversation_id, decision_id=control.session_id
             )
 
     def _context_used(self, used: ContextUsedEvent) -> None:
@@ -268,6 +274,14 @@ class ListenSession:
             self._engine.keep(
                 Happening(owner=owner_of(scope), kind=kind, conversation_id=report.conversation_id, body=body)
             )
+
+    def _owner(self, scope: Scope) -> Owner:
+        """Whose event it is; what they say by another way is answered here from now on."""
+        owner = owner_of(scope)
+        self._users[owner] = None
+        if len(self._users) > _MAX_USERS:
+            del self._users[next(iter(self._users))]
+        return owner
 
     # --- what is said back -----------------------------------------------------------------------------------
 

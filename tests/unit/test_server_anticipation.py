@@ -188,6 +188,10 @@ def test_a_newer_turn_cancels_the_search_for_the_older(monkeypatch) -> None:
     monkeypatch.setattr(push_module, "anticipate", slow)
 
     class Listener:
+        def speaks_for(self, owner) -> bool:
+            """Everybody is welcome."""
+            return True
+
         def push(self, bundle) -> None:
             pushed.append(bundle.decision_id)
 

@@ -248,6 +248,10 @@ class Gate:
         self.open, self.entered = threading.Event(), threading.Event()
         self.got: list[str] = []
 
+    def speaks_for(self, owner) -> bool:
+        """Everybody is welcome."""
+        return True
+
     def push(self, bundle) -> None:
         """Keep the cause."""
         self.got.append(bundle.decision_id)
@@ -304,6 +308,10 @@ def test_a_listener_that_fails_does_not_stop_the_others(held) -> None:
     pusher, gate = held
 
     class Broken:
+        def speaks_for(self, owner) -> bool:
+            """Everybody is welcome."""
+            return True
+
         def push(self, bundle) -> None:
             raise RuntimeError(bundle.bundle_id)
 
