@@ -3,6 +3,7 @@
 PYTHON ?= python3
 VENV := .venv
 FLOOR := .venv-floor
+SDK := .venv-sdk
 DATA := $(wildcard ../shared/data/locomo-two.json)
 BIN := $(VENV)/bin
 .DEFAULT_GOAL := help
@@ -29,6 +30,15 @@ $(FLOOR)/.test: pyproject.toml
 	@$(FLOOR)/bin/python -m pip install --quiet --disable-pip-version-check -e '.[floor]'
 	@touch $@
 
+# The platform's own SDK, by itself. Where no index has it, the conformance run is skipped and says why.
+$(SDK)/.test: pyproject.toml
+	@test -x $(SDK)/bin/python || $(PYTHON) -m venv $(SDK)
+	@echo "setting up $(SDK): the platform's own SDK (once)…" >&2
+	@$(SDK)/bin/python -c 'import tomllib; extras = tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"]; print(*extras["sdk"], sep="\n")' > $(SDK)/requirements.txt
+	@$(SDK)/bin/python -m pip install --quiet --disable-pip-version-check -r $(SDK)/requirements.txt 2> $(SDK)/.log \
+		|| grep -q "No matching distribution" $(SDK)/.log || { cat $(SDK)/.log >&2; exit 1; }
+	@touch $@
+
 $(VENV)/.bench: pyproject.toml
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@echo "setting up $(VENV) for the benchmarks (once)…" >&2
@@ -38,7 +48,7 @@ $(VENV)/.bench: pyproject.toml
 demo: $(VENV)/.demo ## Run the main job: capture, keep, push context back
 	@$(BIN)/synap demo $(if $(DATA),--data $(DATA))
 
-test: check floor ## Run every check and every test, on the newest and the oldest supported frameworks
+test: check floor $(SDK)/.test ## Run every check and every test, on the newest and the oldest supported frameworks
 	@$(BIN)/python -m pytest -m "not soak" -n 2 --dist worksteal
 
 check: $(VENV)/.test ## Run the quick checks: style, types, layers
@@ -61,4 +71,4 @@ protos: ## Regenerate the stream's wire messages after a change in protos/
 	@$(BIN)/python protos/generate.py
 
 clean: ## Remove the virtual environments and everything built
-	@rm -rf $(VENV) $(FLOOR) dist .pytest_cache .mypy_cache .ruff_cache
+	@rm -rf $(VENV) $(FLOOR) $(SDK) dist .pytest_cache .mypy_cache .ruff_cache

@@ -10,7 +10,7 @@ import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from conformance_world import KEY, RawLine, World, error_of, is_a, name, until
+from conformance_world import RawLine, World, error_of, is_a, name, until
 
 TYPES = {"facts", "preferences", "episodes", "emotions", "temporal_events"}
 LARGE = 5 << 20
@@ -326,7 +326,7 @@ async def state(world, driver):
 
 @check("push")
 async def push(world, driver):
-    """What a user says brings what answers it, unasked, before it is fetched; a request is answered even with nothing."""
+    """What a user says brings what answers it before anybody asks; a request is answered, with nothing if need be."""
     async with driver.Session(world) as client:
         user = name()
         await client.record(name(), "Our allotment is number seventeen, behind the mill", user=user)
@@ -693,6 +693,3 @@ def _where(error: BaseException) -> str:
             line = trace.tb_lineno
         trace = trace.tb_next
     return f"line {line}: {error}"
-
-
-assert KEY

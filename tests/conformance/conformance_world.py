@@ -8,6 +8,7 @@ import sqlite3
 import subprocess
 import time
 import uuid
+from contextlib import closing
 from pathlib import Path
 
 KEY = "synap_test_key_for_conformance"
@@ -58,7 +59,7 @@ class World:
 
     def rows(self, query: str, *parameters: object) -> list[tuple]:
         """What the file holds."""
-        with sqlite3.connect(f"file:{self.file}?mode=ro", uri=True, timeout=10) as db:
+        with closing(sqlite3.connect(f"file:{self.file}?mode=ro", uri=True, timeout=10)) as db:
             return db.execute(query, parameters).fetchall()
 
     def turns(self, conversation: str) -> list[str]:

@@ -13,7 +13,7 @@ _TYPES = ("facts", "preferences", "episodes", "emotions", "temporal_events")
 class Session:
     """One client. ``heard`` has every bundle it was pushed."""
 
-    def __init__(self, world: World, *, key: str = KEY, folder: str | None = None) -> None:  # noqa: ARG002 - keeps no files
+    def __init__(self, world: World, *, key: str = KEY, folder: str | None = None) -> None:
         self.heard = []
         self.client = SynapClient(
             key,
@@ -65,7 +65,7 @@ class Session:
     async def unified(self, query, *, user, conversation, ranked=False):
         return await self.fetch("all", query, ranked=ranked, user=user, conversation=conversation)
 
-    async def use(self, query, *, user, conversation):  # noqa: ARG002 - the newest bundle that holds something
+    async def use(self, query, *, user, conversation):
         """Show a model what was pushed, and report it. The contents."""
         bundle = [bundle for bundle in self.heard if any(bundle["items_by_type"].values())][-1]
         items = [item for held in bundle["items_by_type"].values() for item in held]

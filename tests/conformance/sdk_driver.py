@@ -48,7 +48,7 @@ class Session:
     async def batch(self, entries):
         return await self.sdk.conversation.record_messages_batch(entries)
 
-    async def prompt(self, conversation, *, user, style="structured"):  # noqa: ARG002 - the id says whose it is
+    async def prompt(self, conversation, *, user, style="structured"):
         found = await self.sdk.conversation.context.get_context_for_prompt(conversation, style=style)
         return {
             "available": found.available,
@@ -80,7 +80,7 @@ class Session:
         )
         return _items(found, ranked=ranked)
 
-    async def use(self, query, *, user, conversation):  # noqa: ARG002 - the cache knows the user
+    async def use(self, query, *, user, conversation):
         """Be served from what was pushed; the SDK reports that by itself. The contents."""
         found = await self.sdk.user.context.fetch(user, search_query=[query], response_shape="ranked")
         assert found.metadata.source == "anticipation", found.metadata.source
@@ -175,9 +175,7 @@ class Session:
 def _items(found, *, ranked):
     """Kind, id and content of what was found."""
     if ranked:
-        return [
-            {"kind": item.category, "id": item.id, "content": item.content} for item in (found.items or [])
-        ]
+        return [{"kind": item.category, "id": item.id, "content": item.content} for item in (found.items or [])]
     return [
         {"kind": kind, "id": item.id, "content": getattr(item, "content", None) or getattr(item, "summary", None)}
         for kind in _TYPES
