@@ -164,13 +164,17 @@ class Lent:
     """Models of the application's that a local Synap may use; None is none.
 
     ``embeddings`` encodes texts: a LangChain ``Embeddings``, a LlamaIndex embedding, or anything with the verbs of one.
+    ``extractor`` reads along: a LangChain chat model, a LlamaIndex LLM, or a function of a passage. It may spend
+    ``extraction_tokens`` in this process.
     """
 
     embeddings: object | None = None
+    extractor: object | None = None
+    extraction_tokens: int = 200_000
 
     def __bool__(self) -> bool:
         """True if there is anything."""
-        return self.embeddings is not None
+        return not (self.embeddings is None and self.extractor is None)
 
 
 class LocalPlatform(Protocol):

@@ -93,17 +93,19 @@ class Synap:
     of an event before it reaches the disk; if it fails, a stub is kept.
 
     ``embeddings`` is an encoder of the application's, from LangChain or LlamaIndex, with which the embedded Synap also
-    finds by meaning.
+    finds by meaning. ``extractor`` is a chat model, or a function of a passage, that notes in the background what users
+    say about themselves; it may spend `Settings.extraction_max_tokens`.
 
     Raises: InvalidInputError, if a setting cannot be used. Nothing else in this class raises.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - each by name
         self,
         client: object | None = None,
         *,
         settings: Settings | None = None,
         embeddings: object | None = None,
+        extractor: object | None = None,
         context_filter: ContextFilter | None = None,
         mask: Mask | str | None = None,
         **explicit: Any,  # noqa: ANN401 - any setting's type
@@ -111,7 +113,7 @@ class Synap:
         self.settings = settings or Settings.read(**explicit)
         self._client = client
         self._embedded = client is None and self.settings.embedded
-        self._lent = self._to_lend(Lent(embeddings))
+        self._lent = self._to_lend(Lent(embeddings, extractor, self.settings.extraction_max_tokens))
         self._listening = threading.Event()
         self._started_s: float | None = None
         self._conversation = f"conversation-{new_id()}"
@@ -250,12 +252,18 @@ class Synap:
     def _to_lend(self, lent: Lent) -> Lent:
         """The models, if they are such and there is an embedded Synap to use them."""
         if lent and not self._embedded:
-            message = "embeddings are for the embedded Synap, and this one speaks to another: leave them out"
-            raise InvalidInputError(message, details={"argument": "embeddings"})
+            message = (
+                "embeddings and extractor are for the embedded Synap, and this one speaks to another: leave them out"
+            )
+            raise InvalidInputError(message, details={"argument": "embeddings" if lent.embeddings else "extractor"})
         if lent.embeddings is not None:
             from .server.encoders import encoder_of  # noqa: PLC0415 - only for those who have one
 
             encoder_of(lent.embeddings)
+        if lent.extractor is not None:
+            from .server.extraction import extractor_of  # noqa: PLC0415 - only for those who have one
+
+            extractor_of(lent.extractor)
         return lent
 
     def _on_inbound(self, inbound: Inbound) -> None:

@@ -211,6 +211,9 @@ class Settings:
     )
     outbox_max_rows: int = _setting("SYNAP_OUTBOX_MAX_ROWS", 200_000, _count, "Most turns that wait on disk.")
     outbox_max_mb: int = _setting("SYNAP_OUTBOX_MAX_MB", 256, _count, "Most megabytes that wait on disk.")
+    extraction_max_tokens: int = _setting(
+        "SYNAP_EXTRACTION_MAX_TOKENS", 200_000, _count, "Most tokens an extractor may spend in one process."
+    )
     connect_timeout_s: float = _setting(
         "SYNAP_CONNECT_TIMEOUT_S", 5.0, _seconds, "Longest a connect takes, in seconds."
     )

@@ -29,12 +29,13 @@ from .records import (
     Turn,
     microseconds,
 )
-from .retrieval import WEAK, coverage, interleaved, spread, terms, with_meaning
+from .retrieval import WEAK, coverage, interleaved, spread, terms, with_meaning, with_notes
 from .statements import StatementStore
 from .store import Store
 
 if TYPE_CHECKING:
     from .meaning import Meaning
+    from .reader import Reader
 
 KINDS: Final[tuple[Kind, ...]] = get_args(Kind)
 MOST_FOUND: Final = 200
@@ -65,6 +66,8 @@ class Engine:
         self.known = StatementStore(database)
         self.meaning: Meaning | None = None
         """Finds by meaning, once an encoder was lent."""
+        self.reader: Reader | None = None
+        """Notes what users say about themselves, once a chat model was lent."""
 
     def lend(self, lent: Lent) -> None:
         """Use these models from now on, where none was lent before. Raises: InvalidInputError, if they are none."""
@@ -74,11 +77,19 @@ class Engine:
 
             self.meaning = Meaning(self.database, encoder_of(lent.embeddings))
             self.meaning.wake()
+        if lent.extractor is not None and self.reader is None:
+            from .extraction import extractor_of  # noqa: PLC0415 - only for those who have one
+            from .reader import Reader  # noqa: PLC0415 - only for those who have one
+
+            extractor, budget = extractor_of(lent.extractor), lent.extraction_tokens
+            self.reader = Reader(self.database, extractor, budget_tokens=budget, now=self.now, new_id=self.new_id)
+            self.reader.wake()
 
     def close(self) -> None:
         """Let go of models and file. Idempotent."""
-        if self.meaning is not None:
-            self.meaning.close()
+        for model in (self.meaning, self.reader):
+            if model is not None:
+                model.close()
         self.database.close()
 
     # --- keep ------------------------------------------------------------------------------------------------
@@ -90,8 +101,9 @@ class Engine:
     def record_all(self, turns: Sequence[NewTurn]) -> list[Recorded]:
         """Store turns in their order, all or none. When this returns they are committed."""
         recorded = self.store.add([(turn, self.new_id(), self.new_id()) for turn in turns], now=self.now())
-        if self.meaning is not None:
-            self.meaning.wake()
+        for model in (self.meaning, self.reader):
+            if model is not None:
+                model.wake()
         return recorded
 
     def keep(self, happening: Happening) -> bool:
@@ -105,6 +117,8 @@ class Engine:
     def end_session(self, session_id: str, conversation_id: str) -> None:
         """A session ends."""
         self.ledger.end_session(session_id, conversation_id, now=self.now())
+        if self.reader is not None:
+            self.reader.wake(ended=conversation_id)
 
     def pushing(self, bundle: Bundle) -> None:
         """Keep what is about to be pushed, and why."""
@@ -154,6 +168,13 @@ class Engine:
         """Places by score, best first. A place at the edge of a conversation may not exist."""
         hits = self.store.search(owner, terms(query), conversation_id=conversation_id)
         ranking = spread(hits, now_us=microseconds(self.now()), without=without)
+        noted = [
+            (statement, score)
+            for statement, score in self.known.search(owner, terms(query), extraction="model")
+            if conversation_id in (None, statement.conversation_id)
+        ]
+        if noted:
+            ranking = with_notes(ranking, noted, without=without)
         near = self.near(owner, query, conversation_id=conversation_id)
         return with_meaning(ranking, {place: near[place] for place in near.keys() - without}) if near else ranking
 

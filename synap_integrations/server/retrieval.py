@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from heapq import nlargest
 from typing import Final
 
-from .records import Hit, Place
+from .records import Hit, Place, Statement
 
 SHARES: Final = ((0, 1.0), (1, 0.5), (2, 0.35), (-1, 0.25), (-2, 0.1))
 """Distance from the hit in turns, and the share of its score that the turn there gets."""
@@ -21,6 +21,8 @@ RECENCY: Final = 0.25
 """How much more a turn of this moment counts than an ancient one."""
 HALF_LIFE_US: Final = 30 * 24 * 3600 * 1_000_000
 CANDIDATES: Final = 200
+NOTED: Final = 0.7
+"""How much of its own score a note lends to its turns."""
 MEANING: Final = 0.7
 """What a cosine of 1 adds, in shares of the best score by words."""
 NEAR: Final = 0.5
@@ -102,6 +104,24 @@ def spread(hits: Iterable[Hit], *, now_us: int, without: frozenset[Place] = froz
             neighbour = Place(place.conversation, place.position + distance)
             if neighbour.position > 0 and neighbour not in without:
                 scores[neighbour] += share * fresh
+    return sorted(scores.items(), key=lambda entry: (-entry[1], entry[0]))
+
+
+def with_notes(
+    ranking: Iterable[tuple[Place, float]],
+    noted: Iterable[tuple[Statement, float]],
+    *,
+    without: frozenset[Place] = frozenset(),
+) -> list[tuple[Place, float]]:
+    """The ranking with what notes lend to the turns they rest on: a share of the score of the best of them."""
+    scores = dict(ranking)
+    lent: dict[Place, float] = {}
+    for statement, score in noted:
+        for source in statement.sources:
+            if source.place not in without:
+                lent[source.place] = max(lent.get(source.place, 0.0), NOTED * score)
+    for place, score in lent.items():
+        scores[place] = scores.get(place, 0.0) + score
     return sorted(scores.items(), key=lambda entry: (-entry[1], entry[0]))
 
 

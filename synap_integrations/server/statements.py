@@ -25,10 +25,10 @@ _KNOWN: Final = """
 """
 _SEARCH: Final = """
     SELECT known.*, -best.rank FROM (
-        SELECT rowid, rank FROM statement_words WHERE statement_words MATCH ?
-        AND rank MATCH 'bm25(0.0, 1.0)' ORDER BY rank LIMIT ?
+        SELECT rowid, rank FROM statement_words WHERE statement_words MATCH ?1
+        AND rank MATCH 'bm25(0.0, 1.0)' ORDER BY rank LIMIT ?2
     ) AS best JOIN owned_statement AS known ON known.id = best.rowid
-    WHERE customer_id = ? AND user_id = ? AND superseded_at IS NULL
+    WHERE customer_id = ?3 AND user_id = ?4 AND superseded_at IS NULL AND (?5 IS NULL OR extraction = ?5)
     ORDER BY best.rank, known.id
 """
 
@@ -53,8 +53,10 @@ class StatementStore:
             found = db.execute("SELECT * FROM owned_statement WHERE statement_id = ?", (statement_id,)).fetchone()
         return _statement(found) if found else None
 
-    def search(self, owner: Owner, words: Sequence[str], *, limit: int = CANDIDATES) -> list[tuple[Statement, float]]:
-        """The owner's statements that hold any of these words, best first, with their BM25 scores."""
+    def search(
+        self, owner: Owner, words: Sequence[str], *, extraction: Extraction | None = None, limit: int = CANDIDATES
+    ) -> list[tuple[Statement, float]]:
+        """The owner's statements that hold any of these words, best first, with their BM25 scores; however found."""
         if not words:
             return []
         with self._database.read() as db:
@@ -62,7 +64,7 @@ class StatementStore:
             if found is None:
                 return []
             match = expression(words, owner=found[0], columns="body")
-            rows = db.execute(_SEARCH, (match, limit, *owner)).fetchall()
+            rows = db.execute(_SEARCH, (match, limit, *owner, extraction)).fetchall()
         return [(_statement(row), row[-1]) for row in rows]
 
     def supersede(self, owner: Owner, statement_ids: Iterable[str], *, now: datetime) -> None:
