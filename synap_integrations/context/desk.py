@@ -8,8 +8,8 @@ The policy of a recall, in this order:
 4. Choose from what is held and relevant, which may be nothing.
 
 No wait is longer than ``timeout_s``. A platform that let three waits in a row pass in vain is not waited for again
-until it has answered something, or until a pause that doubles from 5 s to 5 minutes is over: an application whose
-platform is silent is slowed down three times, not on every turn.
+until it has answered something in time, or until a pause that doubles from 5 s to 5 minutes is over (`Patience`): an
+application whose platform is silent or late is slowed down three times, not on every turn.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Final, TypeVar
 
+from synap_integrations.context.patience import Patience
 from synap_integrations.context.policy import ContextPolicy
 from synap_integrations.context.selection import (
     Pushed,
@@ -51,10 +52,7 @@ _MAX_REMEMBERED: Final = 10_000
 _MAX_QUERY_CHARS: Final = 2_000
 _PATIENCE_S: Final = 1.0
 """What was asked longer ago than this is not waited for any more."""
-_MOST_IN_VAIN: Final = 3
 _EVERYTHING: Final = ContextPolicy()
-_FIRST_PAUSE_S: Final = 5.0
-_LONGEST_PAUSE_S: Final = 300.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,23 +106,23 @@ class ContextDesk:
         self._lock = threading.Lock()
         self._turns: OrderedDict[Owner, _Asked] = OrderedDict()
         self._requests: OrderedDict[tuple[Owner, str], _Asked] = OrderedDict()
-        self._in_vain = 0
-        self._paused_until_s = float("-inf")
+        self._patience = Patience()
 
     # --- what the desk hears -----------------------------------------------------------------------------------
 
     def turn_recorded(self, envelope: Envelope) -> None:
         """A user's turn is on its way to the platform, which will answer it with a bundle that names its event id."""
         if isinstance(envelope.event, UserMessage) and (whose := _whose(envelope.scope)) is not None:
-            text = envelope.event.content[:_MAX_QUERY_CHARS]
+            turn = _Asked(envelope.event_id, envelope.event.content[:_MAX_QUERY_CHARS], self._clock())
             with self._lock:
-                _remember(self._turns, whose, _Asked(envelope.event_id, text, self._clock()))
+                _remember(self._turns, whose, turn)
+                self._patience.asked(turn.event_id, turn.at_s)
 
     def apply(self, bundle: ContextBundle) -> bool:
         """The platform pushed a bundle: file it and wake who waits for it. False if the store refused it."""
         if bundle.answers:
             with self._lock:
-                self._in_vain, self._paused_until_s = 0, float("-inf")
+                self._patience.answered(bundle.answers, self._clock())
         return self.store.apply(bundle)
 
     def forget(self, scope: Scope) -> int:
@@ -200,7 +198,9 @@ class ContextDesk:
         pending = turn or request
         assert pending is not None
         had_its_chance = started - pending.at_s >= _PATIENCE_S
-        silent = started < self._paused_until_s or (reachable is not None and not reachable())
+        with self._lock:
+            worth_it = self._patience.allows(timeout_s, started)
+        silent = not worth_it or (reachable is not None and not reachable())
         if timeout_s <= 0 or had_its_chance or silent:
             return replace(plan, why="no answer yet")
         expectation = self.store.expect(scope, answers=pending.event_id)
@@ -216,6 +216,7 @@ class ContextDesk:
         asked = _Asked(event_id, query, now_s)
         with self._lock:
             _remember(self._requests, (whose, query), asked)
+            self._patience.asked(event_id, now_s)
         return asked
 
     def _already_asked(self, scope: Scope, query: str | None, now_s: float) -> tuple[_Asked | None, _Asked | None]:
@@ -236,7 +237,8 @@ class ContextDesk:
     def _conclude(self, plan: _Plan, answer: ContextBundle | None) -> Context:
         ended = self._clock()
         if plan.wait_for and answer is None:
-            self._waited_in_vain(ended)
+            with self._lock:
+                self._answers_turns = not self._patience.waited_in_vain(ended) and self._answers_turns
         elif answer and plan.turn:
             self._answers_turns = True
         held = self._held(plan.scope)
@@ -270,13 +272,6 @@ class ContextDesk:
             return Context(receipt=receipt)
         fetched = plan.request is not None and any(one.bundle.answers == plan.request.event_id for one in used)
         return Context(chosen.items, turns, "fetched" if fetched else "pushed", receipt)
-
-    def _waited_in_vain(self, now_s: float) -> None:
-        with self._lock:
-            self._in_vain += 1
-            if (beyond := self._in_vain - _MOST_IN_VAIN) >= 0:
-                self._answers_turns = False
-                self._paused_until_s = now_s + min(_FIRST_PAUSE_S * 2.0 ** min(beyond, 16), _LONGEST_PAUSE_S)
 
 
 def _whose(scope: Scope) -> Owner | None:

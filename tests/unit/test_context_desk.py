@@ -171,7 +171,7 @@ def test_timeout_of_zero_never_waits(desk):
 
 
 def test_silent_platform_slows_down_three_recalls_not_every_one(desk, clock):
-    """After three waits in vain nobody waits until a growing pause is over, or the platform has answered something."""
+    """After three waits in vain nobody waits until a growing pause is over, or an answer has come in time."""
     silent, asked = Platform(desk), itertools.count()
 
     def why(timeout_s):
@@ -186,7 +186,21 @@ def test_silent_platform_slows_down_three_recalls_not_every_one(desk, clock):
     clock.now += 1
     assert why(0.01) == "no answer in time"
     desk.apply(bundle_of("b1", "late", answers="request-1"))
+    assert why(0.01) == "no answer yet"
+    desk.apply(bundle_of("b2", "in time", answers=f"request-{len(silent.asked)}"))
     assert why(0.01) == "no answer in time"
+
+
+def test_platform_that_is_always_late_slows_down_three_recalls_not_every_one(desk, clock):
+    """It answers every turn, half a second after the recall has gone on: such answers end no pause."""
+    waited = []
+    for number in range(20):
+        event_id = turn(desk, f"question {number}")
+        receipt = desk.recall(f"question {number}", scope=ANA, ask=Platform(desk), timeout_s=0.01).receipt
+        waited.append(receipt.why == "no answer in time")
+        clock.now += 0.5
+        desk.apply(bundle_of(f"b{number}", answers=event_id))
+    assert [at for at, did in enumerate(waited) if did] == [0, 1, 2, 12]
 
 
 def test_turn_of_long_ago_is_not_waited_for(desk, clock):
