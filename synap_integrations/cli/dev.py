@@ -47,6 +47,8 @@ class Wanted:
     as_json: bool
     unsafe_bind: str | None
     allow_host: tuple[str, ...]
+    embeddings: str | None
+    extractor: str | None
 
 
 @click.group("dev", invoke_without_command=True)
@@ -60,6 +62,8 @@ class Wanted:
 @click.option("--json", "as_json", is_flag=True, help="One line of JSON when ready, instead of text.")
 @click.option("--unsafe-bind", metavar="ADDRESS", help="Serve others, too, in clear text; needs --api-key.")
 @click.option("--allow-host", multiple=True, metavar="NAME", help="A name it is called by, with --unsafe-bind.")
+@click.option("--embeddings", metavar="MODULE:FACTORY", help="Also find by meaning, with the encoder that this makes.")
+@click.option("--extractor", metavar="MODULE:FACTORY", help="Note what users say, with the chat model that this makes.")
 @click.pass_context
 def command(context: click.Context, /, **given: object) -> int:
     """Run a local Synap as a server: REST, stream and pages on this machine.
@@ -110,6 +114,10 @@ def _opened(wanted: Wanted) -> Iterator[LocalSynap]:
         raise InvalidInputError(message) from None
     synap = LocalSynap(database, MEMORY if path is None else str(path))
     try:
+        if wanted.embeddings or wanted.extractor:
+            from .lent import lent_by  # noqa: PLC0415 - only for those who have models
+
+            synap.engine.lend(lent_by(embeddings=wanted.embeddings, extractor=wanted.extractor))
         yield synap
     finally:
         synap.close()
