@@ -45,6 +45,9 @@ if TYPE_CHECKING:
 MAX_OPEN_TURNS: Final = 2_000
 """Turns whose end never comes (a loop that was thrown away) are closed from the oldest on."""
 
+MAX_GIVEN_UP: Final = 256
+"""Spans of runs that somebody stopped waiting for, and that go on."""
+
 _UUID_CHARS: Final = 37
 _CHAT: Final = frozenset({"chat", "achat", "stream_chat", "astream_chat"})
 _WRITER: Final = frozenset({"write_response_to_history", "awrite_response_to_history"})
@@ -64,6 +67,7 @@ class Capture:
         self._unclaimed = unclaimed
         self._places: dict[str, Place] = {}
         self._turns: OrderedDict[str, Turn] = OrderedDict()
+        self._given_up: OrderedDict[str, Turn] = OrderedDict()
 
     @property
     def open_turns(self) -> int:
@@ -82,12 +86,13 @@ class Capture:
     def asking_turn(self, span_id: str | None) -> Turn | None:
         """The open turn that a model asked under this span answers; None inside its tools and retrievers."""
         place = self._places.get(span_id) if span_id else None
-        return place.turn if place else None
+        return place.turn if place and not place.aside else None
 
     def forget_all(self) -> None:
         """Let go of every open turn without a word: they go on in the process this one was forked from."""
         self._places = {}
         self._turns = OrderedDict()
+        self._given_up = OrderedDict()
 
     # --- spans -----------------------------------------------------------------------------------------------
 
@@ -104,6 +109,8 @@ class Capture:
             self._open(span_id, arguments, instance, place.turn if place else None)
         elif place is not None:
             self._inside(span_id, method, arguments, instance, place)
+        elif parent and method != "run" and (over := self._given_up.get(parent)):
+            self._give_up(span_id, over)
 
     def exit(self, span_id: str, result: object) -> None:
         """A span ends well, or (agents of older workflows) with no result after a fault that was seen elsewhere."""
@@ -130,6 +137,8 @@ class Capture:
             return
         turn = place.turn
         if span_id in (turn.root, turn.writer):
+            if turn.is_agent:  # up to workflows 2.13 a run whose caller was cancelled goes on
+                self._give_up(span_id, turn)
             self.close(turn, None)
         elif span_id in turn.calls:
             _tool_failed(turn, span_id, error)
@@ -176,7 +185,9 @@ class Capture:
             turn.resumed = start is None
             turn.user = _user_in(start)
             memory: object = start.get("memory") if start is not None else None
-            owner: object = arguments.get("ctx")
+            identity.taken_up(turn)
+            context = arguments.get("ctx")
+            owner: object = turn if context is None else context
         else:
             turn.user = translate.user_message(arguments.get("message"))  # type: ignore[arg-type] # str by contract
             memory, owner = identity.memory_in(instance), instance
@@ -210,20 +221,23 @@ class Capture:
                 injection.into_call(turn, arguments)
             elif method in _WRITER:
                 turn.writer = span_id
-            elif (
-                method == "init_run" and turn.user is None and isinstance(arguments.get("ev"), AgentWorkflowStartEvent)
-            ):
-                turn.user = _user_in(arguments["ev"])
-                if turn.user:
-                    turn.say(turn.user)
+            elif method == "init_run":
+                _begun(turn, arguments)
 
     def _keep(self, span_id: str, place: Place) -> None:
         self._places[span_id] = place
         place.turn.spans.append(span_id)
 
+    def _give_up(self, span_id: str, turn: Turn) -> None:
+        """What this span still does is part of a turn that is over, and nothing new."""
+        self._given_up[span_id] = turn
+        if len(self._given_up) > MAX_GIVEN_UP:
+            self._given_up.popitem(last=False)
+
     def _root_returned(self, turn: Turn, result: object) -> None:
         if isinstance(result, WorkflowHandler):  # workflows 2.14.0 and 2.14.1
             turn.stepwise = True
+            identity.inherit(result.ctx, turn)
             weakref.finalize(result, self.close, turn, None)
         elif turn.is_agent:
             self.close(turn, _answer_of(result))
@@ -292,6 +306,14 @@ def _answer_of(result: object) -> str | None:
 
 
 # --- what happens inside of an agent's turn --------------------------------------------------------------------
+
+
+def _begun(turn: Turn, arguments: Mapping[str, object]) -> None:
+    """An agent's first step: it carries what was said, and up to workflows 2.13 the Context that later runs may use."""
+    identity.inherit(arguments.get("ctx"), turn)
+    if turn.user is None and (said := _user_in(arguments.get("ev"))) is not None:
+        turn.user = said
+        turn.say(said)
 
 
 def _tool_called(turn: Turn, span_id: str, arguments: Mapping[str, object], instance: object) -> None:

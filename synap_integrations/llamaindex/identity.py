@@ -6,17 +6,24 @@ LlamaIndex has no place for identity, so it is read where people put it: ``instr
 
 from __future__ import annotations
 
+import inspect
 import sys
 import weakref
 from collections.abc import Mapping
-from typing import Final
+from contextlib import suppress
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Final
 
 from llama_index.core.memory import ChatMemoryBuffer
 from llama_index.core.memory.types import DEFAULT_CHAT_STORE_KEY, BaseChatStoreMemory, BaseMemory
+from llama_index.core.workflow import Workflow
 from llama_index_instrumentation.dispatcher import active_instrument_tags
 
 from synap_integrations import runtime, scoping
 from synap_integrations.model import Scope, new_id
+
+if TYPE_CHECKING:
+    from types import FrameType
 
 try:
     from llama_index.core.memory import Memory
@@ -30,6 +37,11 @@ _TAG_KEYS: Final = {
     "synap.session_id": "synap_session_id",
 }
 _conversation_of: Final[weakref.WeakKeyDictionary[object, str]] = weakref.WeakKeyDictionary()
+
+_RUN: Final = inspect.unwrap(Workflow.run).__code__
+_MAX_FRAMES: Final = 16
+_HANDED_OVER: Final = "synap.conversation_id"
+_handed_over: Final[ContextVar[str | None]] = ContextVar("synap_llamaindex_conversation", default=None)
 
 
 def surroundings() -> Scope:
@@ -65,10 +77,47 @@ def of_object(owner: object) -> Scope:
 
 def forget(owner: object) -> None:
     """The object starts a new conversation."""
-    try:
+    with suppress(TypeError):
         _conversation_of.pop(owner, None)
-    except TypeError:
-        return
+
+
+def inherit(heir: object, owner: object) -> None:
+    """What comes next with ``heir`` continues the conversation of its own that ``owner`` has, if it has one."""
+    if (known := _conversation_of.get(owner)) is not None:
+        with suppress(TypeError):
+            _conversation_of.setdefault(heir, known)
+
+
+# --- the Context of a run that begins in a task of its own -------------------------------------------------------
+
+
+def handed_over() -> dict[str, str]:
+    """The conversation of the workflow ``Context`` that is about to be run, for `taken_up` in the run itself.
+
+    From workflows 2.16 on, a run opens its span in a task that knows no Context; what is handed over is asked for while
+    the application's call of ``run`` is still under way, and its ``ctx`` is read from there.
+
+    Source: workflows 2.26.1, workflow.py, Workflow.run; plugins/basic.py, BasicRuntime.run_workflow
+    """
+    frame: FrameType | None = sys._getframe()  # noqa: SLF001 - documented, and in every Python this package supports
+    for _ in range(_MAX_FRAMES):
+        if frame is None or frame.f_code is _RUN:
+            break
+        frame = frame.f_back
+    context = frame.f_locals.get("ctx") if frame is not None and frame.f_code is _RUN else None
+    conversation_id = of_object(context).conversation_id if context is not None else None
+    return {_HANDED_OVER: conversation_id} if conversation_id else {}
+
+
+def received(handed: Mapping[str, object]) -> None:
+    """What was handed over has arrived in the task of the run."""
+    _handed_over.set(scoping.usable(handed.get(_HANDED_OVER)))
+
+
+def taken_up(turn: object) -> None:
+    """The turn of this run continues the conversation that was handed over."""
+    if (known := _handed_over.get()) is not None:
+        _conversation_of.setdefault(turn, known)
 
 
 def generated() -> str:

@@ -30,7 +30,7 @@ _PROBE: Final = "probe"
 def into_call(turn: Turn, arguments: dict[str, object]) -> None:
     """Put the turn's context into the messages of a model call that is about to happen."""
     messages = arguments.get("messages")
-    if turn.claimant is None or type(messages) is not list or not by_reference():
+    if turn.claimant is None or not isinstance(messages, list | tuple) or not by_reference():
         return
     shown = turn.claimant.injection(turn)
     if shown is None or already_there(messages):
@@ -38,15 +38,15 @@ def into_call(turn: Turn, arguments: dict[str, object]) -> None:
     at = _place_for(turn, messages)
     if at is None:
         return
-    messages[at] = translate.with_block(messages[at], shown.block)
+    with_context = translate.with_block(messages[at], shown.block)
+    if isinstance(messages, list):
+        messages[at] = with_context
+    else:  # nothing in it can be replaced: the message itself carries the block until the turn is over
+        turn.lend(messages[at], with_context)
     turn.shown_at = at
     turn.show(shown)
 
 
-def into_messages(messages: list[ChatMessage], block: str) -> list[ChatMessage]:
-    """The same for code that asks a memory for messages itself: the block goes into the last user message.
-
-    Without one, as in an engine that has not added the current message yet, it becomes a system message at the front;
 def into_copy(turn: Turn, messages: Sequence[ChatMessage]) -> Sequence[ChatMessage]:
     """The messages with the turn's context, in a list of their own; the very same ones if there is nothing to show."""
     shown = turn.injection
@@ -57,6 +57,10 @@ def into_copy(turn: Turn, messages: Sequence[ChatMessage]) -> Sequence[ChatMessa
     return [*messages[:at], translate.with_block(messages[at], shown.block), *messages[at + 1 :]]
 
 
+def into_messages(messages: list[ChatMessage], block: str) -> list[ChatMessage]:
+    """The same for code that asks a memory for messages itself: the block goes into the last user message.
+
+    Without one, as in an engine that has not added the current message yet, it becomes a system message at the front;
     some engines run that through a template, so it must not look like one.
     """
     if not block or already_there(messages):

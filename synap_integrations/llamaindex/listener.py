@@ -24,6 +24,7 @@ from llama_index_instrumentation import get_dispatcher
 
 from synap_integrations import runtime, scoping
 from synap_integrations.guard import contained
+from synap_integrations.llamaindex import identity
 from synap_integrations.llamaindex.capture import Capture
 from synap_integrations.llamaindex.turns import Destination
 from synap_integrations.model import Scope
@@ -138,6 +139,17 @@ class SynapSpanHandler(NullSpanHandler):
         """A span ends with an exception."""
         with _CALLBACKS:
             capture.drop(id_, err)
+
+    def capture_propagation_context(self) -> dict[str, str]:
+        """What a run that is about to begin elsewhere must know of where it was started."""
+        with _CALLBACKS:
+            return identity.handed_over()
+        return {}
+
+    def restore_propagation_context(self, context: dict[str, object]) -> None:
+        """What was known where this run was started."""
+        with _CALLBACKS:
+            identity.received(context)
 
 
 class SynapEventHandler(BaseEventHandler):

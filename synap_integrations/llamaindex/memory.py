@@ -6,9 +6,9 @@ from __future__ import annotations
 import asyncio
 import weakref
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Sequence, Sized
+from collections.abc import Callable, Coroutine, Iterable, Sequence, Sized
 from datetime import UTC, datetime
-from typing import Any, Final, Self
+from typing import Any, Final, Self, cast
 
 from llama_index.core.base.llms.types import ChatMessage
 from llama_index.core.bridge.pydantic import Field, PrivateAttr
@@ -223,17 +223,19 @@ class SynapMemory(BaseMemory, Claimant):
         return Destination(self._sink(), scope)
 
     def injection(self, turn: Turn) -> Injection | None:
-        """The context of the turn. For an engine that has not asked its memory it is asked for now; on an event loop,
-        which must not be blocked, the last turn's has to do.
+        """The context of the turn. An engine that has not asked its memory gets what is known now; on an event loop,
+        which must not be blocked, that is what is there at once, looked for again at the turn's next call.
         """
         if not turn.frozen and turn.destination is not None:
-            turn.frozen = True
             sink, scope = turn.destination
+            said = turn.user.content if turn.user else None
             if _in_a_loop():
-                with self._histories.lock:
-                    turn.injection = self._histories.of(scope, self.tokenizer_fn).injection
+                context = _at_once(sink.arecall(said, scope=scope)) or Context()
             else:
-                turn.injection = _rendered(sink.recall(turn.user.content if turn.user else None, scope=scope))
+                context = sink.recall(said, scope=scope)
+                turn.frozen = True
+            turn.injection = _rendered(context)
+            turn.frozen = turn.frozen or turn.injection is not None
         return turn.injection
 
     def will_put(self, scope: Scope, messages: Sequence[tuple[str, str]]) -> None:
@@ -313,6 +315,16 @@ def _rendered(context: Context) -> Injection | None:
         return None
     bundles = context.receipt.bundle_ids if context.receipt else ()
     return Injection(block.text, ContextUsed(bundles, block.item_ids))
+
+
+def _at_once(asking: Coroutine[Any, Any, Context]) -> Context | None:
+    """What is answered without waiting, None if it takes longer."""
+    try:
+        asking.send(None)
+    except StopIteration as answered:
+        return cast("Context", answered.value)
+    asking.close()
+    return None
 
 
 def _in_a_loop() -> bool:

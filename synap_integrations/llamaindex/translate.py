@@ -105,19 +105,29 @@ def events_of(message: ChatMessage) -> list[Event]:
 
 
 def _calls_of(message: ChatMessage) -> list[ToolCall]:
-    """The tool calls in a message's blocks.
+    """The tool calls in a message: blocks, or what older adapters leave in ``additional_kwargs["tool_calls"]``.
 
-    Source: llama_index.core 0.14.25, base/llms/types.py, ToolCallBlock
+    Source: llama_index.core 0.14.25, base/llms/types.py, ToolCallBlock; llms/llm.py, ToolSelection
     """
-    return [
-        ToolCall(
-            str(getattr(block, "tool_name", "")),
-            arguments_of(getattr(block, "tool_kwargs", None)),
-            str(getattr(block, "tool_call_id", None) or ""),
-        )
-        for block in message.blocks
-        if block.block_type == "tool_call"
-    ]
+    blocks = [block for block in message.blocks if block.block_type == "tool_call"]
+    carried = [] if blocks else message.additional_kwargs.get("tool_calls")
+    return [_call_in(given) for given in [*blocks, *(carried if isinstance(carried, list) else [])]]
+
+
+def _call_in(given: object) -> ToolCall:
+    """A tool call, whoever made it: LlamaIndex's block or selection, or OpenAI's object or mapping."""
+    inner = _part(given, "function")
+    if inner is not None:
+        name, arguments, call_id = _part(inner, "name"), _part(inner, "arguments"), _part(given, "id")
+    else:
+        name, arguments = _part(given, "tool_name"), _part(given, "tool_kwargs")
+        call_id = _part(given, "tool_call_id") or _part(given, "tool_id")
+    return ToolCall(str(name or ""), arguments_of(arguments), str(call_id or ""))
+
+
+def _part(whole: object, name: str) -> object:
+    """What is kept under a name, as an entry or as an attribute; None if it is neither."""
+    return whole.get(name) if isinstance(whole, Mapping) else getattr(whole, name, None)
 
 
 def asks_for_tools(message: ChatMessage) -> bool:

@@ -13,7 +13,7 @@ from synap_integrations.llamaindex import translate
 from synap_integrations.model import AssistantMessage, ContextUsed, Event, Scope, Thinking, ToolCall, UserMessage
 
 if TYPE_CHECKING:
-    from llama_index.core.base.llms.types import ChatMessage
+    from llama_index.core.base.llms.types import ChatMessage, ContentBlock
 
     from synap_integrations.ports import Memory
 
@@ -105,6 +105,10 @@ class Turn:
     shown_at: int | None = None
     """The index of the message that carries the context block, once it was chosen."""
     shown: bool = False
+    lent: list[tuple[ChatMessage, list[ContentBlock]]] = field(
+        default_factory=list["tuple[ChatMessage, list[ContentBlock]]"]
+    )
+    """Messages that carry the context block for now, and their own blocks."""
     closed: bool = False
     lock: threading.RLock = field(default_factory=threading.RLock)
 
@@ -122,6 +126,11 @@ class Turn:
             first, self.shown = not self.shown, True
         if first:
             self.say(injection.used)
+
+    def lend(self, message: ChatMessage, with_context: ChatMessage) -> None:
+        """The message carries the context until the turn is over."""
+        self.lent.append((message, message.blocks))
+        message.blocks = with_context.blocks
 
     def settle(self, destination: Destination | None) -> None:
         """It is known whose turn this is: what has happened so far is recorded now."""
@@ -147,6 +156,8 @@ class Turn:
 
     def conclude(self, answer: str | None) -> None:
         """The last events: reasoning of an engine's model, then the answer, or what there is of one."""
+        for message, blocks in self.lent:
+            message.blocks = blocks
         if not self.is_agent and self.thinking:
             self.say(Thinking(self.thinking, thought_type=translate.REASONING))
         if answer is None:

@@ -25,13 +25,14 @@ with contextlib.suppress(ImportError):
 
 @dataclass
 class Say:
-    """One answer of a scripted model; ``fails_after`` pieces of it the model breaks down."""
+    """One answer of a scripted model, in pieces or ``at_once``; ``fails_after`` pieces of it the model breaks down."""
 
     text: str | None = ""
     thinking: str = ""
     calls: list[tuple[str, str, Any]] = field(default_factory=list)
     fails_after: int | None = None
     pause_s: float = 0.0
+    at_once: bool = False
 
 
 def pieces(text):
@@ -41,16 +42,19 @@ def pieces(text):
 
 
 class ScriptedLLM(FunctionCallingLLM):
-    """Says what the script says, in order; beyond its end it says the last thing again."""
+    """Says what the script says, in order; beyond its end it says the last thing again.
 
-    _script: list = PrivateAttr(default_factory=list)
+    An entry is a text, a `Say`, or a function of the messages that returns one.
+    """
+
+    _script: tuple = PrivateAttr(default=())
     _asked: list = PrivateAttr(default_factory=list)
     _calling: bool = PrivateAttr(default=True)
     _chatting: bool = PrivateAttr(default=True)
 
     def __init__(self, *script, calling=True, chatting=True, **data):
         super().__init__(**data)
-        self._script = [Say(say) if isinstance(say, str) else say for say in script]
+        self._script = script
         self._asked = []
         self._calling = calling
         self._chatting = chatting
@@ -67,7 +71,9 @@ class ScriptedLLM(FunctionCallingLLM):
 
     def _next(self, messages) -> Say:
         self._asked.append([(str(m.role.value), m.content) for m in messages])
-        return self._script[min(len(self._asked), len(self._script)) - 1]
+        say = self._script[min(len(self._asked), len(self._script)) - 1]
+        say = say(messages) if callable(say) else say
+        return Say(say) if isinstance(say, str) else say
 
     def _message(self, say: Say, text, *, whole: bool):
         blocks, carried = [], {}
@@ -100,7 +106,7 @@ class ScriptedLLM(FunctionCallingLLM):
         return ChatResponse(message=self._message(say, say.text, whole=True))
 
     def _streamed(self, say):
-        parts, said = pieces(say.text), ""
+        parts, said = [say.text] if say.at_once else pieces(say.text), ""
         for at, part in enumerate(parts):
             if say.fails_after == at:
                 raise RuntimeError("model broke down")

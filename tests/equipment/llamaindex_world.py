@@ -1,6 +1,7 @@
 """A small LlamaIndex world: every chat engine with one document, and transcripts short enough to compare."""
 
 import contextlib
+import functools
 import gc
 import time
 from importlib.metadata import version
@@ -52,8 +53,8 @@ def condense_plus_context(llm, memory, **given):
     return CondensePlusContextChatEngine.from_defaults(OneDocument(), llm=llm, memory=memory, **given)
 
 
-def condense_question(llm, memory, **given):
-    documents = RetrieverQueryEngine.from_args(OneDocument(), llm=llm)
+def condense_question(llm, memory, *, streaming=False, **given):
+    documents = RetrieverQueryEngine.from_args(OneDocument(), llm=llm, streaming=streaming)
     return CondenseQuestionChatEngine.from_defaults(documents, llm=llm, memory=memory, **given)
 
 
@@ -62,6 +63,7 @@ ENGINES = {
     "context": context,
     "condense_plus_context": condense_plus_context,
     "condense_question": condense_question,
+    "condense_question_streaming": functools.partial(condense_question, streaming=True),
 }
 with contextlib.suppress(ImportError):
     from llama_index.core.chat_engine.multi_modal_context import MultiModalContextChatEngine
@@ -80,8 +82,8 @@ with contextlib.suppress(ImportError):
 
     ENGINES["multi_modal_condense_plus_context"] = multi_modal_condense_plus_context
 
-CONDENSING = {"condense_plus_context", "condense_question", "multi_modal_condense_plus_context"}
-WITH_DOCUMENTS = [name for name in ENGINES if name not in ("simple", "condense_question")]
+CONDENSING = {name for name in ENGINES if "condense" in name}
+WITH_DOCUMENTS = [name for name in ENGINES if name != "simple" and not name.startswith("condense_question")]
 
 
 def line(event) -> str:

@@ -1,6 +1,7 @@
 """Chat engines of LlamaIndex: what was said stands in the transcript once, whatever becomes of the answer."""
 
 import asyncio
+import contextlib
 import gc
 
 import pytest
@@ -21,22 +22,13 @@ from llamaindex_world import (
     transcript,
 )
 
-from synap_integrations.guard import incidents
 from synap_integrations.llamaindex import SynapMemory
 from synap_integrations.testing import FakeMemory
 
+pytestmark = pytest.mark.usefixtures("no_turn_left")
 HOW = ["chat", "achat", "stream_chat", "astream_chat"]
 every_engine = pytest.mark.parametrize("name", ENGINES)
 every_way = pytest.mark.parametrize("how", HOW)
-
-
-@pytest.fixture(autouse=True)
-def no_faults():
-    """No fault of ours, contained or not, and no turn left open."""
-    incidents.clear()
-    yield
-    assert settled()
-    assert incidents.counts() == {}
 
 
 @pytest.fixture
@@ -51,7 +43,7 @@ def memory(sink):
 
 @every_way
 @every_engine
-async def test_01_to_05_two_questions_are_two_turns(name, how, sink, memory):
+async def test_s01_s02_s03_s04_s05_two_questions_are_two_turns(name, how, sink, memory):
     """Each question and each answer stands there once, in every engine and every way to ask; no condensed question."""
     answers = ["fine answer", "condensed", "fine answer"] if name in CONDENSING else ["fine answer"]
     engine = ENGINES[name](ScriptedLLM(*answers), memory)
@@ -65,7 +57,7 @@ async def test_01_to_05_two_questions_are_two_turns(name, how, sink, memory):
     ]  # fmt: skip
 
 
-def test_06_a_dropped_stream_is_read_to_its_end(sink, memory):
+def test_s06_a_dropped_stream_is_read_to_its_end(sink, memory):
     """A consumer that leaves after one word leaves the whole answer in the transcript: a thread reads the rest."""
     stream = ENGINES["simple"](ScriptedLLM("one two three"), memory).stream_chat("q").response_gen
     assert next(stream) == "one "
@@ -75,7 +67,7 @@ def test_06_a_dropped_stream_is_read_to_its_end(sink, memory):
 
 
 @pytest.mark.parametrize("name", WITH_DOCUMENTS)
-def test_07_a_dropped_stream_over_documents(name, sink, memory):
+def test_s07_a_dropped_stream_over_documents(name, sink, memory):
     """The same over documents; where nobody reads the rest, what was said stands there as a part."""
     response = ENGINES[name](ScriptedLLM("one two three"), memory).stream_chat("q")
     stream = response.response_gen
@@ -88,7 +80,23 @@ def test_07_a_dropped_stream_over_documents(name, sink, memory):
 
 
 @pytest.mark.parametrize("name", WITH_DOCUMENTS)
-def test_08_a_stream_that_nobody_reads(name, sink, memory):
+async def test_s07_a_dropped_stream_without_blocking(name, sink, memory):
+    """The same on an event loop, which goes on: a task of the framework's reads the rest, if the version has one."""
+    response = await ENGINES[name](ScriptedLLM(Say("one two three", pause_s=0.01)), memory).astream_chat("q")
+    stream = response.async_response_gen()
+    assert await anext(stream) == "one "
+    await stream.aclose()
+    del stream, response
+    for _ in range(100):
+        gc.collect()
+        await asyncio.sleep(0.01)
+        if len(sink.recorded) == 2:
+            break
+    assert transcript(sink) == ["U q", "A one two three" if STREAMS_HAVE_A_WRITER else "P one "]
+
+
+@pytest.mark.parametrize("name", WITH_DOCUMENTS)
+def test_s08_a_stream_that_nobody_reads(name, sink, memory):
     """A stream that is thrown away unread leaves the question, and the answer where somebody reads it anyway."""
     ENGINES[name](ScriptedLLM("full answer"), memory).stream_chat("q")
     gc.collect()
@@ -96,7 +104,7 @@ def test_08_a_stream_that_nobody_reads(name, sink, memory):
     assert transcript(sink) == (["U q", "A full answer"] if STREAMS_HAVE_A_WRITER else ["U q"])
 
 
-def test_09_a_loop_that_ends_mid_stream(sink, memory):
+def test_s09_a_loop_that_ends_mid_stream(sink, memory):
     """A program that ends after one word of an asynchronous stream leaves that word, marked as a part."""
     engine = ENGINES["simple"](ScriptedLLM(Say("one two three", pause_s=0.02)), memory)
 
@@ -114,7 +122,7 @@ def test_09_a_loop_that_ends_mid_stream(sink, memory):
 @every_way
 @every_engine
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
-async def test_10_a_failing_model(name, how, sink, memory):
+async def test_s10_a_failing_model(name, how, sink, memory):
     """The question stays, nothing is answered, and the caller gets the model's own exception."""
     engine = ENGINES[name](ScriptedLLM(Say("never said", fails_after=0)), memory)
     with pytest.raises(RuntimeError, match="model broke down"):
@@ -124,10 +132,24 @@ async def test_10_a_failing_model(name, how, sink, memory):
     assert transcript(sink) == ["U q"]
 
 
+@every_way
+@pytest.mark.parametrize("name", sorted(CONDENSING))
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+async def test_s10_a_model_that_fails_to_condense(name, how, sink, memory):
+    """The same where the model fails at the step before the answer, in a later turn."""
+    engine = ENGINES[name](ScriptedLLM("fine", Say("never said", fails_after=0)), memory)
+    await ask(engine, how, "q1")
+    with pytest.raises(RuntimeError, match="model broke down"):
+        await ask(engine, how, "q2")
+    gc.collect()
+    assert settled()
+    assert transcript(sink) == ["U q1", "A fine", "U q2"]
+
+
 @pytest.mark.parametrize("how", ["stream_chat", "astream_chat"])
 @every_engine
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
-async def test_11_a_stream_that_dies(name, how, sink, memory):
+async def test_s11_a_stream_that_dies(name, how, sink, memory):
     """What was said before the model broke down stands there as a part of an answer."""
     engine = ENGINES[name](ScriptedLLM(Say("a b c", fails_after=2)), memory)
     with pytest.raises(RuntimeError, match="model broke down"):
@@ -139,7 +161,7 @@ async def test_11_a_stream_that_dies(name, how, sink, memory):
 
 @every_way
 @pytest.mark.parametrize("name", ["simple", "context"])
-async def test_12_reasoning_stands_before_the_answer(name, how, sink, memory):
+async def test_s12_reasoning_stands_before_the_answer(name, how, sink, memory):
     """A model that thinks aloud leaves its reasoning once, before its answer, streamed or not."""
     if "stream" in how and not STREAMS_MAY_THINK:
         pytest.skip("llama-index-core before 0.14.24 raises when a thinking model is streamed")
@@ -150,7 +172,7 @@ async def test_12_reasoning_stands_before_the_answer(name, how, sink, memory):
 
 @every_way
 @pytest.mark.parametrize("text", ["", "   ", None])
-async def test_13_an_empty_answer_is_no_answer(text, how, sink, memory):
+async def test_s13_an_empty_answer_is_no_answer(text, how, sink, memory):
     """An empty reply leaves the question only."""
     await ask(ENGINES["simple"](ScriptedLLM(Say(text)), memory), how, "q")
     assert settled()
@@ -159,7 +181,7 @@ async def test_13_an_empty_answer_is_no_answer(text, how, sink, memory):
 
 @every_way
 @every_engine
-async def test_14_history_that_is_handed_over_is_not_new(name, how, sink, memory):
+async def test_s14_history_that_is_handed_over_is_not_new(name, how, sink, memory):
     """Earlier turns that an application passes along are not recorded again."""
     old = [ChatMessage(role="user", content="old q"), ChatMessage(role="assistant", content="old a")]
     engine = ENGINES[name](ScriptedLLM("hello"), memory)
@@ -168,7 +190,7 @@ async def test_14_history_that_is_handed_over_is_not_new(name, how, sink, memory
     assert transcript(sink) == ["U hi", "A hello"]
 
 
-def test_15_a_fresh_memory_per_request(sink):
+def test_s15_a_fresh_memory_per_request(sink):
     """Three requests, each with a new memory and the whole history, are three turns; Synap is not asked for history."""
     history = []
     for at in range(3):
@@ -180,7 +202,7 @@ def test_15_a_fresh_memory_per_request(sink):
     assert transcript(sink) == ["U q0", "A a0", "U q1", "A a1", "U q2", "A a2"]
 
 
-def test_16_saying_the_same_twice_is_two_turns(sink, memory):
+def test_s16_saying_the_same_twice_is_two_turns(sink, memory):
     """Turns are not told apart by their words."""
     engine = ENGINES["simple"](ScriptedLLM("yes"), memory)
     engine.chat("ok?")
@@ -188,15 +210,35 @@ def test_16_saying_the_same_twice_is_two_turns(sink, memory):
     assert transcript(sink) == ["U ok?", "A yes", "U ok?", "A yes"]
 
 
-async def test_17_a_synchronous_call_on_a_running_loop(sink, memory):
-    """``chat`` may be called inside a coroutine; the loop stays the one it is."""
-    before = type(asyncio.get_running_loop()).run_until_complete
-    ENGINES["context"](ScriptedLLM("fine"), memory).chat("q")
+LOOPS = {"asyncio": asyncio.new_event_loop}
+with contextlib.suppress(ImportError):
+    import uvloop
+
+    LOOPS["uvloop"] = uvloop.new_event_loop
+
+
+@pytest.mark.parametrize("loop", LOOPS)
+@pytest.mark.parametrize("how", HOW)
+@every_engine
+def test_s17_every_way_on_any_running_loop(name, how, loop, sink, memory):
+    """``chat`` may be called inside a coroutine, on uvloop too; the loop is neither patched nor replaced."""
+    seen = []
+
+    async def request():
+        before = asyncio.get_running_loop()
+        methods = type(before).run_until_complete, type(before).run_forever
+        await ask(ENGINES[name](ScriptedLLM("fine"), memory), how, "q")
+        after = asyncio.get_running_loop()
+        seen.append(after is before and (type(after).run_until_complete, type(after).run_forever) == methods)
+
+    with asyncio.Runner(loop_factory=LOOPS[loop]) as runner:
+        runner.run(request())
+    assert settled()
+    assert seen == [True]
     assert transcript(sink) == ["U q", "A fine"]
-    assert type(asyncio.get_running_loop()).run_until_complete is before
 
 
-def test_18_reset_starts_over(sink, memory):
+def test_s18_reset_starts_over(sink, memory):
     """After a reset the prompt knows nothing of before, and the transcript goes on."""
     engine = ENGINES["simple"](llm := ScriptedLLM("fine"), memory)
     engine.chat("secret")
@@ -217,20 +259,9 @@ class Own(SimpleChatEngine):
 
 
 @pytest.mark.parametrize("how", ["achat", "stream_chat"])
-async def test_19_an_engine_that_calls_its_parent(how, sink, memory):
+async def test_s19_an_engine_that_calls_its_parent(how, sink, memory):
     """A subclass that calls ``super().achat()`` makes one turn, not two."""
     engine = Own(ScriptedLLM("fine"), memory, [])
     await ask(engine, how, "q")
     assert settled()
     assert transcript(sink) == ["U q", "A fine"]
-
-
-def test_47_a_message_with_a_picture():
-    """Attachments are named, their bytes are not kept."""
-    from llama_index.core.base.llms.types import ImageBlock, TextBlock  # noqa: PLC0415 - only here
-
-    from synap_integrations.llamaindex.translate import user_message  # noqa: PLC0415 - only here
-
-    blocks = [TextBlock(text="look"), ImageBlock(image=b"\x89PNG\r\n\x1a\n"), TextBlock(text="here")]
-    said = user_message(ChatMessage(role="user", blocks=blocks))
-    assert (said.content, said.attachments) == ("look\nhere", ("image",))

@@ -19,18 +19,9 @@ from synap_integrations.llamaindex.listener import capture
 from synap_integrations.model import ContextUsed
 from synap_integrations.testing import FakeMemory
 
-pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
+pytestmark = [pytest.mark.usefixtures("no_turn_left"), pytest.mark.filterwarnings("ignore::DeprecationWarning")]
 TEA = "Ana likes {query_str} and {context_str} tea"
 every_engine = pytest.mark.parametrize("name", ENGINES)
-
-
-@pytest.fixture(autouse=True)
-def no_faults():
-    """No fault of ours, contained or not, and no turn left open."""
-    incidents.clear()
-    yield
-    assert settled()
-    assert incidents.counts() == {}
 
 
 @pytest.fixture
@@ -58,7 +49,7 @@ def bare(prompt):
     return [(role, injection.translate.text_of(text)) for role, text in prompt]
 
 
-async def test_56_57_the_first_call_of_an_agent(sink, memory):
+async def test_s56_s57_the_first_call_of_an_agent(sink, memory):
     """The first call already has the context; a later one of the turn begins with the very same messages."""
     wish = Say("", calls=[("c", "add", {"a": 1, "b": 1})])
     llm = ScriptedLLM(wish, "two", "next")
@@ -78,7 +69,7 @@ async def test_56_57_the_first_call_of_an_agent(sink, memory):
     assert "something else" in third[-1][1]
 
 
-async def test_57_the_context_of_a_turn_does_not_change(memory, sink):
+async def test_s57_the_context_of_a_turn_does_not_change(memory, sink):
     """What Synap learns during a turn is for the next one."""
 
     def learn() -> str:
@@ -96,7 +87,7 @@ async def test_57_the_context_of_a_turn_does_not_change(memory, sink):
 
 @pytest.mark.parametrize("how", ["chat", "achat", "stream_chat", "astream_chat"])
 @every_engine
-async def test_58_59_65_every_engine(name, how, sink, memory):
+async def test_s58_s59_s65_every_engine(name, how, sink, memory):
     """The answering prompt holds the block once, in its last user message, literally; nothing of it is kept."""
     engine = ENGINES[name](llm := ScriptedLLM("fine answer"), memory)
     await ask(engine, how, "q1")
@@ -112,14 +103,14 @@ async def test_58_59_65_every_engine(name, how, sink, memory):
     assert not any(has_context(line) for line in transcript(sink))
 
 
-def test_59_condensing_with_a_history_that_was_handed_over(memory):
+def test_s59_condensing_with_a_history_that_was_handed_over(memory):
     """An engine that does not ask its memory gets the context all the same."""
     engine = condense_question(llm := ScriptedLLM("condensed", "answer"), memory)
     engine.chat("q", chat_history=[ChatMessage(content="old"), ChatMessage(role="assistant", content="a")])
     assert len(marked(llm.asked[-1])) == 1
 
 
-async def test_60_react_and_code_act(memory):
+async def test_s60_react_and_code_act(memory):
     """Agents that drop system messages keep the block; it stays with the user's words when results come in."""
     react = ScriptedLLM('Thought: t\nAction: add\nAction Input: {"a": 2, "b": 3}', "Thought: t\nAnswer: 5")
     await ReActAgent(llm=react, tools=[add]).run("2+3?", memory=memory)
@@ -133,7 +124,7 @@ async def test_60_react_and_code_act(memory):
 
 
 @every_engine
-def test_62_nothing_known_nothing_changed(name):
+def test_s62_nothing_known_nothing_changed(name):
     """Without context the prompt is what it is without us."""
     from llama_index.core.memory import ChatMemoryBuffer  # noqa: PLC0415 - only here
 
@@ -143,7 +134,7 @@ def test_62_nothing_known_nothing_changed(name):
     assert with_us.asked == without.asked
 
 
-async def test_64_one_recall_per_turn(sink, memory):
+async def test_s64_one_recall_per_turn(sink, memory):
     """However often a turn asks its memory, Synap is asked once."""
     wish = Say("", calls=[("c", "add", {"a": 1, "b": 1})])
     agent = FunctionAgent(llm=ScriptedLLM(wish, wish, "done"), tools=[add])
@@ -198,7 +189,7 @@ def test_outside_of_engines_the_memory_hands_it_out(sink, memory):
 
 
 @pytest.mark.parametrize("known_of_ana", [True, False])
-async def test_66_a_block_in_a_memory_of_llamaindex(known_of_ana):
+async def test_s66_a_block_in_a_memory_of_llamaindex(known_of_ana):
     """In LlamaIndex's own memory the block shows up once, in the user's message; with nothing known, not at all."""
     from llama_index.core.memory import Memory  # noqa: PLC0415 - only here
 
@@ -221,13 +212,13 @@ class Broken(FakeMemory):
         raise OSError("down")
 
 
-async def test_66_a_block_never_raises():
+async def test_s66_a_block_never_raises():
     """A block whose Synap is down is an empty block."""
     assert await SynapMemoryBlock(Broken(), user_id="ana").aget([ChatMessage(content="q")]) == ""
     incidents.clear()
 
 
-def test_67_thousands_of_turns_leave_nothing_open(memory, sink):
+def test_s67_thousands_of_turns_leave_nothing_open(memory, sink):
     """After each of five hundred turns no turn and no span is remembered."""
     memory.set([])
     engine = simple(ScriptedLLM("fine"), memory)

@@ -4,8 +4,6 @@ import copy
 import gc
 import json
 import socket
-import subprocess
-import sys
 import time
 from datetime import UTC, datetime, timedelta
 
@@ -30,15 +28,7 @@ from synap_integrations.llamaindex import SynapMemory
 from synap_integrations.model import Context, RecentTurn
 from synap_integrations.testing import FakeMemory
 
-pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
-
-
-@pytest.fixture(autouse=True)
-def no_faults():
-    """No fault of ours, contained or not."""
-    incidents.clear()
-    yield
-    assert incidents.counts() == {}
+pytestmark = [pytest.mark.usefixtures("no_turn_left"), pytest.mark.filterwarnings("ignore::DeprecationWarning")]
 
 
 @pytest.fixture
@@ -61,7 +51,7 @@ def an_agent(*script):
     return FunctionAgent(llm=ScriptedLLM(*script), tools=[lambda: "unused"])
 
 
-async def test_37_one_context_for_several_runs(sink):
+async def test_s37_one_context_for_several_runs(sink):
     """A Context that is used again keeps its memory: same conversation, and the first turn is in the second prompt."""
     agent = an_agent("first answer", "second answer")
     context = WorkflowContext(agent)
@@ -73,7 +63,7 @@ async def test_37_one_context_for_several_runs(sink):
     assert agent.llm.asked[-1] == [("user", "one"), ("assistant", "first answer"), ("user", "two")]
 
 
-async def test_38_a_context_that_was_written_down(sink):
+async def test_s38_a_context_that_was_written_down(sink):
     """A Context that went through JSON comes back with the very same memory in this process."""
     agent = an_agent("first answer", "second answer")
     context = WorkflowContext(agent)
@@ -83,24 +73,6 @@ async def test_38_a_context_that_was_written_down(sink):
     gc.collect()
     await agent.run("two", ctx=WorkflowContext.from_dict(agent, json.loads(written)))
     assert transcript(sink, "c1") == ["U one", "A first answer", "U two", "A second answer"]
-
-
-def test_38_in_another_process():
-    """In another process the memory is rebuilt: the same person, the same conversation."""
-    memory = SynapMemory(FakeMemory(), user_id="ana", token_limit=77)
-    mine = memory.destination(synap_integrations.Scope()).scope
-    code = (
-        "import json, sys; from synap_integrations import Scope; from synap_integrations.testing import FakeMemory;"
-        "from synap_integrations.llamaindex import SynapMemory;"
-        "memory = SynapMemory.from_dict(json.loads(sys.argv[1]));"
-        "memory._synap = FakeMemory();"
-        "print(memory.destination(Scope()).scope.conversation_id, memory.user_id, memory.token_limit)"
-    )
-    written = json.dumps(memory.to_dict())
-    out = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", code, written], check=True, capture_output=True, text=True
-    )
-    assert out.stdout.split() == [mine.conversation_id, "ana", "77"]
 
 
 def test_copies_are_the_same_object(sink):
@@ -139,7 +111,7 @@ async def test_every_method_has_both_forms(sink):
     assert memory.get_all() == []
 
 
-def test_49_what_is_put_by_hand(sink):
+def test_s49_what_is_put_by_hand(sink):
     """A message that is put by hand is recorded once; an engine's turn with the same words is recorded as well."""
     memory = SynapMemory(sink, user_id="ana", conversation_id="c1")
     memory.put(said("user", "hello"))
@@ -175,7 +147,7 @@ async def test_history_survives_a_restart(how):
     assert [text for _, text in llm.asked[-1]] == ["old q", "old a", "new q", "new a", "more"]
 
 
-def test_18_what_was_reset_does_not_come_back():
+def test_s18_what_was_reset_does_not_come_back():
     """Turns from before a reset are not history any more, although Synap holds them."""
     sink = FakeMemory(Context(recent_turns=turns_of("old q", "old a", at=datetime.now(UTC) - timedelta(hours=1))))
     memory = SynapMemory(sink, user_id="ana", conversation_id="c1")
@@ -207,7 +179,7 @@ async def test_a_synap_that_is_down_at_the_first_get(how):
 
 
 @pytest.mark.parametrize("platform", ["silent", "refusing"])
-async def test_64_a_platform_that_does_not_answer(platform):
+async def test_s64_a_platform_that_does_not_answer(platform):
     """Every turn is answered and kept on disk; the silence costs one bounded wait and not one for each turn."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         address = f"http://127.0.0.1:{server.getsockname()[1]}"
@@ -246,7 +218,7 @@ EXCHANGES = {
 
 @settings(max_examples=200, deadline=None)
 @given(st.text("qat", max_size=30), st.integers(1, 200))
-def test_67_a_limit_never_separates_call_and_result(kinds, limit):
+def test_s67_a_limit_never_separates_call_and_result(kinds, limit):
     """Whatever the limit, no result comes without the message that asked for it, and the newest words stay."""
     memory = SynapMemory(FakeMemory(), user_id="ana", token_limit=limit)
     memory.set([message for at, kind in enumerate(kinds) for message in EXCHANGES[kind](at)])
@@ -261,7 +233,7 @@ def test_67_a_limit_never_separates_call_and_result(kinds, limit):
     assert [m for m in shown if m.role.value == "system"] == []
 
 
-def test_67_the_history_is_bounded(sink):
+def test_s67_the_history_is_bounded(sink):
     """Ten thousand messages leave a history of at most two thousand, cut between turns."""
     memory = SynapMemory(sink, user_id="ana")
     memory.set([])

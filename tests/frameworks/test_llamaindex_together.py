@@ -17,8 +17,7 @@ from llama_index.core.callbacks import CallbackManager
 from llama_index.core.instrumentation import get_dispatcher
 from llama_index.core.instrumentation.dispatcher import instrument_tags
 from llama_index.core.memory import ChatMemoryBuffer
-from llama_index.core.tools import FunctionTool
-from llamaindex_models import Say, ScriptedLLM
+from llamaindex_models import ScriptedLLM
 from llamaindex_world import ENGINES, ask, conversations, read, settled, simple, transcript
 
 import synap_integrations
@@ -29,17 +28,8 @@ from synap_integrations.llamaindex.attach import refuse_unsupported
 from synap_integrations.llamaindex.probe import ANSWER, QUESTION, run_one_turn
 from synap_integrations.testing import FakeMemory
 
-pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
+pytestmark = [pytest.mark.usefixtures("no_turn_left"), pytest.mark.filterwarnings("ignore::DeprecationWarning")]
 TURN = ["U q", "A fine"]
-
-
-@pytest.fixture(autouse=True)
-def no_faults():
-    """No fault of ours, contained or not, and no turn left open."""
-    incidents.clear()
-    yield
-    assert settled()
-    assert incidents.counts() == {}
 
 
 @pytest.fixture
@@ -85,7 +75,7 @@ def test_detach_stops_it(sink):
     assert sink.recorded == []
 
 
-def test_50_everybody_at_once(sink):
+def test_s50_everybody_at_once(sink):
     """Handler twice, handler in a callback manager, memory of ours and a foreign tracer: each turn once."""
     openinference = pytest.importorskip("openinference.instrumentation.llama_index", reason="no OpenInference here")
     from opentelemetry.sdk.trace import TracerProvider  # noqa: PLC0415 - comes with OpenInference
@@ -109,7 +99,7 @@ def test_50_everybody_at_once(sink):
     assert conversations(sink) == ["c1"]
 
 
-def test_51_a_memory_alone_records_its_own_turns_only(sink):
+def test_s51_a_memory_alone_records_its_own_turns_only(sink):
     """Without a handler, engines with other memories are not recorded."""
     simple(ScriptedLLM("fine"), SynapMemory(sink, user_id="ana")).chat("q")
     simple(ScriptedLLM("fine"), plain_memory()).chat("other")
@@ -148,7 +138,7 @@ async def test_a_handler_made_per_request_serves_its_request():
         assert {entry.scope.user_id for entry in sink.recorded} == {name}
 
 
-def test_53_engines_are_conversations(attached):
+def test_s53_engines_are_conversations(attached):
     """Two engines without ids are two conversations, each the same from turn to turn, until it is reset."""
     one, two = (simple(ScriptedLLM("fine"), plain_memory()) for _ in range(2))
     one.chat("a")
@@ -161,7 +151,7 @@ def test_53_engines_are_conversations(attached):
     assert len({by_text["a"], by_text["b"], by_text["d"]}) == 3
 
 
-async def test_53_contexts_are_conversations(attached):
+async def test_s53_contexts_are_conversations(attached):
     """Two runs of an agent without a Context are two conversations."""
     agent = an_agent("fine")
     await agent.run("a")
@@ -170,7 +160,7 @@ async def test_53_contexts_are_conversations(attached):
 
 
 @pytest.mark.parametrize("how", ["chat", "achat", "stream_chat", "astream_chat"])
-async def test_54_identity_around_a_call(how, attached):
+async def test_s54_identity_around_a_call(how, attached):
     """``context(...)`` and tags around a call name the whole turn, writer threads included, and no neighbour."""
     engine = ENGINES["context"](ScriptedLLM("fine"), plain_memory())
     with synap_integrations.context(user_id="ana", conversation_id="c1"):
@@ -183,7 +173,7 @@ async def test_54_identity_around_a_call(how, attached):
     assert [entry.scope.user_id for entry in attached.recorded] == ["ana", "ana", "ben", "ben", None, None]
 
 
-async def test_54_identity_around_an_agent(attached, monkeypatch):
+async def test_s54_identity_around_an_agent(attached, monkeypatch):
     """The same for an agent's run, then the environment, then the memory's own session."""
     agent = an_agent("fine")
     with synap_integrations.context(user_id="ana", conversation_id="c1"):
@@ -196,52 +186,12 @@ async def test_54_identity_around_an_agent(attached, monkeypatch):
     assert transcript(attached) == TURN * 3
 
 
-def test_54_identity_from_telemetry(attached):
+def test_s54_identity_from_telemetry(attached):
     """OpenInference's ``using_session`` names the conversation too."""
     openinference = pytest.importorskip("openinference.instrumentation", reason="no OpenInference here")
     with openinference.using_attributes(session_id="s1", user_id="ana"):
         simple(ScriptedLLM("fine"), plain_memory()).chat("q")
     assert {(e.scope.conversation_id, e.scope.user_id) for e in attached.recorded} == {("s1", "ana")}
-
-
-def inner_tool(memory, *, asynchronous):
-    """A tool that has an engine of its own."""
-    engine = simple(ScriptedLLM("inner answer"), memory)
-
-    async def arun() -> str:
-        """Ask the engine."""
-        return str(await engine.achat("x"))
-
-    def run() -> str:
-        """Ask the engine."""
-        return str(engine.chat("x"))
-
-    return (
-        FunctionTool.from_defaults(async_fn=arun, name="inner")
-        if asynchronous
-        else FunctionTool.from_defaults(run, name="inner")
-    )
-
-
-CALL = Say("", calls=[("c", "inner", {})])
-OUTER = ["U q", "C c inner {}", "T c inner answer", "A done"]
-
-
-async def test_43_an_engine_inside_a_tool_is_part_of_it(attached):
-    """What a tool says to an engine of its own is no turn of the user's."""
-    agent = an_agent(CALL, "done", tools=[inner_tool(plain_memory(), asynchronous=True)])
-    await agent.run("q", memory=SynapMemory(attached, user_id="ana", conversation_id="c1"))
-    assert transcript(attached) == OUTER
-
-
-@pytest.mark.parametrize("asynchronous", [True, False])
-async def test_44_an_engine_with_a_memory_of_ours_inside_a_tool(asynchronous, sink):
-    """It has its own conversation, and the outer turn keeps its own."""
-    inner = SynapMemory(sink, user_id="ana", conversation_id="inner")
-    agent = an_agent(CALL, "done", tools=[inner_tool(inner, asynchronous=asynchronous)])
-    await agent.run("q", memory=SynapMemory(sink, user_id="ana", conversation_id="outer"))
-    assert transcript(sink, "inner") == ["U x", "A inner answer"]
-    assert transcript(sink, "outer") == OUTER
 
 
 def test_quiet_means_quiet(attached):
@@ -252,14 +202,14 @@ def test_quiet_means_quiet(attached):
     assert attached.recorded == []
 
 
-def test_52_switched_off(attached, monkeypatch):
+def test_s52_switched_off(attached, monkeypatch):
     """With ``SYNAP_CAPTURE=0`` nothing is recorded."""
     monkeypatch.setenv("SYNAP_CAPTURE", "0")
     simple(ScriptedLLM("fine"), plain_memory()).chat("q")
     assert attached.recorded == []
 
 
-def test_52_naming_the_island_loads_no_framework():
+def test_s52_naming_the_island_loads_no_framework():
     """The island and its front door can be named without LlamaIndex being loaded."""
     code = "import sys, synap_integrations.llamaindex as island; island.attach; print('llama_index' in sys.modules)"
     out = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
@@ -286,7 +236,7 @@ async def test_an_exploding_synap_never_reaches_the_application(how):
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
-def test_55_after_a_fork(tmp_path):
+def test_s55_after_a_fork(tmp_path):
     """A child goes on recording its own turns; the parent's are not recorded again."""
     code = textwrap.dedent("""
         import os, sys
