@@ -20,7 +20,7 @@ def as_json(chat: Chat, entries: Sequence[Entry]) -> str:
             "user_id": chat.owner.user_id,
             "customer_id": chat.owner.customer_id or None,
             "turns": chat.turns,
-            "entries": [{"at": at(entry).isoformat()} | _fields(entry) for entry in entries],
+            "entries": [{"stored_at": at(entry).isoformat()} | _fields(entry) for entry in entries],
         },
         ensure_ascii=False,
         indent=2,
@@ -36,6 +36,7 @@ def _fields(entry: Entry) -> dict[str, object]:
                 "role": turn.role,
                 "speaker": turn.speaker,
                 "content": turn.content,
+                "said_at": turn.said_at.isoformat(),
                 "message_id": turn.message_id,
                 "event_id": turn.event_id,
                 "session_id": turn.session_id,
@@ -73,7 +74,8 @@ def as_markdown(chat: Chat, entries: Sequence[Entry]) -> str:
 
 
 def _paragraph(entry: Entry) -> Iterator[str]:
-    stamp = f"{at(entry):%Y-%m-%d %H:%M:%S}"
+    moment = entry.turn.said_at if isinstance(entry, Said) else at(entry)
+    stamp = f"{moment:%Y-%m-%d %H:%M:%S}"
     match entry:
         case Said(turn):
             who = turn.role if turn.speaker is None else f"{turn.role} ({_inline(turn.speaker)})"

@@ -202,9 +202,9 @@ class Pages:
     def line(self, chat: Chat, first: int, last: int) -> list[Entry]:
         """What was said and done in a conversation from one position to another."""
         turns = self.reading.turns(chat, first=first, last=last)
-        start_us = microseconds(turns[0].turn.said_at) // 1000 * 1000 if turns and first > 1 else 0
+        start_us = microseconds(turns[0].turn.recorded_at) if turns and first > 1 else 0
         after = self.reading.turns(chat, first=last + 1, last=last + 1)
-        end_us = microseconds(after[0].turn.said_at) // 1000 * 1000 if after else _FOREVER_US
+        end_us = microseconds(after[0].turn.recorded_at) if after else _FOREVER_US
         events = self.reading.events(chat, start_us=start_us, end_us=end_us)
         pushes = self.reading.pushes_into(chat, start_us=start_us, end_us=end_us)
         reports = [self.report(chat, event) for event in events if event.kind == "context_used"]

@@ -29,11 +29,7 @@ _PERSON: Final = """
            max(conversation.updated_at)
     FROM owner LEFT JOIN conversation ON conversation.owner = owner.id
 """
-_EVENT: Final = """
-    SELECT event.id, event.kind, event.event_id, event.conversation_id, event.body,
-           coalesce(json_extract(event.body, '$.sent_at_ms') * 1000, event.occurred_at) AS captured_at
-    FROM event
-"""
+_EVENT: Final = "SELECT id, kind, event_id, conversation_id, body, occurred_at FROM event"
 _PUSH: Final = """
     SELECT pushed.*, owner.id, (SELECT conversation.id FROM conversation WHERE conversation.owner = owner.id
                                 AND conversation.conversation_id = pushed.conversation_id)
@@ -110,10 +106,8 @@ class Reading:
         return _numbered(found[0]) if found else None
 
     def events(self, chat: Chat, *, start_us: int, end_us: int) -> list[Occurrence]:
-        """What else happened in it, captured from ``start_us`` and before ``end_us``."""
-        asked = (
-            f"{_EVENT} WHERE owner = ? AND conversation_id = ? AND captured_at >= ? AND captured_at < ? ORDER BY 6, 1"
-        )
+        """What else happened in it, stored from ``start_us`` and before ``end_us``."""
+        asked = f"{_EVENT} WHERE owner = ? AND conversation_id = ? AND occurred_at >= ? AND occurred_at < ? ORDER BY id"
         return [_event(row) for row in self._all(asked, (chat.person, chat.conversation_id, start_us, end_us))]
 
     def events_after(self, chat: Chat, number: int, *, limit: int) -> list[Occurrence]:

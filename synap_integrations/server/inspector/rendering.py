@@ -18,7 +18,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, pass_context
 from jinja2.runtime import Context
 from markupsafe import Markup, escape
 
-from synap_integrations.server.retrieval import terms
+from synap_integrations.server.retrieval import coverage, terms
 
 from .timeline import Entry, at, key
 
@@ -27,7 +27,7 @@ _WORD: Final = re.compile(r"\w+")
 _EXCERPT: Final = 220
 _LEAD: Final = 60
 _LONG_ID: Final = 36
-_STEM: Final = 5
+_SCANNED: Final = 20_000
 _AGES: Final = ((60, 1, "s"), (3600, 60, "min"), (86400, 3600, "h"), (86400 * 60, 86400, "days"))
 
 
@@ -85,8 +85,8 @@ def name(context: Context, text: str) -> Markup:
 @pass_context
 def excerpt(context: Context, text: str, query: str = "") -> Markup:
     """The beginning of a text, or the part around the first word of the query, with its words marked."""
-    stems = tuple(word[:_STEM] for word in terms(query)) if query else ()
-    hits = [found for found in _WORD.finditer(text) if stems and found[0].lower().startswith(stems)]
+    asked = " ".join(terms(query))
+    hits = [found for found in _WORD.finditer(text[:_SCANNED]) if asked and coverage([found[0].lower()], asked)]
     start = max(hits[0].start() - _LEAD, 0) if hits else 0
     end = min(start + _EXCERPT, len(text))
     made, done = escape("…" if start else ""), start

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -71,10 +72,10 @@ Entry = Said | ToolUse | Thought | Pushed | Shown | Other
 
 
 def at(entry: Entry) -> datetime:
-    """When it happened."""
+    """When it was stored here."""
     match entry:
         case Said():
-            return entry.turn.said_at
+            return entry.turn.recorded_at
         case ToolUse():
             return entry.either.at
         case Pushed():
@@ -141,24 +142,17 @@ def entries(events: Iterable[Occurrence], pushes: Iterable[Push], reports: Itera
 
 
 def woven(turns: Sequence[Numbered], besides: Sequence[Entry]) -> list[Entry]:
-    """Turns in the order of their positions, and the rest between them by time.
+    """Turns in the order of their positions, and the rest between them, in the order in which all of it was stored.
 
-    Clients stamp events to the millisecond and turns more finely: within one, a user's turn comes before what follows
-    from it, an assistant's after what led to it.
+    That is the order of capture, whatever the clocks of clients say: the turns of an old conversation keep their dates.
     """
     line: list[Entry] = []
-    rest = list(besides)
+    rest = deque(besides)
     for numbered in turns:
-        turn = numbered.turn
-        said_ms, user = _ms(turn.said_at), turn.role == "user"
-        while rest and (_ms(at(rest[0])) < said_ms or (not user and _ms(at(rest[0])) == said_ms)):
-            line.append(rest.pop(0))
-        line.append(Said(turn))
-    return line + rest
-
-
-def _ms(moment: datetime) -> int:
-    return int(moment.timestamp() * 1000)
+        while rest and at(rest[0]) < numbered.turn.recorded_at:
+            line.append(rest.popleft())
+        line.append(Said(numbered.turn))
+    return line + list(rest)
 
 
 def _said_at(item: Item) -> datetime:

@@ -42,7 +42,7 @@ class Chat:
 
 @dataclass(frozen=True, slots=True)
 class Occurrence:
-    """Something that happened and is no turn. ``at`` is when the client captured it, as far as it says so."""
+    """Something that happened and is no turn. ``at`` is when it was stored."""
 
     number: int
     kind: str

@@ -63,12 +63,14 @@ async function show() {
   const main = document.querySelector("main");
   main.classList.add("loading");
   try {
-    const answer = await ask(route(), { signal: loading.signal });
+    const path = route();
+    const answer = await ask(path, { signal: loading.signal });
     if (answer.status === 401) {
       sessionStorage.removeItem(KEY);
       return showDoor(true);
     }
     put(parsed(await answer.text()));
+    document.body.dataset.shown = path;
   } catch (error) {
     if (error.name === "AbortError") return;
     main.classList.remove("loading");

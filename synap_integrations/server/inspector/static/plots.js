@@ -16,16 +16,22 @@ export function plot(place) {
   probe.remove();
   const font = `11px ${style.fontFamily}`;
   const axis = { stroke: ink, grid: { stroke: line, width: 1 }, ticks: { stroke: line, width: 1 }, font };
+  const told = place.parentElement.querySelector("output");
+  const tell = (plotted) => {
+    const index = plotted.cursor.idx;
+    told.textContent = index == null ? "" : `${took[index].toFixed(1)} ms, ${new Date(rows[index].cells[0].textContent).toLocaleTimeString()}`;
+  };
   const drawn = new uPlot({
     width: place.clientWidth,
     height: 176,
-    cursor: { y: false },
-    legend: { live: true },
+    cursor: { y: false, points: { size: 7 } },
+    hooks: { setCursor: [tell] },
+    legend: { show: false },
     scales: { x: { time: false }, y: { range: (_, low, high) => [0, (high || 1) * 1.1] } },
     axes: [{ ...axis, values: (_, ticks) => ticks.map((tick) => (Number.isInteger(tick) ? tick : "")) }, { ...axis, size: 52 }],
     series: [
-      { label: "no." },
-      { label: "ms", stroke: accent, width: 1.5, points: { show: true, size: 4, fill: accent }, value: (_, ms) => (ms == null ? "–" : ms.toFixed(1)) },
+      {},
+      { label: "ms", stroke: accent, width: 1.5, points: { show: true, size: 4, fill: accent } },
     ],
   }, [order, took], place);
   new ResizeObserver(() => { drawn.setSize({ width: place.clientWidth, height: 176 }); }).observe(place);
