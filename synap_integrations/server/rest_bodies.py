@@ -18,6 +18,7 @@ from .engine import MOST_FOUND
 from .records import NewTurn
 from .turns_wire import marks_of, owner_of
 
+_MOST: Final = 2**31 - 1
 _SINGULAR: Final = {"fact": "facts", "preference": "preferences", "episode": "episodes", "emotion": "emotions"}
 
 
@@ -143,8 +144,8 @@ def count_of(given: Mapping[str, Any], name: str, default: Any) -> Any:  # noqa:
     value = given.get(name)
     if value is None:
         return default
-    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
-        refuse(name, "must be a whole number from 0 up")
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= _MOST:
+        refuse(name, f"must be a whole number from 0 to {_MOST}")
     return value
 
 

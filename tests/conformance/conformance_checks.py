@@ -10,7 +10,7 @@ import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from conformance_world import RawLine, World, error_of, is_a, name, until
+from conformance_world import LossyWay, RawLine, World, error_of, is_a, name, until
 
 TYPES = {"facts", "preferences", "episodes", "emotions", "temporal_events"}
 LARGE = 5 << 20
@@ -61,6 +61,19 @@ async def record(world, driver):
         assert second["session_id"] == "s-1"
         assert first["recorded_at"]
         assert world.turns(chat) == ["I live in Lisbon 🙂", "Lovely"]
+
+
+@check("lost-answer")
+async def lost_answer(world, driver):
+    """A turn whose answer is lost is stored once: who repeats the call repeats its id."""
+    chat, user, event_id = name(), name(), name()
+    async with LossyWay(world, b"/v1/conversations/messages") as way, driver.Session(way) as client:
+        await client.record_surely(chat, "I moved to Porto", user=user, event_id=event_id)
+        assert way.lost == 1
+    assert world.turns(chat) == ["I moved to Porto"]
+    async with driver.Session(world) as client:
+        await client.record_surely(chat, "I moved to Porto", user=user, event_id=name())
+    assert world.turns(chat) == ["I moved to Porto", "I moved to Porto"]
 
 
 @check("batch")

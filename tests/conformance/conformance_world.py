@@ -3,7 +3,9 @@
 import asyncio
 import http.client
 import json
+import re
 import signal
+import socket
 import sqlite3
 import subprocess
 import time
@@ -22,17 +24,17 @@ class World:
         self.folder = folder
         self.file = folder / "synap.db"
         self._python = python
-        self._port = 0
+        self.port = 0
         self.start()
 
     def start(self) -> None:
         """Start it, on the ports it had before."""
         command = [self._python, "-m", "synap_integrations.cli", "dev", "--json", "--db", str(self.file)]
-        command += ["--api-key", KEY, "--port", str(self._port)]
+        command += ["--api-key", KEY, "--port", str(self.port)]
         with (self.folder / "server.log").open("a") as log:
             self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True)
         said = json.loads(self.process.stdout.readline())
-        self._port = int(said["url"].rpartition(":")[2])
+        self.port = int(said["url"].rpartition(":")[2])
         self.url, self.grpc_port = said["url"], int(said["grpc"].rpartition(":")[2])
 
     def kill(self) -> None:
@@ -48,7 +50,7 @@ class World:
 
     def call(self, method: str, path: str, body: object = None) -> tuple[int, dict, object]:
         """Status, headers and answer of a request that no client touches."""
-        line = http.client.HTTPConnection("127.0.0.1", self._port, timeout=20)
+        line = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
         try:
             sent = {"Authorization": f"Bearer {KEY}", "Content-Type": "application/json"}
             line.request(method, path, None if body is None else json.dumps(body), sent)
@@ -101,6 +103,54 @@ async def error_of(call) -> BaseException | None:
     except Exception as error:  # noqa: BLE001 - the error is the answer
         return error
     return None
+
+
+class LossyWay:
+    """A way to the server on which the answer to the first request with this in it is lost, after it was answered."""
+
+    def __init__(self, world: World, marked: bytes) -> None:
+        self._world = world
+        self._marked = marked
+        self.lost = 0
+
+    async def __aenter__(self):
+        self._server = await asyncio.start_server(self._carry, "127.0.0.1", 0)
+        self.url = f"http://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
+        self.folder, self.grpc_port = self._world.folder, self._world.grpc_port
+        return self
+
+    async def __aexit__(self, *_):
+        self._server.close()
+
+    async def _carry(self, reader, writer) -> None:
+        """One connection, one request at a time, as the client sends them."""
+        try:
+            while request := await _whole(reader):
+                answer = await asyncio.to_thread(self._asked, request)
+                if self._marked in request and not self.lost:
+                    self.lost += 1
+                    return
+                writer.write(answer)
+                await writer.drain()
+        finally:
+            writer.close()
+
+    def _asked(self, request: bytes) -> bytes:
+        with socket.create_connection(("127.0.0.1", self._world.port)) as line:
+            port = self.url.rpartition(":")[2].encode()
+            request = request.replace(b"127.0.0.1:" + port, f"127.0.0.1:{self._world.port}".encode(), 1)
+            line.sendall(re.sub(rb"(?i)connection: keep-alive", b"connection: close", request, count=1))
+            return b"".join(iter(lambda: line.recv(65536), b""))
+
+
+async def _whole(reader) -> bytes:
+    """A request with its body; empty when the client is gone."""
+    try:
+        head = await reader.readuntil(b"\r\n\r\n")
+    except (asyncio.IncompleteReadError, ConnectionError):
+        return b""
+    length = re.search(rb"(?i)content-length: (\d+)", head)
+    return head + await reader.readexactly(int(length[1])) if length else head
 
 
 class RawLine:

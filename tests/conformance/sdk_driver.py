@@ -45,6 +45,10 @@ class Session:
     async def record(self, conversation, content, *, user, role="user", **more):
         return await self.sdk.conversation.record_message(conversation, role, content, user, **more)
 
+    async def record_surely(self, conversation, content, *, user, event_id):
+        """The SDK repeats the call by itself, and has no id to give."""
+        return await self.record(conversation, content, user=user)
+
     async def batch(self, entries):
         return await self.sdk.conversation.record_messages_batch(entries)
 
