@@ -49,6 +49,8 @@ class Shelf:
         self._max_rows, self._max_bytes, self._max_dead_bytes = max_rows, max_bytes, max_dead_bytes
         self._clock, self._wall = clock, wall
         self._undeleted: set[str] = set()
+        self._counting = False
+        """True while figures and file may differ."""
         self.full = False
         """Something was refused since the last delivery."""
 
@@ -56,25 +58,40 @@ class Shelf:
 
     def keep(self, batch: list[Row]) -> None:
         """Keep what fits, refuse the rest."""
+        interrupted, self._counting = self._counting, True
+        if interrupted:
+            self._recount()
         tally = self.tally
         octets = sum([row.size for row in batch])
         if tally.rows + len(batch) > self._max_rows or tally.octets + octets > self._max_bytes:
             batch, octets = self._refuse_beyond_cap(batch)
             if not batch:
+                self._counting = False
                 return
         first = self.last_seq + 1
         kept = self._insert([Entry.of(row, first + offset) for offset, row in enumerate(batch)])
         if kept is None:
             self._refuse(len(batch), "the disk is full")
+            self._counting = False
             return
         self.last_seq += len(batch)
         tally.captured += kept
-        tally.repeats += len(batch) - kept
+        tally.repeats += 0 if interrupted else len(batch) - kept
         if kept == len(batch):
             tally.rows += kept
             tally.octets += octets
         else:
             self._measure()
+        self._counting = False
+
+    def _recount(self) -> None:
+        """An interrupt fell between the file and the figures: the file is right."""
+        self._measure()
+        if self.storage.ledger is not None:
+            self.last_seq = max(self.last_seq, self.storage.ledger.last_known())
+        tally = self.tally
+        settled = tally.delivered + tally.refused + tally.dead_letters + tally.forgotten
+        tally.captured = settled + tally.rows - tally.adopted
 
     def take_in(self, entries: Sequence[Entry]) -> bool:
         """Keep rows of an orphan, at their places in the order; False if the disk is full."""

@@ -107,22 +107,18 @@ class SqliteOutbox:
                 self._lock.release()
 
     def _commit_queue(self) -> None:
-        """Write what is queued. An interrupt at any point leaves each row in the queue or in the file."""
+        """Write what is queued. A row leaves the queue when it is in the file, whatever interrupts this."""
         queue = self._queue
         if queue and self._closed:
             self._shelf, self._closed = self._new_shelf(), False
         while queue:
-            batch: list[Row] = []
-            try:
-                while queue and len(batch) < _GROUP:
-                    batch.append(queue.popleft())
-                began = self._clock()
-                self._shelf.keep(batch)
-                batch = []
-                ended = self._clock()
-                self._slow_until = ended + _SLOW_FOR_S if ended - began > _SLOW_COMMIT_S else 0.0
-            finally:
-                queue.extendleft(reversed(batch))
+            batch = [queue[place] for place in range(min(len(queue), _GROUP))]
+            began = self._clock()
+            self._shelf.keep(batch)
+            for _ in batch:
+                queue.popleft()
+            ended = self._clock()
+            self._slow_until = ended + _SLOW_FOR_S if ended - began > _SLOW_COMMIT_S else 0.0
 
     # --- delivery --------------------------------------------------------------------------------------------
 
