@@ -35,6 +35,7 @@ BENCHMARKS = {
     "outbox": "bench_outbox",
     "burst": "bench_burst",
     "import": "bench_import",
+    "zero_code": "bench_zero_code",
     "memory": "bench_memory",
     "llamaindex": "bench_llamaindex",
 }

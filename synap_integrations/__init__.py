@@ -6,8 +6,6 @@ and loads no framework, no pydantic, no httpx and no grpc.
 
 from __future__ import annotations
 
-from importlib import import_module
-
 TYPE_CHECKING = False  # what `typing` says: its import takes longer than all of this
 if TYPE_CHECKING:
     from .auto.switch import disable, enable
@@ -78,6 +76,8 @@ def __getattr__(name: str) -> object:
     if name not in __all__:
         message = f"module {__name__!r} has no attribute {name!r}"
         raise AttributeError(message)
+    from importlib import import_module  # noqa: PLC0415 - for whoever wants a name; `synap run` wants none
+
     return getattr(import_module(_HOME.get(name, ".errors"), __name__), name)
 
 

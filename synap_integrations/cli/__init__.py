@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-from importlib import import_module
 
 TYPE_CHECKING = False  # what `typing` says: its import takes longer than `synap run` may
 if TYPE_CHECKING:
@@ -22,9 +21,6 @@ COMMANDS: Final = {
 }
 """Each command is the module of that name in this folder, with ``_`` for ``-``, and the `click.Command` named ``command`` in it."""
 
-IMMEDIATE: Final = frozenset({"run"})
-"""Commands that another program waits for: they are called as ``main(arguments)``, before click is loaded."""
-
 _WRONG: Final = 2
 _INTERRUPTED: Final = 130
 _NOBODY_READS: Final = 141
@@ -38,9 +34,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
     name = arguments[0] if arguments and arguments[0] in COMMANDS else ""
-    if name in IMMEDIATE:
-        code: int = import_module(f".{name}", __name__).main(arguments[1:])
-        return code
+    if name == "run":
+        # Another program waits for it: it is called before click, and before anything else it does not need.
+        from .run import main as run  # noqa: PLC0415 - see above
+
+        return run(arguments[1:])
     from synap_integrations.errors import SynapError  # noqa: PLC0415 - see above
 
     from .table import call  # noqa: PLC0415 - click takes longer to load than some programs to run

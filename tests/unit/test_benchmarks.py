@@ -26,6 +26,7 @@ FIGURES = {
     "outbox": ["append to the outbox, encoding included", "envelopes accepted while delivering"],
     "burst": ["turns accepted", LOST],
     "import": ["import synap_integrations", "import synap_integrations.langchain, over langchain_core"],
+    "zero_code": ["synap run, added to a program's start", "a turn without code, over one with the handler"],
     "memory": ["resident after 10,000 turns, over the bare framework", "more from there to 30,000 turns"],
     "llamaindex": [
         "LlamaIndex turn, handler alone",
