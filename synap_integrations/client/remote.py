@@ -87,6 +87,9 @@ class RemotePlatform:
         options = [
             ("grpc.max_receive_message_length", MAX_RECEIVED_BYTES),
             ("grpc.max_send_message_length", -1),
+            # Channels to one address share a connection otherwise: the one that replaces a stream whose peer has
+            # vanished would get the same dead connection again.
+            ("grpc.use_local_subchannel_pool", 1),
             # Heartbeats are messages of our own; pings below them only rarely, for servers that count them.
             ("grpc.keepalive_time_ms", 300_000),
             ("grpc.enable_http_proxy", 0 if self._stream_is_here else 1),

@@ -11,6 +11,7 @@ import asyncio
 import random
 import threading
 from collections import deque
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final, Self
 
@@ -90,6 +91,10 @@ class FaultProxy:
         self._frozen.set()
 
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(asyncio.CancelledError):  # the proxy ends; asyncio would complain about a cancelled connection
+            await self._serve_one(reader, writer)
+
+    async def _serve_one(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
         fate = self.script.popleft() if self.script else self.usual
         ends = [writer]
