@@ -61,14 +61,22 @@ def telling(query: str) -> bool:
 
 
 def expression(
-    words: Sequence[str], *, owner: int, conversation: int | None = None, columns: str = "speaker body"
+    words: Sequence[str],
+    *,
+    owner: int,
+    conversation: int | None = None,
+    columns: str = "speaker body",
+    besides: Sequence[str] = (),
 ) -> str:
     """The FTS5 query for what one owner, or one conversation, has that holds any of the words in these columns.
 
-    Every word is a quoted string, so that nothing in it is syntax.
+    What holds some of the words ``besides``, too, scores higher. Every word is a quoted string, so that nothing in it
+    is syntax.
     """
     whose = f'owner:"{owner}"' if conversation is None else f'owner:"{owner}" AND conversation:"{conversation}"'
-    return f"{whose} AND {holding(words, columns=columns)}"
+    wanted = f"{whose} AND {holding(words, columns=columns)}"
+    # Always true, and its words count in the score nevertheless.
+    return f'{wanted} AND (owner:"{owner}" OR {holding(besides, columns=columns)})' if besides else wanted
 
 
 def holding(words: Sequence[str], *, columns: str = "speaker body") -> str:

@@ -8,6 +8,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any, Final
 
+from .commonness import Commonness
 from .database import Database
 from .forgetting import is_forgotten, unindex
 from .records import Hit, NewTurn, Owner, Place, Recorded, Turn, microseconds, moment
@@ -44,6 +45,7 @@ class Store:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._commonness = Commonness()
 
     # --- in --------------------------------------------------------------------------------------------------
 
@@ -80,7 +82,8 @@ class Store:
                 number, within = (number, found[0]) if found else (None, None)
             if number is None:
                 return []
-            match = expression(words, owner=number, conversation=within)
+            rare, common = self._commonness.split(db, words, owner=number) if within is None else (words, ())
+            match = expression(rare, owner=number, conversation=within, besides=common)
             hits = db.execute(_SEARCH, (match, limit, *owner)).fetchall()
         return [Hit(Place(row[0], row[1]), row[2], row[3]) for row in hits]
 
