@@ -166,6 +166,13 @@ def test_an_installed_package_has_its_readme_to_talk_about(tmp_path: Path) -> No
     assert "Turns wait in a file" in first.get_content()
 
 
+def test_what_the_pages_quote_is_not_an_answer() -> None:
+    """The README shows the demo's own output, in which the answers stand."""
+    quoted = "# Demo\n\nRun it:\n\n```console\nuser  I'm allergic to shellfish\n```\n\nThat is all."
+    (found,) = Passages({"a.md": quoted}).retrieve("allergic to shellfish? run it")
+    assert found.get_content().split() == ["#", "Demo", "Run", "it:", "That", "is", "all."]
+
+
 @pytest.mark.parametrize("asked", ["", '"; DROP TABLE section; --', "NEAR(* AND OR", "🙂"])
 def test_any_question_can_be_put_to_the_pages(asked: str) -> None:
     """What people type is no query language."""

@@ -20,6 +20,8 @@ PACKAGE: Final = "synap-integrations"
 CHECKOUT: Final = Path(__file__).parents[3]
 MOST_PASSAGES: Final = 2
 _WORD: Final = re.compile(r"\w+")
+_QUOTED: Final = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
+"""Code and output: some of it is this demo's own, and would answer the questions from the wrong place."""
 
 
 def pages(checkout: Path = CHECKOUT) -> tuple[str, dict[str, str]]:
@@ -45,11 +47,11 @@ def pages(checkout: Path = CHECKOUT) -> tuple[str, dict[str, str]]:
 class Passages(BaseRetriever):
     """Finds the sections of these pages that share the most telling words with a question: no model, no network.
 
-    SQLite ranks them (BM25 over stemmed words).
+    SQLite ranks them (BM25 over stemmed words). What the pages quote is left out.
     """
 
     def __init__(self, texts: Mapping[str, str]) -> None:
-        documents = [Document(text=text, metadata={"page": name}) for name, text in texts.items()]
+        documents = [Document(text=_QUOTED.sub("", text), metadata={"page": name}) for name, text in texts.items()]
         self._nodes: Sequence[BaseNode] = MarkdownNodeParser().get_nodes_from_documents(documents)
         for node in self._nodes:
             node.excluded_llm_metadata_keys = ["header_path"]
