@@ -51,7 +51,8 @@ def text(value: str, *, limit: int = MAX_TEXT) -> str:
     """
     if len(value) > limit:
         digest = hashlib.sha256(value.encode("utf-8", "surrogatepass")).hexdigest()
-        value = f"{value[:limit]}… [shortened: {len(value)} characters, sha256 {digest}]"
+        note = f"… [shortened: {len(value)} characters, sha256 {digest}]"
+        value = value[: max(limit - len(note), 0)] + note  # within the limit, or the next one shortens it again
     if not value.isascii():
         try:
             value.encode()
