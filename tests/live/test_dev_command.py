@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -14,7 +15,9 @@ import pytest
 from dev_server import KEY, dev_server, start_dev_server
 
 from synap_integrations import SynapClient
+from synap_integrations.cli.dev import command as dev
 
+PAGE = Path(__file__).parents[2] / "docs" / "local-server.md"
 READY_CPU_S = 0.5
 RESIDENT_MB = 70
 STOP_S = 1.5
@@ -344,6 +347,21 @@ def test_a_file_that_cannot_be_used_is_named(tmp_path, db) -> None:
     assert ended.returncode == 2
     assert f"{path} cannot be used" in ended.stderr
     assert path.is_dir() or path.read_text().startswith("a shopping list")
+
+
+def test_the_page_about_the_server_names_every_option_and_no_other() -> None:
+    """What `synap dev` takes is what docs/local-server.md explains."""
+    explained = re.findall(r"^\| `(--[a-z-]+)", PAGE.read_text(encoding="utf-8"), re.MULTILINE)
+    offered = {name for option in dev.params for name in option.opts}
+    assert {*explained, "--yes", "--allow-host"} == offered
+
+
+def test_the_program_on_the_page_runs() -> None:
+    """The Python of docs/local-server.md, word for word."""
+    (program,) = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True)
+    assert "http://127.0.0.1:" in ended.stdout
+    assert ended.stderr == ""
 
 
 def listening(pid: int) -> set[tuple[str, int]]:
