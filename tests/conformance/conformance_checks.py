@@ -408,6 +408,18 @@ async def nothing_ends_too_soon(world, driver):
             await client.listen()
         assert longest < 1.0, longest
     line = RawLine(world, driver.messages)
+    written = time.monotonic()
+    await line.event("user_message", conversation_id=chat, user_id=user, content="hi", event_id=name())
+    assert await until(lambda: line.acknowledged)
+    assert time.monotonic() - written > 0.02
+    await line.event("user_message", conversation_id=chat, user_id=user, content="bye", event_id=name())
+    await line.half_close()
+    ended = time.monotonic()
+    assert await until(lambda: line.ended is not None)
+    assert time.monotonic() - ended > 0.04
+    assert len(line.acknowledged) == 2
+    await line.close()
+    line = RawLine(world, driver.messages)
     await line.ping()
     assert await until(lambda: "heartbeat_pong" in line.kinds)
     await asyncio.to_thread(world.stop)

@@ -203,10 +203,14 @@ class RawLine:
         """What was pushed."""
         return [message.context_bundle for message in self.heard if message.WhichOneof("payload") == "context_bundle"]
 
+    async def half_close(self) -> None:
+        """Nothing more to say; what is still to be heard is heard."""
+        await self._call.done_writing()
+
     async def close(self) -> None:
-        """Nothing more to say."""
+        """Say goodbye and hang up."""
         if not self._reader.done():
-            await self._call.done_writing()
+            await self.half_close()
         await asyncio.wait({self._reader}, timeout=3)
         self._reader.cancel()
         await asyncio.gather(self._reader, return_exceptions=True)
