@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextvars
 import threading
+from contextlib import ExitStack
 from contextvars import ContextVar
 from types import CodeType
 from typing import TYPE_CHECKING, Final
@@ -62,12 +63,11 @@ def inject(memory: Memory) -> Detach:
     with _lock:
         _remove()
         overlay = Overlay()
-        try:
+        with ExitStack() as undo:
+            undo.callback(overlay.remove)
             _lay(overlay)
             _try()
-        except BaseException:
-            overlay.remove()
-            raise
+            undo.pop_all()
         _Unasked.overlay, _Unasked.injector = overlay, Injector(memory, Scope())
     return lambda: _remove(overlay)
 
