@@ -122,6 +122,8 @@ class _AtTheGate:
             outgoing.on_start = _nothing
         if outgoing.on_start is not None:
             await _answer(failed)(scope, incoming.receive, outgoing.send)
+        elif self._closing.done() and not outgoing.complete:
+            await outgoing.send({"type": "http.response.body"})  # an answer that lasts ends here
 
 
 class _Incoming:
@@ -156,6 +158,7 @@ class _Outgoing:
     def __init__(self, send: Send) -> None:
         self._send = send
         self.on_start: Callable[[], None] | None = _nothing
+        self.complete = False
 
     async def send(self, message: Message) -> None:
         """Send it on, with the headers that every answer has."""
@@ -165,6 +168,8 @@ class _Outgoing:
             self.on_start = None
             own = {name.lower() for name, _ in message["headers"]}
             message["headers"] = [*message["headers"], *(pair for pair in _SAFE_HEADERS if pair[0] not in own)]
+        elif message["type"] == "http.response.body":
+            self.complete = not message.get("more_body", False)
         await self._send(message)
 
 

@@ -64,12 +64,15 @@ def test_it_is_ready_at_once_and_small() -> None:
 
 
 async def test_it_stops_at_once_with_open_streams_and_tabs() -> None:
-    """Ctrl-C with streams, idle connections and requests that were never finished: gone within 1.5 s, code 0."""
+    """Ctrl-C with streams, a page that follows a conversation, and half requests: gone within 1.5 s, code 0."""
     server = start_dev_server()
+    server.say("hello")
     tabs = [socket.create_connection(("127.0.0.1", server.http_port)) for _ in range(6)]
     tabs[0].sendall(b"GET /v1/credits/balance HT")
     head = f"Host: 127.0.0.1:{server.http_port}\r\nAuthorization: Bearer {KEY}\r\nContent-Type: application/json"
     tabs[1].sendall(f"POST /v1/telemetry/batch HTTP/1.1\r\n{head}\r\nContent-Length: 100\r\n\r\n{{".encode())
+    tabs[2].sendall(f"GET /read/conversations/1/live HTTP/1.1\r\n{head}\r\n\r\n".encode())
+    assert b"text/event-stream" in tabs[2].recv(4096)
     try:
         async with AsyncExitStack() as stack:
             for _ in range(3):
