@@ -273,6 +273,11 @@ class Engine:
         """How often a model was shown what each pattern pushed, by pattern; without ``owner``, for everybody."""
         return self.ledger.hit_rates(owner)
 
+    def models(self) -> dict[str, dict[str, int]]:
+        """What the models that were lent have done so far in this process, and what that cost."""
+        lent = {"embeddings": self.meaning, "extractor": self.reader}
+        return {name: model.stats() for name, model in lent.items() if model is not None}
+
     def stats(self) -> dict[str, int]:
         """How many of everything there is: users, conversations, turns, events, sessions, bundles, bundles_used."""
         return self.ledger.counts()

@@ -7,6 +7,7 @@ waited for at most `QUERY_WAIT_S`; whoever asks the same again has it at once. W
 from __future__ import annotations
 
 import threading
+import time
 from array import array
 from collections import OrderedDict, deque
 from typing import Final
@@ -20,6 +21,7 @@ from .vectors import VectorStore
 
 QUERY_WAIT_S: Final = 0.25
 _BATCH: Final = 16
+_AGAIN_S: Final = 60.0
 _MOST_ATTEMPTS: Final = 4
 """Attempts at a text before it is left to be found by its words: together with others, then alone."""
 _MOST_REMEMBERED: Final = 500
@@ -45,15 +47,14 @@ class Meaning:
         self._width = 0
         self._read = 0
         self._attempts = 0
+        self._started_s = time.monotonic()
         self._asked: deque[str] = deque(maxlen=_MOST_ASKED)
         self._answers: OrderedDict[str, array[float]] = OrderedDict()
 
     # --- turns ------------------------------------------------------------------------------------------------
 
-    def wake(self, *, from_the_start: bool = False) -> None:
-        """There are new turns; or old ones have changed."""
-        if from_the_start:
-            self._read = 0
+    def wake(self) -> None:
+        """There are new turns."""
         self._reading.wake()
 
     def drain(self, timeout_s: float = 30.0) -> bool:
@@ -70,7 +71,7 @@ class Meaning:
             self._read, self._attempts = unread[0].row, 0
             return 0
         if not unread:
-            return None
+            return self._from_the_start()
         self._attempts += 1
         vectors = [unit(vector) for vector in self._encoder.of_texts([turn.text for turn in unread])]
         if len(vectors) != len(unread):
@@ -84,6 +85,14 @@ class Meaning:
             raise ValueError(message)
         self._store.put(self._name, zip(unread, vectors, strict=True))
         self._read, self._attempts = unread[-1].row, 0
+        return 0
+
+    def _from_the_start(self) -> float | None:
+        """Look at all turns again, now and then: texts change, and numbers of what was forgotten are given anew."""
+        now_s = time.monotonic()
+        if now_s - self._started_s < _AGAIN_S:
+            return None
+        self._read, self._started_s = 0, now_s
         return 0
 
     @property

@@ -40,9 +40,9 @@ _HELD: Final = """
     WHERE vector.owner = (SELECT id FROM owner WHERE customer_id = ? AND user_id = ?)
     AND vector.turn > ? AND vector.encoder = ? ORDER BY vector.turn
 """
-_COUNT: Final = """
-    SELECT count(*) FROM vector
-    WHERE owner = (SELECT id FROM owner WHERE customer_id = ? AND user_id = ?) AND encoder = ?
+_STATE: Final = """
+    SELECT count(*), (SELECT components FROM vector WHERE turn = ?4 AND encoder = ?3) FROM vector
+    WHERE owner = (SELECT id FROM owner WHERE customer_id = ?1 AND user_id = ?2) AND encoder = ?3
 """
 
 
@@ -109,8 +109,8 @@ class VectorStore:
         space = self._spaces.pop((owner, encoder), None) or _Space()
         with self._database.read() as db:
             added = db.execute(_HELD, (*owner, space.last, encoder)).fetchall()
-            (count,) = db.execute(_COUNT, (*owner, encoder)).fetchone()
-            if len(space.places) + len(added) != count:
+            count, newest = db.execute(_STATE, (*owner, encoder, space.last)).fetchone()
+            if len(space.places) + len(added) != count or bytes(space.components[-width:]) != (newest or b""):
                 # Something was forgotten, or a text was changed and its vector made anew.
                 space, added = _Space(), db.execute(_HELD, (*owner, 0, encoder)).fetchall()
         for row, conversation, position, components in added:

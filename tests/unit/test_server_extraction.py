@@ -237,7 +237,7 @@ def test_the_budget_is_kept(engine, caplog) -> None:
     tell(engine, 40)
     assert engine.reader.drain()
     assert len(model.passages) == 1
-    spent = engine.reader.stats()
+    spent = engine.models()["extractor"]
     assert spent["passages"] == 1
     assert spent["tokens"] >= spent["budget_tokens"] == 100
     assert caplog.text.count("SYNAP_EXTRACTION_MAX_TOKENS") == 1

@@ -14,7 +14,7 @@ from synap_integrations.errors import InvalidInputError
 from synap_integrations.guard import incidents
 from synap_integrations.model import UserMessage
 from synap_integrations.ports import Lent
-from synap_integrations.server import background, vectors
+from synap_integrations.server import background, meaning, vectors
 from synap_integrations.server.database import Database
 from synap_integrations.server.encoders import encoder_of, unit
 from synap_integrations.server.records import NewTurn, Owner, Place
@@ -210,6 +210,19 @@ def test_what_is_forgotten_is_near_nothing(engine) -> None:
         db.execute("DELETE FROM turn WHERE content = ?", (TOLD[0],))
     assert TOLD[0] not in found(engine, "puppy")
     assert engine.meaning.stats() == {"vectors": 3}
+
+
+def test_what_is_said_after_forgetting_has_vectors_of_its_own(engine) -> None:
+    """Rows of what was forgotten are given anew; neither an old vector nor an old mark keeps the new turns away."""
+    engine.lend(Lent(SenseEmbeddings()))
+    assert engine.meaning.drain()
+    assert found(engine, "puppy")[0] == TOLD[0]
+    engine.forget(ANA)
+    engine.meaning._started_s -= meaning._AGAIN_S
+    tell(engine, "It rained in Faro", "Supper is late", "The cabriolet is blue", "We adopted a canine")
+    assert engine.meaning.drain()
+    assert engine.meaning.stats() == {"vectors": 4}
+    assert found(engine, "puppy")[0] == "We adopted a canine"
 
 
 def test_numpy_changes_nothing_but_the_speed(engine, monkeypatch) -> None:
