@@ -13,6 +13,7 @@ from langchain_core.runnables import RunnableLambda
 from langchain_core.tracers import context as tracing
 from llama_index.core.base.llms.base import BaseLLM
 from llama_index.core.chat_engine import SimpleChatEngine
+from llama_index.core.memory import ChatMemoryBuffer
 from llama_index_instrumentation import get_dispatcher
 from llamaindex_models import ScriptedLLM
 
@@ -56,6 +57,11 @@ def said(memory: FakeMemory) -> list[str]:
     return [turn.content for turn in memory.turns]
 
 
+def engine_of(llm: ScriptedLLM) -> SimpleChatEngine:
+    """A chat engine with a memory of LlamaIndex's own."""
+    return SimpleChatEngine.from_defaults(llm=llm, memory=ChatMemoryBuffer.from_defaults(llm=llm))
+
+
 def config(**metadata: str):
     """A call's config."""
     return {"metadata": metadata}
@@ -66,7 +72,7 @@ def test_one_line_captures_both_frameworks() -> None:
     memory = FakeMemory()
     enable(memory)
     FakeListChatModel(responses=["b"]).invoke("a", config=config(thread_id="c-1", user_id="ana"))
-    SimpleChatEngine.from_defaults(llm=ScriptedLLM("d")).chat("c")
+    engine_of(ScriptedLLM("d")).chat("c")
     assert said(memory) == ["a", "b", "c", "d"]
     assert memory.recorded[0].scope == Scope("c-1", "ana")
 
@@ -246,7 +252,7 @@ def test_an_engine_of_llamaindex_is_shown_context_once_per_turn() -> None:
     """In every call of the turn, beside the user's words; memory and transcript hold none of it."""
     memory, llm = FakeMemory(KNOWN), ScriptedLLM("first", "second")
     enable(memory, inject=True)
-    engine = SimpleChatEngine.from_defaults(llm=llm)
+    engine = engine_of(llm)
     engine.chat("When did I move?")
     asyncio.run(engine.achat("And where?"))
     assert [str(call).count(MARK) for call in llm.asked] == [1, 1]
@@ -319,7 +325,7 @@ def test_a_function_says_who_is_talking_where_nobody_else_does(monkeypatch) -> N
     model = FakeListChatModel(responses=["ok"])
     model.invoke("one")
     model.invoke("two", config=config(thread_id="c-2"))
-    SimpleChatEngine.from_defaults(llm=ScriptedLLM("ok")).chat("three")
+    engine_of(ScriptedLLM("ok")).chat("three")
     scopes = [entry.scope for entry in memory.recorded[::2]]
     assert [scope.conversation_id for scope in scopes][:2] == ["f-1", "c-2"]
     assert {(scope.user_id, scope.customer_id) for scope in scopes} == {("ana", "acme")}
