@@ -86,8 +86,15 @@ def test_the_transcript_shows_everything_in_its_order(site, world):
         for tag, attrs in page.elements
         if tag == "li" and re.match(r"turn|aside", attrs.get("class") or "")
     ]
-    expected = ["turn user", "aside push", "aside shown", "aside thought", "aside tool", "turn assistant"]
-    assert [entry for entry in entries if entry in expected] == expected
+    assert entries == [
+        "turn user",
+        "aside push",
+        "aside shown",
+        "aside thought",
+        "aside tool",
+        "aside push",
+        "turn assistant",
+    ]
     for text in ("When is my flight to Lisbon?", "Check the airline.", "timetable", '"leaves": "06:35"', "06:35."):
         assert text in page.text
 
@@ -246,18 +253,18 @@ def test_nonsense_in_a_query_is_not_an_error(site, world, query):
 
 def test_hostile_text_in_every_field_stays_text():
     """Text that tries to be markup, in every field that is stored, makes no element and no attribute on any page."""
-    world = World()
-    clean, fouled = World(), world
-    for made, texts in ((clean, ("harmless",) * len(HOSTILE)), (fouled, HOSTILE)):
-        for at, text in enumerate(texts):
-            foul(made, text if made is fouled else f"{text} {at}")
-    for made in (clean, fouled):
-        made.places = every_place(made)
-    with served(clean) as one, served(fouled) as other:
-        for calm, wild in zip(clean.places, fouled.places, strict=True):
-            expected, found = one.page(calm), other.page(wild)
-            assert vocabulary(found) <= vocabulary(expected), wild
-            for value in found.attributes("href") + found.attributes("src") + found.attributes("action"):
+    clean, fouled = World(), World()
+    for at, text in enumerate(HOSTILE):
+        foul(clean, f"harmless {at}" + " and long" * (at % 5))
+        foul(fouled, text)
+    with served(clean) as site:
+        known = set().union(*(vocabulary(site.page(place)) for place in every_place(clean)))
+    with served(fouled) as site:
+        for place in every_place(fouled):
+            page = site.page(place)
+            assert vocabulary(page) <= known, place
+            assert "pwned" not in page.attributes("id")
+            for value in page.attributes("href") + page.attributes("src") + page.attributes("action"):
                 assert value.startswith(("/", "#", "?")), value
     clean.close()
     fouled.close()
@@ -366,13 +373,13 @@ def test_a_long_conversation_comes_in_parts(world):
     """A page holds 200 turns and the way to those before them; together the parts hold every turn once."""
     many_turns(world, 1000)
     with served(world) as site:
-        number, found, place = chat(world, "long"), [], ""
-        for _ in range(10):
-            page = site.page(f"/read/conversations/{number}{place}")
-            found = [int(at) for at in re.findall(r"Turn number (\d+):", page.text)] + found
-            (*_, place) = [None, *re.findall(r"(\?until=\d+)\b", " ".join(earlier(page)))]
-            if not place:
-                break
+        found, place = [], f"/read/conversations/{chat(world, 'long')}"
+        while place:
+            page = site.page(place)
+            held = [int(at) for at in re.findall(r"Turn number (\d+):", page.text)]
+            assert len(held) == 200
+            found = held + found
+            place = next((href for href in page.attributes("href") if f"until={held[0] - 1}" in href), None)
     assert found == list(range(1, 1001))
 
 

@@ -103,7 +103,7 @@ class _Inspector:
             if cursor is None:
                 return _refused(400, "INVALID_INPUT", "last-event-id names no event of this stream")
             news = News(pages, pages.chat(ask.number), ask)
-            return StreamingResponse(stream(news, cursor, self._pool), media_type="text/event-stream")
+            return StreamingResponse(stream(news, cursor, self._pool, request.receive), media_type="text/event-stream")
 
         return await self._on_pool(lambda: self._answered(request, begin))
 

@@ -12,6 +12,8 @@ from collections.abc import AsyncIterator
 from concurrent.futures import Executor
 from typing import Final, NamedTuple
 
+from starlette.types import Receive
+
 from .pages import Ask, Pages
 from .timeline import Entry, ToolUse, entries, woven
 from .views import Chat
@@ -84,16 +86,23 @@ class News:
         return f"{cursor}event: entry\ndata: {data}\n\n"
 
 
-async def stream(news: News, cursor: Cursor, pool: Executor) -> AsyncIterator[str]:
-    """Server-sent events for as long as somebody reads them."""
+async def stream(news: News, cursor: Cursor, pool: Executor, receive: Receive) -> AsyncIterator[str]:
+    """Server-sent events until the reader is gone, or the server wants to be."""
     loop, quiet_s = asyncio.get_running_loop(), 0.0
-    yield f"retry: 1000\nid: {cursor}\n\n"
-    while True:
-        cursor, text = await loop.run_in_executor(pool, news.since, cursor)
-        if text:
-            yield text
-            quiet_s = 0.0
-        elif (quiet_s := quiet_s + POLL_S) >= QUIET_S:
-            yield ": still here\n\n"
-            quiet_s = 0.0
-        await asyncio.sleep(POLL_S)
+    gone = asyncio.ensure_future(_gone(receive))
+    try:
+        yield f"retry: 1000\nid: {cursor}\n\n"
+        while not gone.done():
+            cursor, text = await loop.run_in_executor(pool, news.since, cursor)
+            quiet_s = 0.0 if text else quiet_s + POLL_S
+            if text or quiet_s >= QUIET_S:
+                yield text or ": still here\n\n"
+                quiet_s = 0.0
+            await asyncio.wait({gone}, timeout=POLL_S)
+    finally:
+        gone.cancel()
+
+
+async def _gone(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass

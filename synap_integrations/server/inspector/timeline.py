@@ -117,8 +117,7 @@ def bundle_ids(event: Occurrence) -> list[str]:
 
 def entries(events: Iterable[Occurrence], pushes: Iterable[Push], reports: Iterable[Shown]) -> list[Entry]:
     """What happened besides turns, in order; a result stands with its call, a report once."""
-    made: list[Entry] = [Pushed(push) for push in pushes]
-    made += reports
+    made: list[Entry] = []
     waiting: dict[str, int] = {}
     for event in events:
         match event.kind:
@@ -138,7 +137,8 @@ def entries(events: Iterable[Occurrence], pushes: Iterable[Push], reports: Itera
                 continue
             case _:
                 made.append(Other(event))
-    return sorted(made, key=at)
+    # In this order where the clock does not tell them apart: what happened, what was pushed for it, what was shown.
+    return sorted([*made, *map(Pushed, pushes), *reports], key=at)
 
 
 def woven(turns: Sequence[Numbered], besides: Sequence[Entry]) -> list[Entry]:

@@ -14,8 +14,10 @@ function headers(more = {}) {
   return key ? { Authorization: `Bearer ${key}`, ...more } : more;
 }
 
+// With a key of our own the browser must not ask for one: a refused key is answered here.
 export function ask(path, options = {}) {
-  return fetch(path, { ...options, headers: headers(options.headers), credentials: "same-origin" });
+  const credentials = sessionStorage.getItem(KEY) ? "omit" : "same-origin";
+  return fetch(path, { ...options, headers: headers(options.headers), credentials });
 }
 
 export function say(text) {
@@ -33,6 +35,7 @@ function route() {
 
 // An address below /read/ as it is called here.
 export function here(href) {
+  if (href.startsWith("#")) return null;
   const url = new URL(href, location.origin + (shell ? route() : location.pathname));
   return shell && url.origin === location.origin && url.pathname.startsWith("/read/")
     ? `/#${url.pathname.slice(5)}${url.search}` : null;

@@ -65,7 +65,7 @@ function draw(line) {
     for (const clock of entry.querySelectorAll("time[data-clock]")) localTime(clock);
     for (const link of entry.querySelectorAll("a[href]")) {
       const inside = here(link.getAttribute("href"));
-      if (inside && !link.getAttribute("href").startsWith("#")) link.setAttribute("href", inside);
+      if (inside) link.setAttribute("href", inside);
     }
     const old = document.getElementById(entry.id);
     if (old) {
