@@ -129,3 +129,8 @@ def compacted(conversation_id: str) -> Call[memory.Compacted]:
 def compaction_status(conversation_id: str) -> Call[memory.CompactionStatus]:
     """Whether a conversation has been cut short."""
     return Call("GET", f"/v1/conversations/{conversation_id}/compaction/status", memory.CompactionStatus)
+
+
+def recap(body: Mapping[str, object]) -> Call[memory.Recap]:
+    """Earlier conversations of a user, in short."""
+    return Call("POST", wire.fetch_path("user"), memory.Recap, body={**body, "context_mode": "conversation-summary"})

@@ -13,6 +13,7 @@ from synap_integrations.errors import ContextNotFoundError, InvalidInputError, S
 from synap_integrations.plain import text
 from synap_integrations.ports import Lent
 from synap_integrations.settings import Settings
+from synap_integrations.wire.memory_schema import Recap
 from synap_integrations.wire.report import CONTEXT_TYPES
 from synap_integrations.wire.rest_schema import ContextFetched, FetchContext, FetchedContext, FetchScope, Whoami
 
@@ -137,6 +138,24 @@ class SynapClient:
             return (await self._connection.rest.send(calls.profile(user_id, customer_id))).profile
         except ContextNotFoundError:
             return None
+
+    async def recap(
+        self,
+        user_id: str,
+        customer_id: str | None = None,
+        *,
+        conversation_id: str | None = None,
+        last_n_conversations: int = 1,
+    ) -> Recap:
+        """The user's profile and last conversations in short, for one that begins: ``conversation_id`` is not among
+        them. ``last_n_conversations`` is 0 to 20. Raises: InvalidInputError.
+        """
+        ids = {"user_id": user_id, "customer_id": customer_id, "conversation_id": conversation_id}
+        scope = identified(required=("user_id",), **ids)
+        await self._connection.admitted(scope, must_name_customer=False)
+        sent, _ = self._connection.addressed(scope)
+        body = {**ids, "conversation_id": sent.conversation_id, "search_query": None, "types": ["all"]}
+        return await self._connection.rest.send(calls.recap(body | {"last_n_conversations": last_n_conversations}))
 
     async def _merged(self, wanted: FetchContext, *, with_conversation: bool) -> FetchedContext:
         """Every level that is named, asked at the same time; the nearest level first."""

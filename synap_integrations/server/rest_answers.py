@@ -13,7 +13,7 @@ from typing import Final, Literal, assert_never, cast
 
 from synap_integrations.wire.report import CONTEXT_TYPES
 
-from .compaction import Compaction, Excerpt
+from .compaction import Compaction, Excerpt, excerpt_of
 from .documents import DOCUMENT_ROLE
 from .profile import Profile
 from .records import Found, Recorded, Stated, Turn
@@ -169,6 +169,21 @@ def profile(found: Profile) -> Json:
         for about, statements in found.attributes.items()
     }
     return {"profile": {"attributes": attributes, "overview": found.overview, "extras": {}, "_meta": {"local": True}}}
+
+
+def in_short(turns: Sequence[Turn]) -> Json:
+    """An earlier conversation as an excerpt, which says that it is one. ``turns`` are all of it, at least one."""
+    first, last = turns[0], turns[-1]
+    return {
+        "conversation_id": first.conversation_id,
+        "external_conversation_id": first.own_name or first.conversation_id,
+        "conversation_type": first.metadata.get("conversation_type"),
+        "started_at": first.said_at.isoformat(),
+        "last_message_at": last.said_at.isoformat(),
+        "message_count": len(turns),
+        "summary_status": "available",
+        "summary": {"overview": excerpt_of(turns, (), target_tokens=None), "method": "excerpt"},
+    }
 
 
 def conversation_context(conversation_id: str, turns: Sequence[Turn]) -> Json:

@@ -180,11 +180,22 @@ class RestApi:
         found = self._found(owner, asked, conversation_id) if owner and "episodes" in asked.types else []
         stated = self._stated(owner, asked, conversation_id) if owner else []
         answer = answers.fetched(found, stated, ranked=asked.ranked, limit=asked.limit)
+        if owner and asked.previous is not None:
+            answer |= self._in_short(owner, asked)
         if owner and conversation_id and asked.with_conversation:
             recent = self._engine.store.turns(owner, conversation_id, limit=20, newest=True)
             if recent:
                 answer["conversation_context"] = answers.conversation_context(conversation_id, recent)
         return answer
+
+    def _in_short(self, owner: Owner, asked: Wanted) -> Json:
+        """The user's profile and earlier conversations, for an application that begins a new one."""
+        besides = asked.scope.conversation_id or ""
+        earlier = self._engine.store.latest_conversations(owner, besides=besides, limit=asked.previous or 0)
+        conversations = [self._engine.store.turns(owner, named, limit=-1) for named in earlier]
+        told = [answers.in_short(turns) for turns in conversations if turns]
+        profile = self._engine.profile(owner) if asked.with_profile else None
+        return {**(answers.profile(profile) if profile else {}), "conversations": told}
 
     def _owner(self, level: str, asked: Wanted) -> Owner | None:
         """Whose memory a fetch is about. Of a customer or a client as a whole there are only documents."""

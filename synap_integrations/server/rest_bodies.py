@@ -19,7 +19,15 @@ from .records import NewTurn
 from .turns_wire import marks_of, owner_of
 
 _MOST: Final = 2**31 - 1
-_SINGULAR: Final = {"fact": "facts", "preference": "preferences", "episode": "episodes", "emotion": "emotions"}
+_CONTEXT_MODES: Final = ("in-conversation", "conversation-summary")
+_MOST_PREVIOUS: Final = 20
+_SINGULAR: Final = {
+    "fact": "facts",
+    "preference": "preferences",
+    "episode": "episodes",
+    "emotion": "emotions",
+    "temporal_event": "temporal_events",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +105,9 @@ class Wanted:
     types: frozenset[str]
     ranked: bool
     with_conversation: bool
+    previous: int | None = None
+    """How many earlier conversations are to be told in short; None: none of this."""
+    with_profile: bool = False
 
 
 def wanted(given: Mapping[str, Any], *, level: str) -> Wanted:
@@ -116,6 +127,11 @@ def wanted(given: Mapping[str, Any], *, level: str) -> Wanted:
     if shape not in ("by_type", "ranked"):  # a list, which no set can hold, is neither
         refuse("response_shape", "must be by_type or ranked")
     asked = {_SINGULAR.get(str(kind), str(kind)) for kind in types}
+    if unknown := sorted(asked - {*CONTEXT_TYPES, "all"}):
+        refuse("types", f"holds {unknown[0]!r}: it may hold {', '.join(CONTEXT_TYPES)}, all")
+    choice_of(given, "mode", ("fast", "accurate"), "fast")
+    choice_of(given, "precision_level", ("high", "medium"), "high")
+    in_short = choice_of(given, "context_mode", _CONTEXT_MODES, _CONTEXT_MODES[0]) == _CONTEXT_MODES[1]
     return Wanted(
         scope=scope_of(given, need=need),
         queries=tuple(query for query in queries if query.strip()),
@@ -124,6 +140,8 @@ def wanted(given: Mapping[str, Any], *, level: str) -> Wanted:
         types=frozenset(CONTEXT_TYPES if "all" in asked else asked),
         ranked=shape == "ranked",
         with_conversation=given.get("include_conversation_context") is not False,
+        previous=min(count_of(given, "last_n_conversations", 1), _MOST_PREVIOUS) if in_short else None,
+        with_profile=in_short and given.get("include_profile") is not False,
     )
 
 

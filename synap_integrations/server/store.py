@@ -129,15 +129,19 @@ class Store:
 
     def latest_conversation(self, owner: Owner, *, besides: str) -> str | None:
         """The owner's conversation with the newest turn, except ``besides``; a document is no conversation."""
+        return next(iter(self.latest_conversations(owner, besides=besides, limit=1)), None)
+
+    def latest_conversations(self, owner: Owner, *, besides: str, limit: int) -> list[str]:
+        """The owner's conversations except ``besides``, the one with the newest turn first; documents are none."""
         with self._database.read() as db:
             found = db.execute(
                 "SELECT conversation_id FROM owned_conversation "
                 "WHERE customer_id = ? AND user_id = ? AND conversation_id <> ? "
                 "AND NOT EXISTS (SELECT 1 FROM turn WHERE conversation = owned_conversation.id AND role = 'document') "
-                "ORDER BY updated_at DESC, id DESC LIMIT 1",
-                (*owner, besides),
-            ).fetchone()
-        return found[0] if found else None
+                "ORDER BY updated_at DESC, id DESC LIMIT ?",
+                (*owner, besides, limit),
+            ).fetchall()
+        return [row[0] for row in found]
 
     def called(self, name: str) -> list[tuple[Owner, str]]:
         """Owner and id of every conversation that travels under this id or that an application calls so.

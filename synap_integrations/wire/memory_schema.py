@@ -121,3 +121,10 @@ class UserProfile(Shape):
     """What is known of a user as a person."""
 
     profile: dict[str, Any] = Field(default_factory=dict)
+
+
+class Recap(Shape):
+    """What is told to an application that begins a conversation: the profile, and earlier conversations in short."""
+
+    profile: dict[str, Any] | None = None
+    conversations: Objects = Field(default_factory=list)

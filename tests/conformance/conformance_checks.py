@@ -143,6 +143,17 @@ async def unified(world, driver):
         assert len({item["id"] for item in found}) == len(found) >= 4
 
 
+@check("in-short")
+async def in_short(world, driver):
+    """An application that begins a conversation is told the last one in short, and that it is an excerpt."""
+    async with driver.Session(world) as client:
+        user = name()
+        await client.record(name(), "The boiler in the cellar is loud.", user=user)
+        told = await client.in_short(user=user, conversation=name())
+        assert "The boiler in the cellar is loud." in told
+        assert "excerpt" in told
+
+
 @check("knows")
 async def knows(world, driver):
     """What users say about themselves comes back as facts, preferences and a profile; nobody's profile is nothing."""

@@ -73,6 +73,10 @@ class Session:
     async def unified(self, query, *, user, conversation, ranked=False):
         return await self.fetch("all", query, ranked=ranked, user=user, conversation=conversation)
 
+    async def in_short(self, *, user, conversation):
+        found = await self.client.recap(user, conversation_id=conversation)
+        return " ".join(told["summary"]["overview"] for told in found.conversations)
+
     async def use(self, query, *, user, conversation):
         """Show a model what was pushed, and report it. The contents."""
         bundle = [bundle for bundle in self.heard if any(bundle["items_by_type"].values())][-1]

@@ -84,6 +84,12 @@ class Session:
         )
         return _items(found, ranked=ranked)
 
+    async def in_short(self, *, user, conversation):
+        found = await self.sdk.user.context.fetch(
+            user, conversation_id=conversation, search_query=["boiler"], context_mode="conversation-summary"
+        )
+        return " ".join(told.overview_text() for told in found.conversations)
+
     async def use(self, query, *, user, conversation):
         """Be served from what was pushed; the SDK reports that by itself. The contents."""
         found = await self.sdk.user.context.fetch(user, search_query=[query], response_shape="ranked")

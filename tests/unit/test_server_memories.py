@@ -382,3 +382,30 @@ def test_what_is_forgotten_is_in_no_excerpt(synap) -> None:
     synap.call("DELETE", f"/api/v1/memories/{message_id}")
     _, excerpt = synap.call("GET", "/v1/conversations/chat/compacted")
     assert "Lisbon" not in str(excerpt)
+
+
+def test_earlier_conversations_are_told_in_short_when_a_new_one_begins(synap) -> None:
+    """Excerpts of the last conversations, newest first, beside the profile; the one that begins is not among them."""
+    synap.say("I live in Lisbon. It is sunny.", conversation="first")
+    synap.say("The boiler is loud.", conversation="second", metadata={"conversation_type": "voice"})
+    synap.say("hello", conversation="now")
+    body = {"user_id": "ana", "conversation_id": "now", "context_mode": "conversation-summary"}
+    _, answer = synap.call("POST", "/v1/context/user/fetch", body | {"last_n_conversations": 5})
+    assert [told["conversation_id"] for told in answer["conversations"]] == ["second", "first"]
+    assert [told["conversation_type"] for told in answer["conversations"]] == ["voice", None]
+    assert "The boiler is loud." in answer["conversations"][0]["summary"]["overview"]
+    assert answer["conversations"][0]["summary"]["method"] == "excerpt"
+    assert "Lisbon" in answer["profile"]["overview"]
+    _, bare = synap.call("POST", "/v1/context/user/fetch", body | {"include_profile": False})
+    assert "profile" not in bare
+    assert len(bare["conversations"]) == 1
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("mode", "wild"), ("precision_level", "low"), ("context_mode", "all"), ("types", ["spells"]), ("types", "facts")],
+)
+def test_an_unknown_word_is_refused_by_name(synap, field, value) -> None:
+    """A word that means nothing here is not taken for one that does."""
+    status, answer = synap.call("POST", "/v1/context/user/fetch", {"user_id": "ana", field: value})
+    assert (status, answer["details"]["argument"]) == (422, field)
