@@ -120,6 +120,7 @@ def test_a_bundle_says_why_and_whether_it_was_of_use(site, world):
         "after the turn was stored",
     ):
         assert text in page.text
+    assert "| * [said on " in page.text
     rates = site.page("/read/bundles").text
     assert "user message" in rates
     assert "Hit rate" in rates

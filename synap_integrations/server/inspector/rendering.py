@@ -28,6 +28,7 @@ _EXCERPT: Final = 220
 _LEAD: Final = 60
 _LONG_ID: Final = 36
 _SCANNED: Final = 20_000
+_JUST_NOW_S: Final = 5
 _AGES: Final = ((60, 1, "s"), (3600, 60, "min"), (86400, 3600, "h"), (86400 * 60, 86400, "days"))
 
 
@@ -102,6 +103,8 @@ def excerpt(context: Context, text: str, query: str = "") -> Markup:
 def ago(context: Context, moment: datetime) -> str:
     """How long ago, roughly."""
     passed = (context["now"] - moment).total_seconds()
+    if 0 <= passed < _JUST_NOW_S:
+        return "just now"
     for limit, unit, word in _AGES:
         if 0 <= passed < limit:
             return f"{passed / unit:.0f} {word} ago"
