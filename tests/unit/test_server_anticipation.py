@@ -11,6 +11,7 @@ from synap_integrations.server.anticipation import Cause, anticipate
 from synap_integrations.server.push import USUAL, Pusher
 from synap_integrations.server.records import NewTurn, Owner
 from synap_integrations.server.stream_api import AGAIN_S, MOST_LIVE, ListenSession
+from synap_integrations.wire.proto import ConversationEvent, StreamEvent
 
 ANA = Owner("", "ana")
 TOLD = (
@@ -210,3 +211,32 @@ def test_a_newer_turn_cancels_the_search_for_the_older(monkeypatch) -> None:
     engine.database.close()
     assert pushed == ["d1"]
     assert listener
+
+
+def test_under_pressure_pushes_go_and_acknowledgements_stay(synap, monkeypatch) -> None:
+    """Three hundred turns in a hurry: each is acknowledged, and only the newest of a conversation is answered."""
+    searching, go_on = threading.Event(), threading.Event()
+
+    def slow(*args):
+        searching.set()
+        assert go_on.wait(10)
+        return anticipate(*args)
+
+    monkeypatch.setattr(push_module, "anticipate", slow)
+    line = synap.listen()
+    for number in range(300):
+        event = ConversationEvent(
+            event_type="user_message",
+            user_id="ana",
+            conversation_id=f"talk-{number % 3}",
+            event_id=f"e{number}",
+            content="Do I love jazz?",
+        )
+        line.raw(StreamEvent(conversation_event=event).SerializeToString())
+        if number == 0:
+            assert searching.wait(10)
+    assert line.acknowledged == [f"e{number}" for number in range(300)]
+    assert line.bundles == []
+    go_on.set()
+    assert synap.platform.drain()
+    assert {bundle.decision_id for bundle in line.bundles} == {"e297", "e298", "e299"}
