@@ -124,6 +124,7 @@ class Forgetting:
             before = _statements(db)
             db.executemany(_STATEMENT, [(statement_id, *owner) for statement_id in statement_ids])
             gone = before - _statements(db)
+            _forget_quotes(db, _owners(db, Target(**owner._asdict())))
             _sweep(db)
         return Forgotten({"statements": gone}, self._scrubbed())
 
@@ -201,9 +202,12 @@ def _forget_turns(db: sqlite3.Connection, owner: Owner, turns: Sequence[Sequence
         if event_id != message_id:
             _remember_not(db, owner, event_id)
         db.execute("DELETE FROM turn WHERE id = ?", (number,))
-    # Bundles quote turns of other conversations, and the neighbours of turns.
-    whose = {turn[1] for turn in turns}
-    db.executemany(f"{IDS_ONLY} WHERE owner = ? AND items LIKE '[{{%'", [(number,) for number in whose])
+    _forget_quotes(db, {turn[1] for turn in turns})
+
+
+def _forget_quotes(db: sqlite3.Connection, owners: Iterable[int]) -> None:
+    """Leave ids alone in bundles: they quote turns of any conversation, and the neighbours of turns."""
+    db.executemany(f"{IDS_ONLY} WHERE owner = ? AND items LIKE '[{{%'", [(number,) for number in owners])
 
 
 def _forget_copies(db: sqlite3.Connection, turn: Sequence[Any]) -> dict[str, int]:

@@ -145,3 +145,17 @@ def test_it_says_where_text_may_still_be(synap, file) -> None:
     reader.close()
     assert synap.engine.forget(ANA).still_present_in == ()
     assert CANARY.encode() not in bytes_of(file)
+
+
+def test_a_forgotten_statement_is_in_no_bundle_either(synap, file) -> None:
+    """What is known is pushed as well; the turn that it rests on stays, and nothing else says it."""
+    synap.say("I live in Lisbon.", user="eve", conversation="eves")
+    line = synap.listen()
+    line.event("context_request", user_id="eve", search_queries=["where do I live"], event_id="c9")
+    (known,) = synap.engine.statements(Owner("", "eve"), ["live Lisbon"])
+    synap.engine.forgetting.forget_statements(Owner("", "eve"), [known.statement.statement_id])
+    with sqlite3.connect(file) as db:
+        held = [row[0] for row in db.execute("SELECT items FROM bundle WHERE decision_id = 'c9'")]
+        assert held
+        assert not any("Lisbon" in items for items in held)
+    assert len(synap.engine.transcript("eves")) == 1
