@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
@@ -147,6 +148,8 @@ class Synap:
             if not self._redaction.keeps(scope.conversation_id or ""):
                 return
             envelope = Envelope.seal(scope, self._redaction(event), occurred_at=occurred_at)
+            if isinstance(event, UserMessage):
+                _attributions.append(scoping.attributed(scope, Settings.identity()))
             # Nobody can push to a stream that is not there yet: then a recall has to ask.
             if isinstance(event, UserMessage) and self._listening.is_set():
                 self._desk.turn_recorded(replace(envelope, event=event))
@@ -367,6 +370,14 @@ def default_synap() -> Synap:
 
 def use_default(synap: Synap | None) -> Synap | None:
     """Make this the process-wide Synap; None makes the next `default_synap` build a new one.
+_attributions: Final[deque[scoping.Attribution]] = deque(maxlen=64)
+
+
+def recent_attributions() -> list[scoping.Attribution]:
+    """Where the identity of the newest user turns of this process came from, oldest first."""
+    return list(_attributions)
+
+
 
     Returns the one before, which stays open.
     """

@@ -10,7 +10,7 @@ import uuid
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from .errors import InvalidInputError
 from .model import Scope
@@ -91,6 +91,33 @@ def identified() -> Scope:
     """What the function given to `identify_with` says now."""
     find = _Identifying.find
     return NOWHERE if find is None else find()
+
+
+class Attribution(NamedTuple):
+    """Where a run's identity came from: for user and conversation one of ``"context"`` (``with context(...)``),
+    ``"run"`` (what the framework carries, or an argument), ``"identify"``, ``"environment"``, ``"nobody"``.
+    """
+
+    conversation_id: str | None
+    user: str
+    conversation: str
+
+
+def attributed(scope: Scope, environment: Scope) -> Attribution:
+    """Where the scope of a run that begins here and now came from, judged by who says the same."""
+    near, far = ambient(), identified()
+
+    def source(name: str) -> str:
+        value = getattr(scope, name)
+        if value is None:
+            return "nobody"
+        if value == getattr(near, name):
+            return "context"
+        if value == getattr(far, name):
+            return "identify"
+        return "environment" if value == getattr(environment, name) else "run"
+
+    return Attribution(scope.conversation_id, source("user_id"), source("conversation_id"))
 
 
 def merged(*layers: Scope) -> Scope:

@@ -23,6 +23,7 @@ from synap_integrations.langchain import SynapCallbackHandler, with_synap_memory
 from synap_integrations.llamaindex import SynapMemory
 from synap_integrations.model import Context, ContextItem, ContextUsed, Receipt
 from synap_integrations.overlay import family
+from synap_integrations.runtime import recent_attributions
 from synap_integrations.testing import FakeMemory
 
 MARK = "[synap-context "
@@ -331,6 +332,27 @@ def test_a_function_says_who_is_talking_where_nobody_else_does(monkeypatch) -> N
     assert {(scope.user_id, scope.customer_id) for scope in scopes} == {("ana", "acme")}
     disable()
     assert synap_integrations.scoping.identified() == Scope()
+
+
+def test_it_is_known_where_the_identity_of_each_turn_came_from(monkeypatch) -> None:
+    """For user and conversation apart: the block around it, the run, the function, the environment, or nobody."""
+    monkeypatch.setenv("SYNAP_CONVERSATION_ID", "env-1")
+    model = FakeListChatModel(responses=["ok"])
+    with synap_integrations.Synap(storage_path=":memory:") as synap:
+        with enable(synap, identify=lambda: {"user_id": "ana"}):
+            model.invoke("one")
+            model.invoke("two", config=config(user_id="ben", thread_id="c-2"))
+            with synap_integrations.context(user_id="cleo"):
+                model.invoke("three")
+        monkeypatch.delenv("SYNAP_CONVERSATION_ID")
+        with enable(synap):
+            model.invoke("four", config=config(thread_id="c-4"))
+    assert [tuple(one) for one in recent_attributions()[-4:]] == [
+        ("env-1", "identify", "environment"),
+        ("c-2", "run", "run"),
+        ("env-1", "context", "environment"),
+        ("c-4", "nobody", "run"),
+    ]
 
 
 @pytest.mark.parametrize("identify", ["no_such_module:who", "os:no_such_function", "os:abort_not"], ids=str)
