@@ -17,7 +17,7 @@ from typing import Final, Self
 import grpc
 from starlette.types import ASGIApp
 
-from synap_integrations.errors import SynapError
+from synap_integrations.errors import ServiceUnavailableError, SynapError
 from synap_integrations.settings import Secret
 
 from .access import Access
@@ -33,7 +33,7 @@ from .sockets import Doors, open_doors
 DEFAULT_PORT: Final = 8787
 _THREADS: Final = 8
 _GRPC_GRACE_S: Final = 0.5
-_START_S: Final = 10.0
+_START_S: Final = 30.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -194,7 +194,9 @@ def on_a_thread(server: DevServer) -> Iterator[DevServer]:
 
     thread = threading.Thread(target=run, name="synap-dev-server", daemon=True)
     thread.start()
-    ready.wait(_START_S)
+    if not ready.wait(_START_S):
+        message = f"the server did not start within {_START_S:g} s: the machine is too busy"
+        raise ServiceUnavailableError(message)
     if failed:
         raise failed[0]
     try:
