@@ -254,20 +254,11 @@ class Synap:
 
     def _to_lend(self, lent: Lent) -> Lent:
         """The models, if they are such and there is an embedded Synap to use them."""
-        if lent and not self._embedded:
-            message = (
-                "embeddings and extractor are for the embedded Synap, and this one speaks to another: leave them out"
-            )
-            raise InvalidInputError(message, details={"argument": "embeddings" if lent.embeddings else "extractor"})
-        if lent.embeddings is not None:
-            from .server.encoders import encoder_of  # noqa: PLC0415 - only for those who have one
+        if not lent:
+            return lent
+        from .server.lending import checked  # noqa: PLC0415 - only for those who have models
 
-            encoder_of(lent.embeddings)
-        if lent.extractor is not None:
-            from .server.extraction import extractor_of  # noqa: PLC0415 - only for those who have one
-
-            extractor_of(lent.extractor)
-        return lent
+        return checked(lent, embedded=self._embedded)
 
     def _on_inbound(self, inbound: Inbound) -> None:
         with _INBOUND:
@@ -370,18 +361,18 @@ def default_synap() -> Synap:
 
 def use_default(synap: Synap | None) -> Synap | None:
     """Make this the process-wide Synap; None makes the next `default_synap` build a new one.
+
+    Returns the one before, which stays open.
+    """
+    return _shared.replace(synap)
+
+
 _attributions: Final[deque[scoping.Attribution]] = deque(maxlen=64)
 
 
 def recent_attributions() -> list[scoping.Attribution]:
     """Where the identity of the newest user turns of this process came from, oldest first."""
     return list(_attributions)
-
-
-
-    Returns the one before, which stays open.
-    """
-    return _shared.replace(synap)
 
 
 def capturing() -> bool:
