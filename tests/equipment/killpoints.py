@@ -15,7 +15,6 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-import sabotage
 import zygote
 from faulty_disk import OK, FaultyDisk
 
@@ -120,7 +119,6 @@ def live(folder: Path, name: str, told: int) -> None:
 
 def main() -> None:
     """One child for each point, one after the other in one folder, so that each finds what the last one left."""
-    sabotage.from_environment()
     importlib.import_module(f"{OUTBOX}.delivery")
     folder, rng = Path(sys.argv[1]), random.Random(int(sys.argv[2]))
     for child, name in enumerate(sys.argv[3:]):

@@ -18,7 +18,6 @@ from synap_integrations.model import Envelope, Scope, UserMessage
 from synap_integrations.outbox import SqliteOutbox
 from synap_integrations.outbox.adoption import Salvage
 from synap_integrations.outbox.ledger import SCHEMA_VERSION, Ledger
-from synap_integrations.outbox.places import Place
 from synap_integrations.outbox.rows import decode
 
 
@@ -49,15 +48,15 @@ class _File:
 def recorded(folder: Path, *, durability: str, turns: int = 40, seed: int = 3) -> Run:
     """Capture, deliver, tidy up; write down what reaches the disk, and when a turn is promised to be there."""
     rng, envelopes = random.Random(seed), {}
-    real_sync = Place.sync
+    real_fsync = os.fsync
 
     with FaultyDisk(folder) as disk:
 
-        def sync(place: Place) -> None:
-            real_sync(place)
-            disk.log.append(Op("sync", f"{place.path}-wal"))
+        def fsync(file: int) -> None:
+            real_fsync(file)
+            disk.log.append(Op("sync", str(Path(f"/proc/self/fd/{file}").readlink())))
 
-        Place.sync = sync
+        os.fsync = fsync
         try:
             outbox = SqliteOutbox(folder, durability=durability, capture_wait_s=30)
             for number in range(turns):
@@ -78,7 +77,7 @@ def recorded(folder: Path, *, durability: str, turns: int = 40, seed: int = 3) -
                     ledger.checkpoint(truncate=rng.random() < 0.5)
             outbox.close()
         finally:
-            Place.sync = real_sync
+            os.fsync = real_fsync
     return Run(disk.log, envelopes)
 
 

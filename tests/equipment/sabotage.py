@@ -94,7 +94,7 @@ PROTECTIONS: dict[str, Protection] = {
         "A file whose owner lives is left alone.",
         f"{OUTBOX}.places:fcntl.flock",
         _NOTHING,
-        (f"{UNIT}adoption.py::test_a_file_whose_owner_lives_is_left_alone",),
+        (f"{UNIT}adoption.py::test_a_file_that_is_just_being_made_is_left_alone",),
         quick=True,
     ),
     "adoption": Protection(
@@ -144,7 +144,7 @@ PROTECTIONS: dict[str, Protection] = {
         "The outbox does not grow without bound.",
         f"{OUTBOX}.shelf:Shelf._refuse_beyond_cap",
         lambda _: lambda shelf, batch: (list(batch), sum(row.size for row in batch)),
-        ("tests/properties/test_outbox_machine.py::TestOutboxMachine::runTest",),
+        ("tests/faults/test_faults_disk.py::test_at_its_cap_the_outbox_refuses_new_turns_and_keeps_the_accepted",),
     ),
     "reserve": Protection(
         "On a full disk there is room for deleting.",
@@ -254,9 +254,15 @@ PROTECTIONS: dict[str, Protection] = {
 }
 
 
+_OFF: set[str] = set()
+
+
 def switch_off(name: str) -> None:
     """For the rest of this process. Raises: KeyError, for an unknown name."""
     protection = PROTECTIONS[name]
+    if name in _OFF:
+        return
+    _OFF.add(name)
     module, _, path = protection.target.partition(":")
     *holders, last = path.split(".")
     holder: object = importlib.import_module(module)

@@ -18,6 +18,8 @@ from synap_integrations.model import Envelope, Scope, UserMessage
 from synap_integrations.outbox import DeliveryWorker, SqliteOutbox
 from synap_integrations.ports import Handover
 
+sabotage.from_environment()
+
 END = " ."
 """Ends a line that was written as a whole."""
 
@@ -102,7 +104,6 @@ def told(reading: int, said: bytes = b"") -> list[str]:
 
 def main() -> None:
     """Kill as many as asked for, and tell what was captured."""
-    sabotage.from_environment()
     folder, kills, rng = Path(sys.argv[1]), int(sys.argv[2]), random.Random(int(sys.argv[3]))
     import synap_integrations.outbox.delivery  # noqa: F401, PLC0415 - so that no child has to
 

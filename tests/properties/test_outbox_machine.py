@@ -13,6 +13,8 @@ from synap_integrations.model import Envelope, Scope, UserMessage
 from synap_integrations.outbox import SqliteOutbox
 
 CONVERSATIONS = ("a", "b", "c")
+CAP = 8
+"""Rows; few enough to be reached."""
 
 
 class OutboxMachine(RuleBasedStateMachine):
@@ -32,7 +34,7 @@ class OutboxMachine(RuleBasedStateMachine):
 
     def start(self) -> None:
         """A process begins."""
-        self.outbox = SqliteOutbox(self.folder / "outbox", max_rows=30, clock=self.clock, capture_wait_s=30)
+        self.outbox = SqliteOutbox(self.folder / "outbox", max_rows=CAP, clock=self.clock, capture_wait_s=30)
 
     def claimable(self) -> list[Envelope]:
         """What may go now, in order."""
@@ -48,7 +50,7 @@ class OutboxMachine(RuleBasedStateMachine):
         envelope = Envelope.seal(Scope(conversation, "ana"), UserMessage(text))
         self.outbox.append(envelope)
         self.captured += 1
-        if len(self.waiting) < 30:
+        if len(self.waiting) < CAP:
             self.waiting[envelope.event_id] = envelope
         else:
             self.refused += 1
@@ -58,7 +60,7 @@ class OutboxMachine(RuleBasedStateMachine):
     def append_again(self, data: st.DataObject) -> None:
         """The same turn, captured twice."""
         self.outbox.append(data.draw(st.sampled_from(list(self.waiting.values()))))
-        if len(self.waiting) >= 30:  # at the cap nobody looks whether it is a repeat
+        if len(self.waiting) >= CAP:  # at the cap nobody looks whether it is a repeat
             self.captured += 1
             self.refused += 1
 

@@ -14,6 +14,7 @@ from zygote import FileReceiver, received
 from synap_integrations.model import Envelope, Scope, UserMessage
 from synap_integrations.outbox import DeliveryWorker, SqliteOutbox
 from synap_integrations.outbox.delivery import Rhythm
+from synap_integrations.outbox.places import Place
 
 
 def turn(text: str, conversation: str = "c-1") -> Envelope:
@@ -288,3 +289,12 @@ def test_a_flush_waits_for_a_file_that_has_no_room_yet(outbox_in, folder, tmp_pa
     assert len(received(tmp_path)) == 7
     assert_accounted(outbox.counts(), captured=4, adopted=3, delivered=7, waiting=0)
     assert worker.close(5)
+
+
+def test_a_file_that_is_just_being_made_is_left_alone(outbox_in, folder) -> None:
+    """Its owner has locked it and written nothing yet: to anybody else it would look like no outbox at all."""
+    place = Place.new(folder)
+    assert adopt_all(outbox_in(turn("ours"))) == 0
+    assert place.is_there
+    assert not list(folder.glob("*.corrupt"))
+    place.discard()
