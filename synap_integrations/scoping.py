@@ -23,6 +23,7 @@ NOWHERE: Final = Scope()
 
 _AMBIENT: Final = ContextVar("synap_scope", default=NOWHERE)
 _NOTHING: Final = [None] * 4
+_ANONYMOUS: Final = "anonymous:"
 _FIELDS: Final = ("conversation_id", "user_id", "customer_id", "session_id")
 
 KEYS: Final[Mapping[str, tuple[str, ...]]] = {
@@ -108,8 +109,8 @@ def attributed(scope: Scope, environment: Scope) -> Attribution:
     near, far = ambient(), identified()
 
     def source(name: str) -> str:
-        value = getattr(scope, name)
-        if value is None:
+        value: str | None = getattr(scope, name)
+        if value is None or value.startswith(_ANONYMOUS):
             return "nobody"
         if value == getattr(near, name):
             return "context"
@@ -192,7 +193,7 @@ def complete(scope: Scope, *, fallback_conversation: str) -> Scope:
 
 def anonymous_user(conversation_id: str) -> str:
     """The user id of a conversation whose user nobody named."""
-    return f"anonymous:{uuid.uuid5(uuid.NAMESPACE_OID, conversation_id)}"
+    return f"{_ANONYMOUS}{uuid.uuid5(uuid.NAMESPACE_OID, conversation_id)}"
 
 
 def _fault(value: str) -> str | None:
