@@ -4,10 +4,12 @@ PYTHON ?= python3
 VENV := .venv
 FLOOR := .venv-floor
 SDK := .venv-sdk
+# LlamaIndex between the oldest and the newest, and on both sides of the workflows that changed how runs begin.
+MATRIX := 0.14.12 0.13.6 0.14.12-workflows-2.11.0 0.14.12-workflows-2.14.0
 DATA := $(wildcard ../shared/data/locomo-two.json)
 BIN := $(VENV)/bin
 .DEFAULT_GOAL := help
-.PHONY: help demo test check floor bench soak protos clean
+.PHONY: help demo test check floor matrix bench soak protos clean
 
 help: ## Show what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -28,6 +30,13 @@ $(FLOOR)/.test: pyproject.toml
 	@test -x $(FLOOR)/bin/python || $(PYTHON) -m venv $(FLOOR)
 	@echo "setting up $(FLOOR): the oldest supported frameworks (once)…" >&2
 	@$(FLOOR)/bin/python -m pip install --quiet --disable-pip-version-check -e '.[floor]'
+	@touch $@
+
+.venv-llamaindex-%/.test: pyproject.toml
+	@test -x $(@D)/bin/python || $(PYTHON) -m venv $(@D)
+	@echo "setting up $(@D) (once)…" >&2
+	@$(@D)/bin/python -m pip install --quiet --disable-pip-version-check -e '.[matrix]' \
+		llama-index-core==$(subst -workflows-, llama-index-workflows==,$*)
 	@touch $@
 
 # The platform's own SDK, by itself. Where no index has it, the conformance run is skipped and says why.
@@ -60,6 +69,10 @@ check: $(VENV)/.test ## Run the quick checks: style, types, layers
 floor: $(VENV)/.test $(FLOOR)/.test ## Run the framework tests on the oldest supported versions
 	@$(FLOOR)/bin/python -m pytest tests/frameworks -m "not soak"
 
+matrix: $(MATRIX:%=.venv-llamaindex-%/.test) ## Run LlamaIndex's tests on the versions in between
+	@$(foreach version,$(MATRIX),echo "LlamaIndex $(version)" && .venv-llamaindex-$(version)/bin/python -m pytest -q \
+		-m "not soak" tests/contracts/test_island_contract.py $(wildcard tests/frameworks/test_llamaindex_*.py) && ) true
+
 bench: $(VENV)/.bench ## Measure: added time, memory and throughput, beside the peers
 	@$(BIN)/python benchmarks/run.py
 
@@ -71,4 +84,4 @@ protos: ## Regenerate the stream's wire messages after a change in protos/
 	@$(BIN)/python protos/generate.py
 
 clean: ## Remove the virtual environments and everything built
-	@rm -rf $(VENV) $(FLOOR) $(SDK) dist .pytest_cache .mypy_cache .ruff_cache
+	@rm -rf $(VENV) $(FLOOR) $(SDK) .venv-llamaindex-* dist .pytest_cache .mypy_cache .ruff_cache

@@ -105,9 +105,7 @@ class Turn:
     shown_at: int | None = None
     """The index of the message that carries the context block, once it was chosen."""
     shown: bool = False
-    lent: list[tuple[ChatMessage, list[ContentBlock]]] = field(
-        default_factory=list["tuple[ChatMessage, list[ContentBlock]]"]
-    )
+    lent: list[tuple[ChatMessage, list[ContentBlock]]] = field(default_factory=list)
     """Messages that carry the context block for now, and their own blocks."""
     closed: bool = False
     lock: threading.RLock = field(default_factory=threading.RLock)
