@@ -145,7 +145,8 @@ def test_the_ranking_adds_up(world):
     ranked = dict(world.synap.engine.ranked(owner, "when did I book the flight to lisbon"))
     assert why
     for reason in why:
-        assert reason.words + reason.recency + reason.neighbours == pytest.approx(reason.score)
+        assert reason.words + reason.recency + reason.neighbours + reason.models == pytest.approx(reason.score)
+        assert reason.models == pytest.approx(0)
     assert [reason.score for reason in why] == sorted(
         (score for score in ranked.values() if any(score == reason.score for reason in why)), reverse=True
     )
