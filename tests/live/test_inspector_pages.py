@@ -4,8 +4,11 @@ import json
 import re
 
 import pytest
+from encoders import SenseEmbeddings
 from inspected import HOSTILE, KEY, World, many_turns, seen, served
 
+from synap_integrations.ports import Lent
+from synap_integrations.server.inspector.explain import reasons
 from synap_integrations.server.inspector.live import Cursor, News
 from synap_integrations.server.inspector.outside import Outside
 from synap_integrations.server.inspector.pages import Ask, Pages
@@ -138,8 +141,6 @@ def test_search_finds_what_was_said_and_who_said_it(site):
 
 def test_the_ranking_adds_up(world):
     """Words, recency and neighbours of every turn make its score, and the scores are those of the ranking itself."""
-    from synap_integrations.server.inspector.explain import reasons  # noqa: PLC0415 - the only user here
-
     owner = world.synap.engine.owner_of("booking")
     why = reasons(world.synap.engine, owner, "when did I book the flight to lisbon", limit=10)
     ranked = dict(world.synap.engine.ranked(owner, "when did I book the flight to lisbon"))
@@ -151,6 +152,20 @@ def test_the_ranking_adds_up(world):
         (score for score in ranked.values() if any(score == reason.score for reason in why)), reverse=True
     )
     assert any(reason.neighbours > 0 for reason in why)
+
+
+def test_what_a_lent_model_adds_is_named(site, world):
+    """With an encoder of the application's the parts still make the score, and its part has a column of its own."""
+    world.say("Our puppy chewed the sofa.")
+    world.synap.engine.lend(Lent(SenseEmbeddings()))
+    assert world.synap.engine.meaning.drain()
+    why = reasons(world.synap.engine, world.synap.engine.owner_of("chat"), "which canine is it", limit=5)
+    assert why[0].turn.content == "Our puppy chewed the sofa."
+    assert why[0].models > 0
+    for reason in why:
+        assert reason.words + reason.recency + reason.neighbours + reason.models == pytest.approx(reason.score)
+    assert "Models" in site.page("/read/users/1?q=which+canine+is+it").text
+    assert "Models" not in site.page("/read/users/1").text
 
 
 def test_memory_says_what_would_be_injected_now(site, world):
