@@ -5,6 +5,7 @@ It calls the tool ``remind`` once for each turn, if it is offered, then answers.
 
 import json
 import threading
+from collections.abc import Callable
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -19,6 +20,8 @@ class Seen:
     port: int = 0
     bodies: list[dict] = field(default_factory=list)
     refused: list[str] = field(default_factory=list)
+    thinks: Callable[[], object] = lambda: None
+    """Called before each answer."""
 
 
 @contextmanager
@@ -48,6 +51,7 @@ class _Handler(BaseHTTPRequestHandler):
         """One call of a model."""
         body = json.loads(self.rfile.read(int(self.headers["content-length"])))
         self.seen.bodies.append(body)
+        self.seen.thinks()
         openai = self.path.endswith("/chat/completions")
         fault = (openai_fault if openai else anthropic_fault)(body["messages"])
         if fault:

@@ -106,16 +106,22 @@ def test_nothing_of_ours_is_left_in_the_environment(own_storage, tmp_path) -> No
         assert not [place for place in path if "auto" in place]
 
 
+NOT_THE_LAUNCHER = "import sys\nif not sys.orig_argv[1].endswith('/synap'): "
+"""The launcher is a Python, too, and has the same path."""
+
+
 def test_the_users_own_sitecustomize_runs_once(own_storage, tmp_path) -> None:
     """It runs as if we were not there, is the module of that name, and may fail as it ever did."""
     mine = tmp_path / "mine"
     mine.mkdir()
-    (mine / "sitecustomize.py").write_text("import sys\nprint('mine', __file__ == sys.modules[__name__].__file__)\n")
+    (mine / "sitecustomize.py").write_text(
+        NOT_THE_LAUNCHER + "print('mine', __file__ == sys.modules[__name__].__file__)"
+    )
     code = f"import sys, sitecustomize\nprint(sitecustomize.__file__)\n{ASK}"
     ran = run_code(code, storage=own_storage, PYTHONPATH=str(mine))
     assert ran.stdout.splitlines() == ["mine True", str(mine / "sitecustomize.py"), "You said: hello"]
     assert delivered(own_storage) == TOLD
-    (mine / "sitecustomize.py").write_text("raise RuntimeError('mine is broken')\n")
+    (mine / "sitecustomize.py").write_text(NOT_THE_LAUNCHER + "raise RuntimeError('mine is broken')")
     broken = run_code("print('on')", storage=own_storage, PYTHONPATH=str(mine))
     bare = subprocess.run(
         [sys.executable, "-c", "print('on')"],

@@ -5,13 +5,14 @@ from itertools import pairwise
 
 import pytest
 from provider_stand_in import ANSWER, provider
-from zero_code import delivered, say, synap_run
+from zero_code import delivered, say, synap_run, transcripts, until
 
 from synap_integrations import Scope
 from synap_integrations.model import AssistantMessage, UserMessage
 
 MARK = "[synap-context "
 FACT = "I moved to Lisbon in May"
+HELLO = "Good morning"
 QUESTION = "In which month did I move to Lisbon?"
 PATIENT = {"SYNAP_INJECT_TIMEOUT_MS": "8000", "SYNAP_USER_ID": "ana"}
 
@@ -59,18 +60,19 @@ def test_an_agent_is_shown_what_was_said_another_day(kind: str, own_storage) -> 
     say(own_storage, UserMessage(FACT), AssistantMessage(ANSWER), scope=Scope("monday", "ana"))
     with provider() as seen:
         more = PATIENT | {"PROVIDER_URL": f"http://127.0.0.1:{seen.port}"}
-        tuesday = synap_run("--inject", *AGENTS[kind], "tuesday", QUESTION, storage=own_storage, **more)
+        seen.thinks = lambda: until(lambda: "tuesday" in transcripts(own_storage), what="the first turn's delivery")
+        tuesday = synap_run("--inject", *AGENTS[kind], "tuesday", HELLO, QUESTION, storage=own_storage, **more)
         assert tuesday.returncode == 0, tuesday.stderr
         assert tuesday.stderr == ""
         assert seen.refused == []
-        assert len(seen.bodies) == 2
+        assert len(seen.bodies) == 4
         check_prompts(seen.bodies, laps=2)
     assert MARK not in tuesday.stdout
     assert QUESTION in tuesday.stdout
     assert ANSWER in tuesday.stdout
     expected = {
         "monday": [("user", FACT), ("assistant", ANSWER)],
-        "tuesday": [("user", QUESTION), ("assistant", ANSWER)],
+        "tuesday": [("user", HELLO), ("assistant", ANSWER), ("user", QUESTION), ("assistant", ANSWER)],
     }
     assert delivered(own_storage) == expected
 
@@ -82,15 +84,16 @@ def test_a_chat_engine_of_llamaindex(way: str, own_storage) -> None:
     with provider() as seen:
         more = PATIENT | {"PROVIDER_URL": f"http://127.0.0.1:{seen.port}"}
         words = ["agent_of_llamaindex.py", way]
-        tuesday = synap_run("--inject", *words, "tuesday", QUESTION, f"Really? {QUESTION}", storage=own_storage, **more)
+        seen.thinks = lambda: until(lambda: "tuesday" in transcripts(own_storage), what="the first turn's delivery")
+        tuesday = synap_run("--inject", *words, "tuesday", HELLO, QUESTION, storage=own_storage, **more)
         assert tuesday.stderr == ""
         assert (len(seen.bodies), seen.refused) == (2, [])
         check_prompts(seen.bodies, laps=1)
         assert MARK not in prompt_of(seen.bodies[-1])[1]
     assert MARK not in tuesday.stdout
     assert delivered(own_storage)["tuesday"] == [
-        ("user", QUESTION),
+        ("user", HELLO),
         ("assistant", ANSWER),
-        ("user", f"Really? {QUESTION}"),
+        ("user", QUESTION),
         ("assistant", ANSWER),
     ]

@@ -15,7 +15,6 @@ from zero_code import (
     parroted,
     serving,
     synap_run,
-    transcripts,
     until,
     users,
 )
@@ -28,7 +27,7 @@ def test_a_script_is_captured_and_behaves_as_ever(own_storage) -> None:
     assert ended.stdout.splitlines()[:2] == ["You said: one", "You said: two"]
     assert ended.stdout.splitlines()[2].startswith("__main__ ['--inject', 'x'] ")
     assert ended.returncode == 7
-    assert transcripts(own_storage) == {"script": parroted("one", "two")}
+    assert delivered(own_storage) == {"script": parroted("one", "two")}
     assert users(own_storage) == {"script": "ana"}
 
 

@@ -28,13 +28,15 @@ def remind(day: str) -> str:
 
 agent = create_agent(model, [remind], system_prompt="You are Robin.", checkpointer=InMemorySaver())
 config = {"configurable": {"thread_id": conversation}, "metadata": {"user_id": "ana"}}
+runner = asyncio.Runner()
 for said in turns:
     asked = {"messages": [("user", said)]}
     if way == "invoke":
         agent.invoke(asked, config)
     elif way == "ainvoke":
-        asyncio.run(agent.ainvoke(asked, config))
+        runner.run(agent.ainvoke(asked, config))
     else:
         list(agent.stream(asked, config, stream_mode="messages"))
+runner.close()
 for message in agent.get_state(config).values["messages"]:
     print(message.type, message.text.strip() or message.tool_calls[0]["name"])
