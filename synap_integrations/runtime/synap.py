@@ -9,28 +9,41 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections import deque
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self, TypedDict
 
-from . import scoping
-from .context.desk import ContextDesk
-from .context.policy import ContextFilter, ContextPolicy
-from .errors import InvalidInputError
-from .guard import contained, incidents, is_quiet
-from .model import Context, ContextBundle, ContextRequest, Envelope, Event, Inbound, Scope, Signal, UserMessage, new_id
-from .outbox import DeliveryWorker, EphemeralOutbox, Erased, SqliteOutbox
-from .ports import Lent
-from .redaction import Mask, Redaction
-from .settings import Settings
+from synap_integrations import scoping
+from synap_integrations.context.desk import ContextDesk
+from synap_integrations.context.policy import ContextFilter, ContextPolicy
+from synap_integrations.errors import InvalidInputError
+from synap_integrations.guard import contained, incidents, is_quiet
+from synap_integrations.model import (
+    Context,
+    ContextBundle,
+    ContextRequest,
+    Envelope,
+    Event,
+    Inbound,
+    Scope,
+    Signal,
+    UserMessage,
+    new_id,
+)
+from synap_integrations.outbox import DeliveryWorker, EphemeralOutbox, SqliteOutbox
+from synap_integrations.ports import Lent
+from synap_integrations.redaction import Mask, Redaction
+from synap_integrations.settings import Settings
+
+from .environment import capturing, note_attribution
+from .reports import Forgotten, Status
 
 if TYPE_CHECKING:
     from types import TracebackType
 
-    from .ports import Transport
+    from synap_integrations.ports import Transport
 
 _RECORD: Final = contained("record")
 _RECALL: Final = contained("recall")
@@ -38,41 +51,6 @@ _INBOUND: Final = contained("inbound")
 _NOTHING: Final = Context()
 _START_S: Final = 2.0
 IN_MEMORY: Final = Path(":memory:")
-
-
-@dataclass(frozen=True, slots=True)
-class Status:
-    """What became of what was captured.
-
-    ``captured + adopted == delivered + waiting + refused + dead_letters + forgotten``.
-    ``adopted`` was captured by earlier processes that ended before it was delivered. ``state`` is what delivery is
-    doing now, ``incidents`` our own faults that were contained, by door and cause.
-    """
-
-    captured: int = 0
-    delivered: int = 0
-    waiting: int = 0
-    refused: int = 0
-    dead_letters: int = 0
-    adopted: int = 0
-    forgotten: int = 0
-    state: str = "not started"
-    platform: str = ""
-    outbox: str = ""
-    bundles: int = 0
-    incidents: dict[str, int] = field(default_factory=dict[str, int])
-
-    def __str__(self) -> str:
-        return "\n".join(f"{name.replace('_', ' '):<14}{value}" for name, value in asdict(self).items())
-
-
-@dataclass(frozen=True, slots=True)
-class Forgotten:
-    """What `Synap.forget` reached, and what it did not."""
-
-    outbox: Erased
-    bundles: int
-    """Pushed bundles that were held for recalls."""
 
 
 class _Terms(TypedDict):
@@ -149,7 +127,7 @@ class Synap:
                 return
             envelope = Envelope.seal(scope, self._redaction(event), occurred_at=occurred_at)
             if isinstance(event, UserMessage):
-                _attributions.append(scoping.attributed(scope, Settings.identity()))
+                note_attribution(scope)
             # Nobody can push to a stream that is not there yet: then a recall has to ask.
             if isinstance(event, UserMessage) and self._listening.is_set():
                 self._desk.turn_recorded(replace(envelope, event=event))
@@ -247,7 +225,7 @@ class Synap:
 
     def _transport(self) -> Transport:
         """Made on the delivery thread, so that no network library is loaded before it is needed."""
-        from .client import Route, SynapClient  # noqa: PLC0415 - see above
+        from synap_integrations.client import Route, SynapClient  # noqa: PLC0415 - see above
 
         client = self._client or SynapClient(settings=self.settings, inline=True, lent=self._lent)
         return Route(client, turns=self.settings.turns)
@@ -256,7 +234,7 @@ class Synap:
         """The models, if they are such and there is an embedded Synap to use them."""
         if not lent:
             return lent
-        from .server.lending import checked  # noqa: PLC0415 - only for those who have models
+        from synap_integrations.server.lending import checked  # noqa: PLC0415 - only for those who have models
 
         return checked(lent, embedded=self._embedded)
 
@@ -324,75 +302,3 @@ def _outbox(settings: Settings) -> SqliteOutbox | EphemeralOutbox:
         max_rows=max_rows,
         max_bytes=max_bytes,
     )
-
-
-# --- the process-wide one -----------------------------------------------------------------------------------
-
-
-class _Shared:
-    """The Synap of this process: made at first use, from the environment of that moment."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._synap: Synap | None = None
-
-    def get(self) -> Synap:
-        with self._lock:
-            if self._synap is None:
-                self._synap = Synap()
-            return self._synap
-
-    def peek(self) -> Synap | None:
-        return self._synap
-
-    def replace(self, synap: Synap | None) -> Synap | None:
-        with self._lock:
-            before, self._synap = self._synap, synap
-        return before
-
-
-_shared: Final = _Shared()
-
-
-def default_synap() -> Synap:
-    """The process-wide Synap, made from the environment when it is first asked for."""
-    return _shared.get()
-
-
-def use_default(synap: Synap | None) -> Synap | None:
-    """Make this the process-wide Synap; None makes the next `default_synap` build a new one.
-
-    Returns the one before, which stays open.
-    """
-    return _shared.replace(synap)
-
-
-_attributions: Final[deque[scoping.Attribution]] = deque(maxlen=64)
-
-
-def recent_attributions() -> list[scoping.Attribution]:
-    """Where the identity of the newest user turns of this process came from, oldest first."""
-    return list(_attributions)
-
-
-def capturing() -> bool:
-    """False while ``SYNAP_CAPTURE=0``."""
-    return Settings.capturing()
-
-
-def environment_scope() -> Scope:
-    """What is said where nobody in the run says anything: by the function that identifies, then by the environment."""
-    said = scoping.identified()
-    return Settings.identity() if said is scoping.NOWHERE else scoping.merged(said, Settings.identity())
-
-
-def flush(timeout_s: float = 5.0) -> bool:
-    """`Synap.flush` of the process-wide Synap; True if there is none yet."""
-    synap = _shared.peek()
-    return True if synap is None else synap.flush(timeout_s)
-
-
-def status() -> Status:
-    """`Synap.status` of the process-wide Synap; zeros if there is none yet."""
-    synap = _shared.peek()
-    return Status() if synap is None else synap.status()

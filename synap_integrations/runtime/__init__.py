@@ -1,0 +1,19 @@
+"""Synap: builds the parts and wires them; and the one that a process shares."""
+
+from .environment import capturing, environment_scope, recent_attributions
+from .process import default_synap, flush, status, use_default
+from .reports import Forgotten, Status
+from .synap import Synap
+
+__all__ = [
+    "Forgotten",
+    "Status",
+    "Synap",
+    "capturing",
+    "default_synap",
+    "environment_scope",
+    "flush",
+    "recent_attributions",
+    "status",
+    "use_default",
+]
