@@ -23,6 +23,7 @@ from .conversation import Conversation
 from .instance import Instance
 from .line import Timing
 from .memories import Data, Memories
+from .platform import Platform
 from .retry import Backoff
 
 
@@ -34,6 +35,7 @@ class SynapClient:
 
     ``lent`` is what an embedded Synap may use of the application's models.
     ``inline`` is for callers that own their loop and repeat calls themselves: see `Connection`.
+    ``platform`` is where the bytes go, instead of where the settings say: for tests that stand in between.
 
     Raises: AuthenticationError without a key for another machine; InvalidInputError for a setting that cannot be used,
     or an address to which a key must not go.
@@ -53,6 +55,7 @@ class SynapClient:
         lent: Lent | None = None,
         timing: Timing | None = None,
         backoff: Backoff | None = None,
+        platform: Platform | None = None,
     ) -> None:
         given: dict[str, Any] = {
             "api_key": api_key,
@@ -66,7 +69,7 @@ class SynapClient:
         if settings is not None and given:
             message = f"{min(given)} is given together with settings: put it into the settings"
             raise InvalidInputError(message, details={"argument": min(given)})
-        self._connection = Connection(settings or Settings.read(**given), inline=inline, lent=lent)
+        self._connection = Connection(settings or Settings.read(**given), inline=inline, lent=lent, platform=platform)
         self.conversation = Conversation(self._connection)
         """Turns go in, the conversation comes out."""
         self.instance = Instance(self._connection, timing=timing, backoff=backoff)

@@ -44,13 +44,17 @@ class Connection:
     ``inline``: whoever uses it owns its loop and its retries, as delivery does. The embedded Synap then answers on that
     loop's thread, no call is repeated here, and a setting that cannot be used is an error of the first call, where it
     can be held against a call, and not of the construction.
+
+    ``platform`` takes the place of the one that the settings name.
     """
 
-    def __init__(self, settings: Settings, *, inline: bool, lent: Lent | None = None) -> None:
+    def __init__(
+        self, settings: Settings, *, inline: bool, lent: Lent | None = None, platform: Platform | None = None
+    ) -> None:
         self.settings = settings
         self._inline = inline
         self._lent = lent
-        self._platform = None if inline else platform_of(settings, inline=False, lent=lent)
+        self._platform = platform or (None if inline else platform_of(settings, inline=False, lent=lent))
         self.ids = ConversationIds()
         self.introduction = {"x-client-id": "", "x-instance-id": ""}
         """Goes with every request; filled in when the platform has said who we are."""

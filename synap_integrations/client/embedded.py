@@ -44,12 +44,12 @@ class EmbeddedPlatform:
     def http(self) -> httpx.AsyncClient:
         """A client whose requests go to the platform without a socket."""
         return httpx.AsyncClient(
-            base_url="http://embedded", transport=_LocalTransport(self._local(), inline=self._inline)
+            base_url="http://embedded", transport=LocalTransport(self._local(), inline=self._inline)
         )
 
     async def listen(self, metadata: Mapping[str, str]) -> Duplex:
         """Open a stream without a socket."""
-        return _LocalDuplex(self._local(), dict(metadata), inline=self._inline)
+        return LocalDuplex(self._local(), dict(metadata), inline=self._inline)
 
     def close(self) -> None:
         """Let go of the file."""
@@ -58,12 +58,16 @@ class EmbeddedPlatform:
         self._opened = None
 
 
-class _LocalTransport(httpx.AsyncBaseTransport):
+class LocalTransport(httpx.AsyncBaseTransport):
+    """REST without a socket. ``inline``: answered on the calling thread."""
+
     def __init__(self, platform: LocalPlatform, *, inline: bool) -> None:
         self._platform = platform
         self._inline = inline
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """One request."""
+
         def answer() -> tuple[int, dict[str, str], bytes]:
             return self._platform.answer(
                 request.method,
@@ -78,7 +82,7 @@ class _LocalTransport(httpx.AsyncBaseTransport):
         return httpx.Response(status, headers=headers, content=content)
 
 
-class _LocalDuplex:
+class LocalDuplex:
     """One ``Listen`` call without a socket."""
 
     def __init__(self, platform: LocalPlatform, metadata: dict[str, str], *, inline: bool) -> None:

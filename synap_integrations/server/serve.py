@@ -26,7 +26,8 @@ from .gate import LOOPBACK_NAMES, Gate
 from .grpc_service import ListenService, channel_options
 from .http_app import build_app
 from .http_server import HttpServer
-from .inspector import BASIC, PUBLIC, Outside
+from .inspector.outside import Outside
+from .inspector.routes import BASIC, PUBLIC
 from .limits import DEFAULT, Limits
 from .sockets import Doors, open_doors
 
@@ -96,6 +97,11 @@ class DevServer:
     def url(self) -> str:
         """The address of REST and pages."""
         return f"http://{self.host}:{self.http_port}"
+
+    @property
+    def connections(self) -> int:
+        """How many connections of REST and pages are open."""
+        return len(self._http.server_state.connections)
 
     @property
     def pages(self) -> str:
