@@ -19,7 +19,7 @@ COMMANDS: Final = {
     "prove-isolation": "Run your agent with many users at once and look for words that crossed.",
     "settings": "Show every setting, its value and where the value comes from.",
 }
-"""Each command is the module of that name in this folder, with ``_`` for ``-``, and the `click.Command` named ``command`` in it."""
+"""Each command is the `click.Command` named ``command`` in the module of its name in this folder, with ``_`` for ``-``."""
 
 _WRONG: Final = 2
 _INTERRUPTED: Final = 130

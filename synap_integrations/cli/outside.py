@@ -7,12 +7,11 @@ from typing import TYPE_CHECKING, Final
 
 from synap_integrations.context.render import as_block
 from synap_integrations.model import Context, ContextItem
+from synap_integrations.outbox.looking import outboxes
 from synap_integrations.settings import Settings
 
-from .status import outboxes
-
 if TYPE_CHECKING:
-    from synap_integrations.server.inspector import Outside
+    from synap_integrations.server.inspector.outside import Outside
     from synap_integrations.server.records import Item
 
 MARK: Final = "0" * 16
@@ -20,7 +19,7 @@ MARK: Final = "0" * 16
 
 def outside(settings: Settings, *, file: str, writable: bool = True) -> Outside:
     """Everything around the Synap over this file."""
-    from synap_integrations.server.inspector import OutboxFigures, Outside  # noqa: PLC0415 - may be missing
+    from synap_integrations.server.inspector.outside import OutboxFigures, Outside  # noqa: PLC0415 - not for --help
 
     def waiting() -> list[OutboxFigures]:
         return [OutboxFigures(box.folder, box.waiting, box.dead_letters, box.oldest) for box in outboxes(settings.root)]

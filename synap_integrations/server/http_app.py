@@ -18,10 +18,10 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from synap_integrations.guard import contained
 
-from . import inspector
 from .embedded import LocalSynap
 from .gate import Gate, Head, Refusal
-from .inspector import Outside
+from .inspector.outside import Outside
+from .inspector.routes import routes
 from .rest_answers import refusal
 
 _ANSWER: Final = contained("dev http")
@@ -45,7 +45,7 @@ def build_app(
 
     ``outside`` is what the pages show besides the database.
     """
-    pages = inspector.routes(synap, pool=pool, outside=outside)
+    pages = routes(synap, pool=pool, outside=outside)
     return gated([*pages, Mount("/", app=_Rest(synap, pool))], gate=gate, closing=closing)
 
 

@@ -14,7 +14,8 @@ from .embedded import LocalSynap
 from .gate import Gate
 from .http_app import gated
 from .http_server import HttpServer
-from .inspector import BASIC, PUBLIC, Outside, routes
+from .inspector.outside import Outside
+from .inspector.routes import BASIC, PUBLIC, routes
 from .limits import DEFAULT
 from .sockets import open_front_door
 

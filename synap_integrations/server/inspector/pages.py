@@ -9,14 +9,15 @@ from urllib.parse import urlencode
 
 from synap_integrations.server.anticipation import Cause, anticipate
 from synap_integrations.server.embedded import LocalSynap
-from synap_integrations.server.records import Item, microseconds
+from synap_integrations.server.records import Item
 
+from . import transcript
 from .explain import reasons
 from .figures import Figures
 from .outside import Outside
 from .reading import Reading
 from .rendering import page
-from .timeline import Entry, Shown, bundle_ids, entries, shown, woven
+from .timeline import Entry, Shown, bundle_ids
 from .views import Chat, Occurrence, Person, Push
 
 PER_PAGE: Final = 50
@@ -201,18 +202,11 @@ class Pages:
 
     def line(self, chat: Chat, first: int, last: int) -> list[Entry]:
         """What was said and done in a conversation from one position to another."""
-        turns = self.reading.turns(chat, first=first, last=last)
-        start_us = microseconds(turns[0].turn.recorded_at) if turns and first > 1 else 0
-        after = self.reading.turns(chat, first=last + 1, last=last + 1)
-        end_us = microseconds(after[0].turn.recorded_at) if after else _FOREVER_US
-        events = self.reading.events(chat, start_us=start_us, end_us=end_us)
-        pushes = self.reading.pushes_into(chat, start_us=start_us, end_us=end_us)
-        reports = [self.report(chat, event) for event in events if event.kind == "context_used"]
-        return woven(turns, entries(events, pushes, reports))
+        return transcript.line(self.reading, chat, first, last)
 
     def report(self, chat: Chat, event: Occurrence) -> Shown:
         """What a client reported to have shown to a model."""
-        return shown(event, self.reading.pushes_of(chat.owner, bundle_ids(event)))
+        return transcript.report(self.reading, chat, event)
 
     def entry(self, chat: Chat, entry: Entry, ask: Ask) -> str:
         """One entry as it stands on the page of its conversation."""

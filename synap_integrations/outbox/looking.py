@@ -1,0 +1,126 @@
+"""What lies in the outboxes of this machine, read from copies, so that no process at work notices."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import sqlite3
+import tempfile
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+from .ledger import DEAD, Entry, Ledger
+from .places import candidates, outbox_files
+
+_ATTEMPTS: Final = 5
+
+
+@dataclass(slots=True)
+class OutboxFolder:
+    """What waits for one platform. ``oldest`` is when the first of it was captured, as an ISO time."""
+
+    folder: str
+    files: int = 0
+    in_use: int = 0
+    waiting: int = 0
+    dead_letters: int = 0
+    oldest: str | None = None
+    unreadable: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """One row of one outbox file."""
+
+    path: Path
+    entry: Entry
+
+    @property
+    def dead(self) -> bool:
+        """True for a dead letter, False for what waits."""
+        return self.entry.state == DEAD
+
+
+def outboxes(root: Path) -> list[OutboxFolder]:
+    """What waits on this machine, by folder."""
+    return [_outbox(folder) for folder in outbox_folders(root)]
+
+
+def outbox_folders(root: Path) -> Iterator[Path]:
+    """Every folder that holds outbox files: below the storage path, and where they go when that cannot be written."""
+    for place in dict.fromkeys(candidate.parent for candidate in candidates(root / "any")):
+        with suppress(OSError):
+            yield from sorted({path.parent for path in place.glob("*/ob-*.db")})
+
+
+def held(path: Path) -> list[Held]:
+    """The rows of one file, in order. Raises: OSError or sqlite3.Error, if it cannot be read."""
+    with _copied(path) as copy, closing(Ledger(copy)) as ledger:
+        return [Held(path, entry) for entry in ledger.entries()]
+
+
+def is_in_use(path: Path) -> bool:
+    """True if a process holds the file's lock."""
+    try:
+        lock = os.open(path.with_suffix(".lock"), os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError:
+        return True
+    finally:
+        os.close(lock)
+    return False
+
+
+def user_of(path: Path) -> int | None:
+    """The process that made the file, as its name says."""
+    parts = path.stem.split("-")
+    return int(parts[2]) if len(parts) == 4 and parts[2].isdigit() else None
+
+
+def _outbox(folder: Path) -> OutboxFolder:
+    found = OutboxFolder(str(folder))
+    oldest: list[int] = []
+    for path in outbox_files(folder):
+        found.files += 1
+        found.in_use += is_in_use(path)
+        try:
+            for one in held(path):
+                if one.dead:
+                    found.dead_letters += 1
+                else:
+                    found.waiting += 1
+                    oldest.append(one.entry.row.captured_at)
+        except (OSError, sqlite3.Error):
+            found.unreadable.append(path.name)
+    if oldest:
+        found.oldest = datetime.fromtimestamp(min(oldest) / 1e6, UTC).isoformat(timespec="seconds")
+    return found
+
+
+@contextmanager
+def _copied(path: Path) -> Iterator[Path]:
+    """A copy of the outbox file and its log, because the file itself admits its owner only.
+
+    The log only grows while the file beside it stays the same, so the two belong together if that did not change.
+    Raises: OSError, if they cannot be read, or do not hold still.
+    """
+    with tempfile.TemporaryDirectory(prefix="synap-status-") as folder:
+        copy = Path(folder) / "copy.db"
+        for _ in range(_ATTEMPTS):
+            before = path.stat().st_mtime_ns
+            shutil.copyfile(path, copy)
+            with suppress(FileNotFoundError):
+                shutil.copyfile(f"{path}-wal", f"{copy}-wal")
+            if path.stat().st_mtime_ns == before:
+                yield copy
+                return
+        message = f"{path} is being written all the time"
+        raise OSError(message)
