@@ -60,6 +60,11 @@ def desk(folder: Path) -> tuple[SqliteOutbox, DeliveryWorker]:
     return outbox, DeliveryWorker(outbox, lambda: FileReceiver(folder / "received"))
 
 
+def _is_long_lived(child: int) -> bool:
+    """Every fifth dies while it sends, deletes and adopts; the others before they have come to that."""
+    return child % 5 == 4
+
+
 def tell(told: int, turn: str) -> None:
     """Its capture has returned."""
     os.write(told, f"{turn}\n".encode())
@@ -74,7 +79,9 @@ def capture(folder: Path, child: int, told: int) -> None:
         tell(told, f"{child}-{number}")
         worker.wake()
         number += 1
-        if number % 50 == 0:
+        if _is_long_lived(child):
+            time.sleep(0.004)  # slowly enough for delivery not to give way
+        elif number % 50 == 0:
             time.sleep(0.001)
 
 
@@ -87,7 +94,7 @@ def kill_one(folder: Path, child: int, rng: random.Random) -> list[str]:
         capture(folder, child, writing)
     os.close(writing)
     said = os.read(reading, 1_000)
-    time.sleep(rng.uniform(0, 0.03))
+    time.sleep(rng.uniform(0.05, 0.4) if _is_long_lived(child) else rng.uniform(0, 0.03))
     os.kill(pid, signal.SIGKILL)
     os.waitpid(pid, 0)
     return told(reading, said)

@@ -40,4 +40,5 @@ def test_a_thousand_kills_lose_and_double_nothing(tmp_path) -> None:
     """Killed at random moments while capturing, delivering and adopting."""
     figures = kill_proof.measure(tmp_path, kills=1_000)
     assert figures.told > 5_000
+    assert figures.repeats > 0  # else nobody died between a send and its confirmation
     assert (figures.lost, figures.doubled, figures.inversions) == (0, 0, 0)
