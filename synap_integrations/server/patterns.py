@@ -12,6 +12,7 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import datetime
+from functools import cache
 from typing import Final, NamedTuple
 
 from .dates import named_times
@@ -89,12 +90,18 @@ class _Rule(NamedTuple):
 
     kind: Kind
     slot: str
-    pattern: re.Pattern[str]
+    pattern: str
     fits: Callable[[str], bool]
 
 
 def _rule(kind: Kind, slot: str, pattern: str, fits: Callable[[str], bool] = bool) -> _Rule:
-    return _Rule(kind, slot, re.compile(rf"{pattern}[.!…]*", re.IGNORECASE), fits)
+    return _Rule(kind, slot, rf"{pattern}[.!…]*", fits)
+
+
+@cache
+def _compiled(pattern: str) -> re.Pattern[str]:
+    """Compiled when the first sentence comes: all of them together take longer than a server may to start."""
+    return re.compile(pattern, re.IGNORECASE)
 
 
 _CALENDAR: Final = re.compile(r"(?:mon|tues|wednes|thurs|fri|satur|sun)day|tomorrow|today|crazy", re.IGNORECASE)
@@ -218,7 +225,7 @@ def _sentences(content: str) -> Iterator[str]:
 def _found(sentence: str, said_at: datetime) -> Iterator[NewStatement]:
     plain = sentence.replace("\N{RIGHT SINGLE QUOTATION MARK}", "'")
     for rule in _RULES:
-        match = rule.pattern.fullmatch(plain)
+        match = _compiled(rule.pattern).fullmatch(plain)
         if match and rule.fits(match["value"]):
             value = match["value"] if rule.slot in _SEVERAL else _CUT.split(match["value"])[0]
             yield _statement(rule.kind, rule.slot, value.strip(" .!"), sentence)
