@@ -240,6 +240,23 @@ def test_a_model_that_was_given_memory_is_its_own_business() -> None:
     assert {scope.user_id for _, scope in own.recalled} == {"ben"}
 
 
+@pytest.mark.parametrize("known", [KNOWN, Context()], ids=["which knows", "which knows nothing"])
+def test_an_agent_with_middleware_of_ours_goes_first(known) -> None:
+    """``SynapMiddleware`` sees to its own context: at most one block, and nobody else is asked."""
+    agents = pytest.importorskip("langchain.agents")
+    if not hasattr(agents, "create_agent"):
+        pytest.skip("create_agent came with langchain 1.0")
+    from synap_integrations.langchain import SynapMiddleware  # noqa: PLC0415 - needs langchain 1.0
+
+    zero, own, model = FakeMemory(KNOWN), FakeMemory(known), Seeing()
+    enable(zero, inject=True)
+    agent = agents.create_agent(model, [], middleware=[SynapMiddleware(own, user_id="ben")])
+    agent.invoke({"messages": "When?"}, config(thread_id="c-1"))
+    assert str(model.seen).count(MARK) == bool(known.items)
+    assert zero.recalled == []
+    assert [turn.content for turn in (*zero.turns, *own.turns)] == ["When?", "answer"]
+
+
 def test_internal_calls_are_left_alone() -> None:
     """Summaries, titles and what is marked as not for the user get no context."""
     memory, model = FakeMemory(KNOWN), Seeing()
