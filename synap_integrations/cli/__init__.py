@@ -17,6 +17,7 @@ COMMANDS: Final = {
     "demo": "Run the main job on real conversations, here and now, without an account.",
     "status": "Show what this machine holds: what waits for delivery, what the embedded Synap remembers.",
     "prove-isolation": "Run your agent with many users at once and look for words that crossed.",
+    "reassign": "Give turns that wait under one key to another key of the same account.",
     "settings": "Show every setting, its value and where the value comes from.",
 }
 """Each command is the `click.Command` named ``command`` in the module of its name in this folder, with ``_`` for ``-``."""
