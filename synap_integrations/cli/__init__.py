@@ -14,13 +14,15 @@ COMMANDS: Final = {
     "run": "Start a program, captured with no change to it.",
     "dev": "Run a local Synap as a server: REST, stream and pages on this machine.",
     "ui": "Look inside the embedded Synap: what was said, what was pushed, what a model saw.",
+    "tail": "Show what happens while it happens.",
+    "show": "Show one conversation, as it was.",
     "demo": "Run the main job on real conversations, here and now, without an account.",
     "status": "Show what this machine holds: what waits for delivery, what the embedded Synap remembers.",
     "prove-isolation": "Run your agent with many users at once and look for words that crossed.",
     "reassign": "Give turns that wait under one key to another key of the same account.",
     "settings": "Show every setting, its value and where the value comes from.",
 }
-"""Each command is the `click.Command` named ``command`` in the module of its name in this folder, with ``_`` for ``-``."""
+"""Each command is the `click.Command` named ``command`` in the module of its name in this folder (``-`` is ``_``)."""
 
 _WRONG: Final = 2
 _INTERRUPTED: Final = 130

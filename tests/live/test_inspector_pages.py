@@ -9,7 +9,8 @@ from inspected import HOSTILE, KEY, World, many_turns, seen, served
 
 from synap_integrations.ports import Lent
 from synap_integrations.server.inspector.explain import reasons
-from synap_integrations.server.inspector.live import Cursor, News
+from synap_integrations.server.inspector.following import Cursor
+from synap_integrations.server.inspector.live import News
 from synap_integrations.server.inspector.outside import Outside
 from synap_integrations.server.inspector.pages import Ask, Pages
 

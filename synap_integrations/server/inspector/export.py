@@ -20,11 +20,16 @@ def as_json(chat: Chat, entries: Sequence[Entry]) -> str:
             "user_id": chat.owner.user_id,
             "customer_id": chat.owner.customer_id or None,
             "turns": chat.turns,
-            "entries": [{"stored_at": at(entry).isoformat()} | _fields(entry) for entry in entries],
+            "entries": [fields(entry) for entry in entries],
         },
         ensure_ascii=False,
         indent=2,
     )
+
+
+def fields(entry: Entry) -> dict[str, object]:
+    """One entry, as JSON has it."""
+    return {"stored_at": at(entry).isoformat()} | _fields(entry)
 
 
 def _fields(entry: Entry) -> dict[str, object]:

@@ -10,10 +10,11 @@ import asyncio
 import re
 from collections.abc import AsyncIterator
 from concurrent.futures import Executor
-from typing import Final, NamedTuple
+from typing import Final
 
 from starlette.types import Receive
 
+from .following import Cursor
 from .pages import Ask, Pages
 from .timeline import Entry, ToolUse, entries, woven
 from .views import Chat
@@ -22,25 +23,6 @@ POLL_S: Final = 0.2
 QUIET_S: Final = 10.0
 BATCH: Final = 200
 _LINE_BREAK: Final = re.compile(r"\r\n|\r|\n")
-
-
-class Cursor(NamedTuple):
-    """The numbers of the newest turn, event and bundle that the reader has."""
-
-    turn: int = 0
-    event: int = 0
-    bundle: int = 0
-
-    @classmethod
-    def read(cls, text: str) -> Cursor | None:
-        """A cursor from an event's id; None if it is none."""
-        parts = text.split(".")
-        if len(parts) != 3 or not all(part.isascii() and part.isdigit() and len(part) < 16 for part in parts):
-            return None
-        return cls(*map(int, parts))
-
-    def __str__(self) -> str:
-        return ".".join(map(str, self))
 
 
 class News:

@@ -30,6 +30,13 @@ _PERSON: Final = """
     FROM owner LEFT JOIN conversation ON conversation.owner = owner.id
 """
 _EVENT: Final = "SELECT id, kind, event_id, conversation_id, body, occurred_at FROM event"
+_ALL_EVENTS: Final = """
+    SELECT event.id, event.kind, event.event_id, event.conversation_id, event.body, event.occurred_at,
+           owner.customer_id, owner.user_id, conversation.own_name
+    FROM event JOIN owner ON owner.id = event.owner
+    LEFT JOIN conversation ON conversation.owner = event.owner AND conversation.conversation_id = event.conversation_id
+    WHERE event.id > ? ORDER BY event.id LIMIT ?
+"""
 _PUSH: Final = """
     SELECT pushed.*, owner.id, (SELECT conversation.id FROM conversation WHERE conversation.owner = owner.id
                                 AND conversation.conversation_id = pushed.conversation_id)
@@ -67,6 +74,11 @@ class Reading:
         """The conversation with this number."""
         found = self._all(f"{_CHAT} WHERE chat.id = ?", (number,))
         return _chat(found[0]) if found else None
+
+    def called(self, name: str) -> list[Chat]:
+        """The conversations with this id, or that an application calls so: one for each owner."""
+        found = self._all(f"{_CHAT} WHERE chat.conversation_id = ?1 OR chat.own_name = ?1 ORDER BY chat.id", (name,))
+        return [_chat(row) for row in found]
 
     def search(self, query: str, *, limit: int) -> list[Chat]:
         """Conversations whose turns hold words of the query, best first, then those whose names hold it."""
@@ -156,6 +168,24 @@ class Reading:
         )
         return [_push(row) for row in self._all(asked, (chat.person, chat.conversation_id, start_us, end_us, after))]
 
+    # --- everything, as it comes in --------------------------------------------------------------------------
+
+    def all_turns_after(self, number: int, *, limit: int) -> list[Numbered]:
+        """Turns of anybody that were stored after the one with this number."""
+        found = self._all("SELECT * FROM owned_turn WHERE id > ? ORDER BY id LIMIT ?", (number, limit))
+        return [_numbered(row) for row in found]
+
+    def all_events_after(self, number: int, *, limit: int) -> list[tuple[Owner, str, Occurrence]]:
+        """What else was stored after the event with this number: whose, in which conversation, what."""
+        found = self._all(_ALL_EVENTS, (number, limit))
+        return [(Owner(row[6], row[7]), row[8] or row[3], _event(row)) for row in found]
+
+    def all_pushes_after(self, number: int, *, limit: int) -> list[Push]:
+        """Bundles that were pushed to anybody after the one with this number."""
+        return [
+            _push(row) for row in self._all(f"{_PUSH} WHERE pushed.id > ? ORDER BY pushed.id LIMIT ?", (number, limit))
+        ]
+
     # --- people ----------------------------------------------------------------------------------------------
 
     def people(self, *, limit: int, offset: int = 0) -> list[Person]:
@@ -167,6 +197,11 @@ class Reading:
         """The user with this number."""
         found = self._all(f"{_PERSON} WHERE owner.id = ? GROUP BY owner.id", (number,))
         return _person(found[0]) if found else None
+
+    def newest_turn(self) -> int:
+        """The number of the newest turn, whoever said it."""
+        ((turn,),) = self._all("SELECT max(id) FROM turn", ())
+        return turn or 0
 
     def newest(self) -> tuple[int, int]:
         """The numbers of the newest event and bundle, wherever they happened."""

@@ -93,7 +93,8 @@ class _Inspector:
 
     async def live(self, request: Request) -> Response:
         """A conversation as it grows, from the event on that the reader names as its last one."""
-        from .live import Cursor, News, stream  # noqa: PLC0415 - see above
+        from .following import Cursor  # noqa: PLC0415 - see above
+        from .live import News, stream  # noqa: PLC0415 - see above
 
         def begin(pages: Pages, ask: Ask) -> Response:
             after = request.headers.get("last-event-id") or ask.text("after")
