@@ -16,6 +16,7 @@ COMMANDS: Final = {
     "ui": "Look inside the embedded Synap: what was said, what was pushed, what a model saw.",
     "tail": "Show what happens while it happens.",
     "show": "Show one conversation, as it was.",
+    "outbox": "Look after what waits for delivery: list, flush, retry, export, drop.",
     "demo": "Run the main job on real conversations, here and now, without an account.",
     "status": "Show what this machine holds: what waits for delivery, what the embedded Synap remembers.",
     "prove-isolation": "Run your agent with many users at once and look for words that crossed.",

@@ -70,6 +70,10 @@ _POSTPONE: Final = """
 UPDATE turn SET attempts = attempts + 1, not_before = ?, reason = ?
 WHERE event_id IN (SELECT value FROM json_each(?))
 """
+_REVIVE: Final = """
+UPDATE turn SET state = 0, attempts = 0, not_before = NULL, reason = NULL
+WHERE state = 2 AND seq IN (SELECT value FROM json_each(?))
+"""
 _CONVERSATIONS: Final = "SELECT DISTINCT conv FROM turn WHERE event_id IN (SELECT value FROM json_each(?))"
 _FORGET_TOO_MANY: Final = "DELETE FROM seen WHERE rowid <= (SELECT max(rowid) FROM seen) - ?"
 _FORGET_OLD: Final = """
@@ -222,6 +226,10 @@ class Ledger:
         """Make a waiting row a dead letter; returns its bytes, 0 if there is no such row."""
         changed = self._db.execute("UPDATE turn SET state = 2, reason = ? WHERE seq = ? AND state = 0", (reason, seq))
         return self._number("SELECT size FROM measure WHERE seq = ?", seq) if changed.rowcount else 0
+
+    def revive(self, seqs: Iterable[int]) -> int:
+        """Let dead letters wait again, as if they had never been tried; returns how many there were."""
+        return self._db.execute(_REVIVE, (_json(seqs),)).rowcount
 
     def evict(self, octets: int) -> tuple[int, int]:
         """Delete the oldest dead letters until that many bytes are gone; returns how many rows and bytes went."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import json
 import os
 import shutil
 import sqlite3
@@ -44,6 +45,51 @@ class Held:
     def dead(self) -> bool:
         """True for a dead letter, False for what waits."""
         return self.entry.state == DEAD
+
+    @property
+    def conversation_id(self) -> str | None:
+        """None also where the row is damaged, as for the other ids."""
+        return self._ids[0]
+
+    @property
+    def user_id(self) -> str | None:
+        """Whose it is."""
+        return self._ids[1]
+
+    @property
+    def customer_id(self) -> str | None:
+        """The tenant."""
+        return self._ids[2]
+
+    @property
+    def _ids(self) -> list[str | None]:
+        try:
+            ids: list[str | None] = json.loads(self.entry.row.scope)
+        except (ValueError, TypeError):
+            return [None] * 4
+        return ids if isinstance(ids, list) and len(ids) == 4 else [None] * 4
+
+    @property
+    def captured_at(self) -> datetime:
+        """When it happened."""
+        return datetime.fromtimestamp(self.entry.row.captured_at / 1e6, UTC)
+
+    @property
+    def body(self) -> dict[str, object]:
+        """The event's fields; empty where the row is damaged."""
+        try:
+            fields = json.loads(self.entry.row.body)
+        except (ValueError, TypeError):
+            return {}
+        return fields if isinstance(fields, dict) else {}
+
+    @property
+    def text(self) -> str:
+        """What was said or done, as far as one line can tell."""
+        body = self.body
+        if "content" in body:
+            return str(body["content"])
+        return " ".join(str(body[name]) for name in ("tool_name", "tool_args", "tool_result") if name in body)
 
 
 def outboxes(root: Path) -> list[OutboxFolder]:

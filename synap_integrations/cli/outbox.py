@@ -1,0 +1,240 @@
+"""`synap outbox`: what waits for delivery on this machine, and what was refused."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import click
+
+from synap_integrations.errors import ContextNotFoundError
+from synap_integrations.settings import Settings
+
+from .stored import AS_JSON, CONVERSATION, USER
+from .terminal import Cell, Paper, agreed, at_home, in_short, print_json
+
+if TYPE_CHECKING:
+    from synap_integrations.outbox.looking import Held
+    from synap_integrations.outbox.tending import Tended
+
+_EPILOG = """\b
+synap outbox ls --dead
+synap outbox flush
+synap outbox retry --user ana
+synap outbox export > waiting.jsonl
+synap outbox drop --dead --yes"""
+_IDS: Final = click.argument("ids", nargs=-1, metavar="[EVENT_ID]...")
+_TIMEOUT: Final = click.option(
+    "--timeout", type=click.FloatRange(0.1), default=30.0, show_default=True, metavar="S", help="Longest wait, seconds."
+)
+_YES: Final = click.option("--yes", is_flag=True, help="Do not ask.")
+
+
+@click.group("outbox", epilog=_EPILOG)
+def command() -> None:
+    """Look after what waits for delivery: turns and tool events that no platform has yet.
+
+    A dead letter is one that the platform refused for good; it is kept for you to look at. Files of running processes
+    can be read, but only those processes deliver or change them.
+    """
+
+
+@command.command("ls")
+@click.option("--dead", is_flag=True, help="Dead letters only.")
+@click.option("--waiting", is_flag=True, help="Only what waits.")
+@USER
+@CONVERSATION
+@click.option("-n", "number", type=click.IntRange(1), default=50, show_default=True, help="How many at most.")
+@AS_JSON
+def ls(  # noqa: PLR0913 - the options
+    *, dead: bool, waiting: bool, user: str | None, conversation: str | None, number: int, as_json: bool
+) -> None:
+    """List what waits and the dead letters, in the order in which they were captured."""
+    rows, unreadable = _rows(user=user, conversation=conversation)
+    rows = [row for row in rows if not (dead and not row.dead) and not (waiting and row.dead)]
+    if as_json:
+        print_json([_fields(row) for row in rows], lines=True)
+        return
+    if not rows:
+        Paper().line(Cell("Nothing waits, and nothing was refused.", "good"))
+    paper, place = Paper((16, 12, 7)), ""
+    for row in rows[:number]:
+        if (folder := at_home(row.path.parent)) != place:
+            place = folder
+            Paper().title(folder)
+        paper.line(*_cells(row))
+    if len(rows) > number:
+        Paper().line(Cell(f"… and {len(rows) - number} more (-n)", "dim"))
+    for path in unreadable:
+        Paper().line(Cell(f"{at_home(path)} cannot be read", "bad"))
+
+
+@command.command("flush")
+@_TIMEOUT
+@AS_JSON
+def flush(*, timeout: float, as_json: bool) -> int:
+    """Deliver now what earlier processes left behind, to the platform that the settings name.
+
+    Exit code 1: something is left: the platform cannot be reached, or a running process still has it.
+    """
+    return _delivered(timeout, as_json=as_json)
+
+
+@command.command("retry")
+@_IDS
+@USER
+@CONVERSATION
+@_TIMEOUT
+@AS_JSON
+def retry(ids: tuple[str, ...], user: str | None, conversation: str | None, timeout: float, *, as_json: bool) -> int:
+    """Give dead letters another chance: all of them, or those that are named, and deliver them.
+
+    Exit code 1: some were refused again, are still waiting, or belong to a running process.
+    """
+    from synap_integrations.outbox import tending  # noqa: PLC0415 - not for --help
+
+    rows = [row for row in _chosen(ids, user=user, conversation=conversation) if row.dead]
+    tended = tending.retry(rows)
+    if not as_json:
+        Paper().line(f"{tended.rows} of {len(rows)} dead letters wait again.")
+    _say_what_was_not_reached(tended)
+    return max(_delivered(timeout, as_json=as_json), int(tended.rows < len(rows)))
+
+
+@command.command("export")
+@click.option("--dead", is_flag=True, help="Dead letters only.")
+@USER
+@CONVERSATION
+def export(*, dead: bool, user: str | None, conversation: str | None) -> None:
+    """Write everything that waits, and the dead letters, as JSON lines, in full."""
+    rows, unreadable = _rows(user=user, conversation=conversation)
+    print_json([_fields(row) for row in rows if row.dead or not dead], lines=True)
+    for path in unreadable:
+        sys.stderr.write(f"synap outbox export: {path} cannot be read\n")
+
+
+@command.command("drop")
+@_IDS
+@click.option("--dead", is_flag=True, help="All dead letters.")
+@click.option("--waiting", is_flag=True, help="All that waits.")
+@USER
+@CONVERSATION
+@_YES
+def drop(  # noqa: PLR0913 - the options
+    ids: tuple[str, ...], *, dead: bool, waiting: bool, user: str | None, conversation: str | None, yes: bool
+) -> int:
+    """Delete dead letters, or what waits, for good. Asks first.
+
+    Without ids, --dead or --waiting says what is meant. Exit code 1: not everything was dropped.
+    """
+    from synap_integrations.outbox import tending  # noqa: PLC0415 - not for --help
+
+    if not (ids or dead or waiting):
+        message = "say what to drop: ids, --dead or --waiting"
+        raise click.UsageError(message)
+    rows = _chosen(ids, user=user, conversation=conversation)
+    rows = [row for row in rows if (dead and row.dead) or (waiting and not row.dead) or not (dead or waiting)]
+    if not rows:
+        Paper().line("There is nothing to drop.")
+        return 0
+    lost = sum(not row.dead for row in rows)
+    question = f"Drop {len(rows) - lost} dead letters and {lost} that were never delivered, for good?"
+    if not agreed(question, yes=yes):
+        return 1
+    tended = tending.drop(rows)
+    Paper().line(Cell(f"{tended.rows} of {len(rows)} dropped.", "good" if tended.rows == len(rows) else "bad"))
+    _say_what_was_not_reached(tended)
+    return int(tended.rows < len(rows))
+
+
+# --- parts -------------------------------------------------------------------------------------------------------
+
+
+def _rows(*, user: str | None, conversation: str | None) -> tuple[list[Held], list[Path]]:
+    from synap_integrations.outbox import tending  # noqa: PLC0415 - not for --help
+
+    rows, unreadable = tending.everything_held(Settings.read().root)
+    return [
+        row for row in rows if user in (None, row.user_id) and conversation in (None, row.conversation_id)
+    ], unreadable
+
+
+def _chosen(ids: Sequence[str], *, user: str | None, conversation: str | None) -> list[Held]:
+    """The rows whose ids are these, or end so; all, if none is named. Raises: ContextNotFoundError."""
+    rows, _ = _rows(user=user, conversation=conversation)
+    if not ids:
+        return rows
+    known = [row.entry.row.event_id for row in rows]
+    for wanted in ids:
+        if not any(event_id.endswith(wanted) for event_id in known):
+            message = f"nothing in the outboxes has the id {wanted}: see `synap outbox ls`"
+            raise ContextNotFoundError(message)
+    return [row for row, event_id in zip(rows, known, strict=True) if event_id.endswith(tuple(ids))]
+
+
+def _fields(row: Held) -> dict[str, object]:
+    entry = row.entry
+    return {
+        "event_id": entry.row.event_id,
+        "state": "dead" if row.dead else "waiting",
+        "kind": entry.row.kind,
+        "captured_at": row.captured_at.isoformat(),
+        "user_id": row.user_id,
+        "customer_id": row.customer_id,
+        "conversation_id": row.conversation_id,
+        "attempts": entry.attempts,
+        "reason": entry.reason,
+        "intact": entry.intact,
+        "event": row.body,
+        "file": str(row.path),
+    }
+
+
+def _cells(row: Held) -> list[Cell]:
+    entry = row.entry
+    state = Cell("dead", "bad") if row.dead else Cell("waiting", "warning" if entry.attempts else "")
+    what = in_short(row.text, 60)
+    why = f"\n{in_short(entry.reason, 200)}" if entry.reason else ""
+    tries = f", tried {entry.attempts} times" if entry.attempts else ""
+    about = f"{entry.row.kind} of {row.user_id} in {row.conversation_id}{tries}\n{what}{why}"
+    return [
+        Cell(f"{row.captured_at.astimezone():%Y-%m-%d %H:%M}", "dim"),
+        Cell(entry.row.event_id[:8]),
+        state,
+        Cell(about),
+    ]
+
+
+def _say_what_was_not_reached(tended: Tended) -> None:
+    from synap_integrations.outbox.looking import user_of  # noqa: PLC0415 - not for --help
+
+    for path in tended.in_use:
+        process = user_of(path)
+        sys.stderr.write(f"not reached: {at_home(path)} is in use by process {process}; end it and try again\n")
+    for path in tended.unreadable:
+        sys.stderr.write(f"not reached: {at_home(path)} cannot be changed\n")
+
+
+def _delivered(timeout_s: float, *, as_json: bool) -> int:
+    """Deliver what waits for the platform of the settings; 0 if nothing is left there."""
+    from synap_integrations.runtime import Synap  # noqa: PLC0415 - not for --help
+
+    synap = Synap()
+    try:
+        synap.flush(timeout_s)
+        status = synap.status()
+    finally:
+        synap.close(1.0)
+    left = [row for row in _rows(user=None, conversation=None)[0] if not row.dead]
+    if as_json:
+        print_json({"delivered": status.delivered, "refused_for_good": status.dead_letters, "waiting": len(left)})
+    else:
+        Paper().line(f"{status.delivered} delivered to {status.platform}.")
+        if status.dead_letters:
+            Paper().line(Cell(f"{status.dead_letters} are dead letters: see `synap outbox ls --dead`.", "bad"))
+        if left:
+            held = f" ({status.state})" if status.state.startswith("held") else ""
+            Paper().line(Cell(f"{len(left)} still wait{held}.", "warning"))
+    return int(bool(left or status.dead_letters))
