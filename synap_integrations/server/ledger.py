@@ -9,7 +9,7 @@ from typing import Final
 
 from .database import Database
 from .forgetting import is_forgotten
-from .records import Bundle, Happening, HitRate, Owner, PushedBundle, microseconds
+from .records import Bundle, Happening, HitRate, Owner, PushedBundle, microseconds, moment
 from .rows import IDS_ONLY, bundle_of, item_ids_of, items_json, json_text, owner_number
 
 IN_FULL: Final = 2_000
@@ -46,7 +46,7 @@ class Ledger:
         """What else happened in the owner's conversation, in order."""
         with self._database.read() as db:
             found = db.execute(
-                "SELECT kind, conversation_id, session_id, event_id, body FROM owned_event "
+                "SELECT kind, conversation_id, session_id, event_id, body, occurred_at FROM owned_event "
                 "WHERE customer_id = ? AND user_id = ? AND conversation_id = ? ORDER BY id LIMIT ?",
                 (*owner, conversation_id, limit),
             ).fetchall()
@@ -58,6 +58,7 @@ class Ledger:
                 session_id=row[2],
                 event_id=row[3],
                 body=json.loads(row[4]),
+                at=moment(row[5]),
             )
             for row in found
         ]

@@ -69,7 +69,7 @@ class Recorded:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Happening:
-    """Something that happened and is no turn. ``body`` holds its fields as they came."""
+    """Something that happened and is no turn. ``body`` holds its fields as they came; ``at`` is when it was stored."""
 
     owner: Owner
     kind: str
@@ -77,6 +77,7 @@ class Happening:
     session_id: str = ""
     event_id: str | None = None
     body: Mapping[str, object] = field(default_factory=dict[str, object])
+    at: datetime | None = field(default=None, compare=False)
 
 
 Kind = Literal["facts", "preferences", "temporal_events"]

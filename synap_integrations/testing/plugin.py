@@ -1,0 +1,110 @@
+"""The pytest plugin: a Synap for each test, in this process (`synap`) or behind real sockets (`synap_server`).
+
+From the start of the run, what the application captures stays in memory: nothing is written below the user's home and
+nothing is sent, whatever the environment says. ``synap_real = true`` in pytest's configuration leaves it alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Final
+
+import pytest
+
+if TYPE_CHECKING:
+    from .rig import Place, Rig
+    from .served import TestServer
+
+_IN_MEMORY: Final = {"SYNAP_BASE_URL": "local", "SYNAP_STORAGE_PATH": ":memory:"}
+_MARK: Final = "synap(**settings): settings of the test's Synap, as `Settings` names them"
+_surroundings: Final = pytest.StashKey[pytest.MonkeyPatch]()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """``synap_real``."""
+    parser.addini(
+        "synap_real", "leave the SYNAP_ variables alone: tests may reach a real platform", "bool", default=False
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Nothing that is captured during the run leaves the process."""
+    config.addinivalue_line("markers", _MARK)
+    if config.getini("synap_real"):
+        return
+    config.stash[_surroundings] = patch = pytest.MonkeyPatch()
+    for name, value in _IN_MEMORY.items():
+        patch.setenv(name, value)
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Leave the environment as it was."""
+    if (patch := config.stash.get(_surroundings, None)) is not None:
+        patch.undo()
+
+
+def pytest_assertrepr_compare(op: str, left: object, right: object) -> list[str] | None:
+    """Two transcripts that should be equal, as a dialogue with the differences marked."""
+    named = "Transcript" in {type(left).__name__, type(right).__name__}
+    if op != "==" or not named:
+        return None
+    from .transcript import difference  # noqa: PLC0415 - not loaded unless there is a transcript
+
+    return difference(left, right)
+
+
+@pytest.fixture
+def synap(request: pytest.FixtureRequest) -> Iterator[Rig]:
+    """A Synap in memory, for this test alone: handlers that are given none use it."""
+    from .clock import VirtualClock  # noqa: PLC0415 - a run that uses no fixture loads none of this
+    from .in_process import InProcess  # noqa: PLC0415
+
+    clock = VirtualClock()
+    with _rigged(request, InProcess(clock), clock) as rig:
+        yield rig
+
+
+@pytest.fixture
+def synap_server(request: pytest.FixtureRequest, _synap_test_server: TestServer) -> Iterator[Rig]:
+    """A Synap behind real sockets with a key and a memory for this test alone: handlers that are given none use it."""
+    from .clock import VirtualClock  # noqa: PLC0415 - see above
+
+    clock = VirtualClock()
+    with _rigged(request, _synap_test_server.open(request.node.nodeid, clock), clock) as rig:
+        yield rig
+
+
+@pytest.fixture(scope="session")
+def _synap_test_server() -> Iterator[TestServer]:
+    from .served import TestServer  # noqa: PLC0415 - loads grpc, starlette and uvicorn
+
+    with TestServer() as server:
+        yield server
+
+
+@contextmanager
+def _rigged(request: pytest.FixtureRequest, place: Place, clock: Any) -> Iterator[Rig]:  # noqa: ANN401 - see `synap`
+    """The rig, as the process-wide Synap, in an environment that says nothing else."""
+    from dataclasses import fields  # noqa: PLC0415 - see above
+
+    from synap_integrations import runtime  # noqa: PLC0415 - see above
+    from synap_integrations.settings import Settings  # noqa: PLC0415 - see above
+
+    from .rig import Rig  # noqa: PLC0415 - see above
+
+    chosen: dict[str, Any] = {}
+    for mark in reversed(list(request.node.iter_markers("synap"))):
+        chosen |= mark.kwargs
+    with pytest.MonkeyPatch.context() as patch:
+        for row in fields(Settings):
+            patch.delenv(row.metadata["variable"], raising=False)
+        for name, value in place.environment.items():
+            patch.setenv(name, value)
+        rig = Rig(place, clock, **chosen)
+        before = runtime.use_default(rig.memory)
+        try:
+            yield rig
+        finally:
+            runtime.use_default(before)
+            rig.close()
