@@ -10,7 +10,7 @@ from typing import Any, Final
 from synap_integrations.guard import contained
 from synap_integrations.model import Inbound, Signal
 from synap_integrations.wire import grpc_codec
-from synap_integrations.wire.bundles import BundleDict, bundle_from_dict
+from synap_integrations.wire.bundles import BundleDict, bundle_from_dict, under_callers_names
 from synap_integrations.wire.conversation_ids import ConversationIds
 from synap_integrations.wire.grpc_codec import Decoded
 
@@ -53,20 +53,11 @@ class Listener:
     def heard(self, message: Decoded) -> None:
         """The platform said something."""
         if isinstance(message, dict):
-            bundle = self._callers(message)
+            bundle = under_callers_names(message, self._ids.to_caller)
             self._call(self._on_inbound, bundle_from_dict(bundle))
             self._call(self._on_context, bundle)
         elif message is not grpc_codec.PONG:
             self._call(self._on_inbound, message)
-
-    def _callers(self, bundle: BundleDict) -> BundleDict:
-        """The bundle under the caller's names of conversations."""
-        if found := bundle["_anticipation_conversation_id"]:
-            bundle["_anticipation_conversation_id"] = self._ids.to_caller(found)
-        held: dict[str, Any] | None = bundle["conversation_context"]
-        if held and held["conversation_id"]:
-            held["conversation_id"] = self._ids.to_caller(held["conversation_id"])
-        return bundle
 
     def _call(self, callback: Callable[[Any], object] | None, argument: object) -> None:
         if callback is None:

@@ -29,12 +29,13 @@ from synap_integrations.errors import (
     SynapTransientError,
 )
 from synap_integrations.model import Ack, AssistantMessage, ContextUsed, Envelope, Inbound, Scope, Signal, UserMessage
-from synap_integrations.ports import Handover
-from synap_integrations.wire.bundles import BundleDict, bundle_from_dict
+from synap_integrations.ports import Answer, Handover, Question
+from synap_integrations.wire.bundles import BundleDict, bundle_from_dict, under_callers_names
 from synap_integrations.wire.conversation_ids import ConversationIds
 from synap_integrations.wire.faults import escaped
 from synap_integrations.wire.report import Report, describe, json_text, provenance, string_map
 
+from .answers import answered
 from .client import SynapClient
 from .confirmed import Confirmed
 from .connection import addressed
@@ -58,6 +59,7 @@ class Route:
         self._ids = ConversationIds() if type(client).__module__.split(".")[0] == PLATFORM_SDK else None
         self._turns_on_stream = turns == "stream"
         self._initialized = False
+        self._initializing = asyncio.Lock()
         self._confirmed = Confirmed(client.conversation.turns if isinstance(client, SynapClient) else None)
         self._written: OrderedDict[str, None] = OrderedDict()
         self._on_inbound: Callable[[Inbound], None] = lambda _: None
@@ -71,10 +73,7 @@ class Route:
         coming back by itself.
         """
         self._on_inbound = on_inbound
-        initialize = getattr(self._client, "initialize", None)
-        if initialize is not None and not self._initialized:
-            await _ask(initialize)
-            self._initialized = True
+        await self._initialize()
         listen = self._client.instance.listen
         if self._ours:
             await _ask(listen, on_inbound=self._heard, repeats=False)
@@ -102,6 +101,22 @@ class Route:
             if envelope.event_id in self._written:
                 raise
             return await self._record(envelope, describe(event))
+
+    async def ask(self, question: Question, scope: Scope) -> Answer:
+        """What the platform answers. Raises a `SynapError`."""
+        await self._initialize()
+        sent = scope if self._ids is None else addressed(self._ids, scope)[0]
+        return await answered(self._client, question, sent, ask=_ask)
+
+    async def _initialize(self) -> None:
+        """Once, if the client wants that; whoever comes while it is under way waits for it."""
+        initialize = getattr(self._client, "initialize", None)
+        if initialize is None or self._initialized:
+            return
+        async with self._initializing:
+            if not self._initialized:
+                await _ask(initialize)
+                self._initialized = True
 
     async def close(self, timeout_s: float) -> None:
         """Stop listening, and close what we initialized, within ``timeout_s``. Never raises."""
@@ -200,9 +215,8 @@ class Route:
         """A bundle from a client that is not ours, under the caller's name of the conversation."""
         if not isinstance(bundle, Mapping):
             return
-        found = bundle.get("_anticipation_conversation_id")
-        if self._ids is not None and isinstance(found, str):
-            bundle = {**bundle, "_anticipation_conversation_id": self._ids.to_caller(found)}
+        if self._ids is not None:
+            bundle = under_callers_names(bundle, self._ids.to_caller)
         self._on_inbound(bundle_from_dict(bundle))
 
     def _heard(self, inbound: Inbound) -> None:

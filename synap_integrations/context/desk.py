@@ -62,6 +62,8 @@ class _Asked:
     event_id: str
     text: str
     at_s: float
+    answerable: bool = True
+    """False for a turn that was recorded while no stream was open to answer it on: it is a question, and no more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,13 +112,16 @@ class ContextDesk:
 
     # --- what the desk hears -----------------------------------------------------------------------------------
 
-    def turn_recorded(self, envelope: Envelope) -> None:
-        """A user's turn is on its way to the platform, which will answer it with a bundle that names its event id."""
+    def turn_recorded(self, envelope: Envelope, *, answerable: bool = True) -> None:
+        """A user's turn is on its way to the platform. If it is ``answerable``, a stream is open on which the platform
+        will answer it, with a bundle that names its event id.
+        """
         if isinstance(envelope.event, UserMessage) and (whose := _whose(envelope.scope)) is not None:
-            turn = _Asked(envelope.event_id, envelope.event.content[:_MAX_QUERY_CHARS], self._clock())
+            turn = _Asked(envelope.event_id, envelope.event.content[:_MAX_QUERY_CHARS], self._clock(), answerable)
             with self._lock:
                 _remember(self._turns, whose, turn)
-                self._patience.asked(turn.event_id, turn.at_s)
+                if answerable:
+                    self._patience.asked(turn.event_id, turn.at_s)
 
     def apply(self, bundle: ContextBundle) -> bool:
         """The platform pushed a bundle: file it and wake who waits for it. False if the store refused it."""
@@ -180,8 +185,10 @@ class ContextDesk:
     ) -> _Plan:
         started = self._clock()
         query = query[:_MAX_QUERY_CHARS] if query and query.strip() else None
-        turn, request = self._already_asked(scope, query, started)
+        turn = self._turn_of(scope, query, started)
         query = query or (turn.text if turn else None)
+        turn = turn if turn and turn.answerable else None
+        request = self._request_for(scope, query, started)
         plan = _Plan(query, scope, started, turn=turn, request=request)
         held = self._held(scope)
         answered = {pushed.bundle.answers for pushed in held}
@@ -219,20 +226,22 @@ class ContextDesk:
             self._patience.asked(event_id, now_s)
         return asked
 
-    def _already_asked(self, scope: Scope, query: str | None, now_s: float) -> tuple[_Asked | None, _Asked | None]:
-        """The recorded turn that this question is, and the request that was made for it."""
+    def _turn_of(self, scope: Scope, query: str | None, now_s: float) -> _Asked | None:
+        """The recorded turn that this question is; without a question, the last turn."""
         if (whose := _whose(scope)) is None:
-            return None, None
+            return None
         with self._lock:
             turn = self._turns.get(whose)
-            request = self._requests.get((whose, query)) if query else None
         if turn and query and query != turn.text and not same_question(query, turn.text):
-            turn = None
-        # What was asked longer ago than a bundle lives may be asked anew: its answer has expired.
-        return (
-            turn if turn and now_s - turn.at_s <= LIFE_S else None,
-            request if request and now_s - request.at_s <= LIFE_S else None,
-        )
+            return None
+        return _lately(turn, now_s)
+
+    def _request_for(self, scope: Scope, query: str | None, now_s: float) -> _Asked | None:
+        """The request that was made for this question."""
+        if query is None or (whose := _whose(scope)) is None:
+            return None
+        with self._lock:
+            return _lately(self._requests.get((whose, query)), now_s)
 
     def _conclude(self, plan: _Plan, answer: ContextBundle | None) -> Context:
         ended = self._clock()
@@ -272,6 +281,11 @@ class ContextDesk:
             return Context(receipt=receipt)
         fetched = plan.request is not None and any(one.bundle.answers == plan.request.event_id for one in used)
         return Context(chosen.items, turns, "fetched" if fetched else "pushed", receipt)
+
+
+def _lately(asked: _Asked | None, now_s: float) -> _Asked | None:
+    """What was asked longer ago than a bundle lives may be asked anew: its answer has expired."""
+    return asked if asked and now_s - asked.at_s <= LIFE_S else None
 
 
 def _whose(scope: Scope) -> Owner | None:

@@ -33,10 +33,11 @@ from synap_integrations.model import (
     new_id,
 )
 from synap_integrations.outbox import DeliveryWorker, EphemeralOutbox, SqliteOutbox
-from synap_integrations.ports import Lent
+from synap_integrations.ports import Answer, Lent, Question
 from synap_integrations.redaction import Mask, Redaction
 from synap_integrations.settings import Settings
 
+from .enquiries import Enquiries
 from .environment import capturing, note_attribution
 from .reports import Forgotten, Status
 
@@ -96,12 +97,10 @@ class Synap:
         self._listening = threading.Event()
         self._started_s: float | None = None
         self._conversation = f"conversation-{new_id()}"
-        self._desk = ContextDesk(
-            budget_tokens=self.settings.context_max_tokens,
-            policy=ContextPolicy(
-                shows=self.settings.context == "inject", levels=self.settings.context_levels, keep=context_filter
-            ),
+        policy = ContextPolicy(
+            shows=self.settings.context == "inject", levels=self.settings.context_levels, keep=context_filter
         )
+        self._desk = ContextDesk(budget_tokens=self.settings.context_max_tokens, policy=policy)
         self._redaction = Redaction.of(self.settings, mask)
         self._outbox = _outbox(self.settings)
         self._worker = DeliveryWorker(
@@ -110,14 +109,20 @@ class Synap:
             on_inbound=self._on_inbound,
             shutdown_timeout_s=self.settings.shutdown_timeout_s,
         )
+        self._enquiries = Enquiries(
+            self._worker, store=self._desk.store, policy=policy, redaction=self._redaction, settings=self.settings
+        )
 
     # --- the two verbs ---------------------------------------------------------------------------------------
 
-    def record(self, event: Event, *, scope: Scope, occurred_at: datetime | None = None) -> None:
+    def record(
+        self, event: Event, *, scope: Scope, occurred_at: datetime | None = None, event_id: str | None = None
+    ) -> None:
         """Keep the event and see to its delivery. When this returns, a killed process does not lose it.
 
-        ``occurred_at`` is for conversations of the past, which keep their dates; None is now. Returns within
-        `Settings.capture_wait_s`, whatever disk and network do. Never raises.
+        ``occurred_at`` is for conversations of the past, which keep their dates; None is now. ``event_id`` is for what
+        may be recorded again: the same id is the same event. Returns within `Settings.capture_wait_s`, whatever disk
+        and network do. Never raises.
         """
         if is_quiet() or not capturing():
             return
@@ -125,12 +130,11 @@ class Synap:
             scope = self._complete(scope)
             if not self._redaction.keeps(scope.conversation_id or ""):
                 return
-            envelope = Envelope.seal(scope, self._redaction(event), occurred_at=occurred_at)
+            envelope = Envelope.seal(scope, self._redaction(event), occurred_at=occurred_at, event_id=event_id)
             if isinstance(event, UserMessage):
                 note_attribution(scope)
-            # Nobody can push to a stream that is not there yet: then a recall has to ask.
-            if isinstance(event, UserMessage) and self._listening.is_set():
-                self._desk.turn_recorded(replace(envelope, event=event))
+                # Nobody can push to a stream that is not there yet: then a recall has to ask.
+                self._desk.turn_recorded(replace(envelope, event=event), answerable=self._listening.is_set())
             self._outbox.append(envelope)
             self._worker.wake()
 
@@ -157,6 +161,18 @@ class Synap:
                 await asyncio.to_thread(self._listening.wait, start_s)
             return await self._desk.arecall(query, **self._terms(scope, timeout_s))
         return _NOTHING
+
+    # --- asking on purpose -----------------------------------------------------------------------------------
+
+    def ask(self, question: Question, *, scope: Scope, timeout_s: float | None = None) -> Answer:
+        """The platform's answer to a question of the application's, after at most ``timeout_s`` seconds, by default
+        `Settings.lookup_timeout_s`. Never raises: the answer says what went wrong.
+        """
+        return self._enquiries.ask(question, self._complete(scope), timeout_s, self._time_to_start)
+
+    async def aask(self, question: Question, *, scope: Scope, timeout_s: float | None = None) -> Answer:
+        """`ask` that waits without blocking the event loop."""
+        return await self._enquiries.aask(question, self._complete(scope), timeout_s, self._time_to_start)
 
     # --- forgetting ------------------------------------------------------------------------------------------
 

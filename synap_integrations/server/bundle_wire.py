@@ -10,15 +10,22 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Final
 
-from synap_integrations.wire.proto import ContextBundleProto, ContextItemList, ContextItemProto, StreamResponse
+from synap_integrations.wire.proto import (
+    ContextBundleProto,
+    ContextItemList,
+    ContextItemProto,
+    ConversationContextProto,
+    RecentTurnProto,
+    StreamResponse,
+)
 
-from .records import Bundle, Item
+from .records import Bundle, Item, Turn
 
 _TOKEN_BUDGET: Final = 2000
 
 
-def bundle_message(bundle: Bundle, items: Sequence[Item]) -> StreamResponse:
-    """The message for these of the bundle's items."""
+def bundle_message(bundle: Bundle, items: Sequence[Item], history: Sequence[Turn] = ()) -> StreamResponse:
+    """The message for these of the bundle's items, with the newest turns of its conversation if there are any."""
     by_type: dict[str, list[ContextItemProto]] = {}
     for item in items:
         by_type.setdefault(item.kind, []).append(_item(bundle, item))
@@ -42,7 +49,18 @@ def bundle_message(bundle: Bundle, items: Sequence[Item]) -> StreamResponse:
             bundle_type=bundle.kind,
             bundle_confidence=max((item.relevance for item in items), default=0.0),
             origin_pattern_id=f"local.{bundle.pattern}",
+            conversation_context=_conversation(bundle, history) if history else None,
         )
+    )
+
+
+def _conversation(bundle: Bundle, history: Sequence[Turn]) -> ConversationContextProto:
+    return ConversationContextProto(
+        conversation_id=bundle.conversation_id,
+        recent_turns=[
+            RecentTurnProto(role=turn.role, content=turn.content, timestamp=turn.said_at.isoformat())
+            for turn in history
+        ],
     )
 
 

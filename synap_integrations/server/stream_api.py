@@ -13,7 +13,7 @@ import json
 import threading
 import time
 from collections.abc import Callable, Mapping
-from itertools import islice
+from itertools import accumulate, islice
 from typing import Final
 
 from synap_integrations.errors import InvalidInputError
@@ -36,7 +36,7 @@ from .anticipation import Cause, Pattern
 from .bundle_wire import bundle_message
 from .engine import Engine
 from .push import Pusher
-from .records import Bundle, Happening, Item, NewTurn, Owner
+from .records import Bundle, Happening, Item, NewTurn, Owner, Turn
 from .turns_wire import marks_of, owner_of
 
 _TURNS: Final = {"user_message": "user", "assistant_message": "assistant"}
@@ -54,7 +54,11 @@ MOST_LIVE: Final = 150
 """Items that a stream's client may be keeping before bundles bring one new item each: the platform's SDK ranks all that
 it keeps whenever one is added, on the application's loop. 200 items take it 46 ms, 1,000 half a second."""
 _UNASKED: Final = frozenset({"session_start", "tool_call", "tool_result"})
+_ANSWERED: Final = frozenset({"user_message", "context_request"})
 _MAX_USERS: Final = 10_000
+_MAX_CONVERSATIONS: Final = 10_000
+_HISTORY_TURNS: Final = 20
+_HISTORY_CHARS: Final = 40_000
 _MAX_HINTS: Final = 3
 _HINT_CHARS: Final = 200
 
@@ -86,6 +90,7 @@ class ListenSession:
         self._unacknowledged: list[str] = []
         self._pushed: dict[str, float] = {}
         self._users: dict[Owner, None] = {}
+        self._told: dict[tuple[Owner, str], None] = {}
         self._lock = threading.Lock()
         self.acks_due_s: float | None = None
         """When the collected acknowledgements are due, on ``clock``; None while there are none."""
@@ -134,7 +139,23 @@ class ListenSession:
         """
         items = self._affordable(bundle)
         if items or bundle.pattern not in _UNASKED:
-            self._emit(bundle_message(bundle, items))
+            self._emit(bundle_message(bundle, items, self._history(bundle)))
+
+    def _history(self, bundle: Bundle) -> list[Turn]:
+        """The running conversation, once on each stream: a process that has just started remembers nothing of it."""
+        conversation = bundle.owner, bundle.conversation_id
+        if not bundle.conversation_id or bundle.pattern not in _ANSWERED:
+            return []
+        with self._lock:
+            if conversation in self._told:
+                return []
+            self._told[conversation] = None
+            if len(self._told) > _MAX_CONVERSATIONS:
+                del self._told[next(iter(self._told))]
+        turns = self._engine.store.turns(*conversation, limit=_HISTORY_TURNS, newest=True)
+        sizes = accumulate(len(turn.content) for turn in reversed(turns))
+        whole = sum(size <= _HISTORY_CHARS for size in sizes)
+        return turns[len(turns) - whole :]
 
     # --- events ----------------------------------------------------------------------------------------------
 

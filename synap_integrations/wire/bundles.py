@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -106,6 +106,17 @@ def _json_object(raw: str) -> dict[str, object]:
     except (ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}
+
+
+def under_callers_names(bundle: Mapping[str, Any], to_caller: Callable[[str], str]) -> BundleDict:
+    """The bundle with the caller's names of conversations instead of the platform's ids."""
+    named = dict(bundle)
+    if isinstance(found := named.get("_anticipation_conversation_id"), str) and found:
+        named["_anticipation_conversation_id"] = to_caller(found)
+    held = named.get("conversation_context")
+    if isinstance(held, Mapping) and isinstance(found := held.get("conversation_id"), str) and found:
+        named["conversation_context"] = {**held, "conversation_id": to_caller(found)}
+    return named
 
 
 def bundle_from_dict(bundle: Mapping[str, Any]) -> ContextBundle:
