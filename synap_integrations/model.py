@@ -141,11 +141,17 @@ class Envelope:
 
     @classmethod
     def seal(
-        cls, scope: Scope, event: Event, *, framework: str | None = None, occurred_at: datetime | None = None
+        cls,
+        scope: Scope,
+        event: Event,
+        *,
+        framework: str | None = None,
+        occurred_at: datetime | None = None,
+        event_id: str | None = None,
     ) -> Self:
-        """Give the event its id and its time: now, unless it happened earlier."""
+        """Give the event its id and its time: now, unless it happened earlier; its own id, if it has one already."""
         moment = occurred_at.astimezone(UTC) if occurred_at else datetime.now(UTC)
-        return cls(new_id(), scope, event=event, occurred_at=moment, framework=framework)
+        return cls(event_id or new_id(), scope, event=event, occurred_at=moment, framework=framework)
 
 
 def new_id() -> str:

@@ -65,9 +65,11 @@ class RehearsedSynap(runtime.Synap):
         self._place = place
         self._now = clock
 
-    def record(self, event: Event, *, scope: Scope, occurred_at: datetime | None = None) -> None:
+    def record(
+        self, event: Event, *, scope: Scope, occurred_at: datetime | None = None, event_id: str | None = None
+    ) -> None:
         """As always, at the time of the test's clock."""
-        super().record(event, scope=scope, occurred_at=occurred_at or self._now())
+        super().record(event, scope=scope, occurred_at=occurred_at or self._now(), event_id=event_id)
 
     def recall(self, query: str | None, *, scope: Scope, timeout_s: float | None = None) -> Context:
         """As always; patient while nothing is wrong."""
