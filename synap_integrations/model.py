@@ -183,6 +183,7 @@ class ContextItem:
 
     ``kind`` is one of facts, preferences, episodes, emotions, temporal_events. ``score`` is 0..1, higher is better.
     ``level`` (user, customer, client, conversation) and ``entity_id`` say whose it is, where the platform says so.
+    ``metadata`` is whatever else it says, for items that were asked for; two items are not told apart by it.
     """
 
     item_id: str
@@ -194,6 +195,7 @@ class ContextItem:
     source: str | None = field(default=None, kw_only=True)
     level: str | None = field(default=None, kw_only=True)
     entity_id: str | None = field(default=None, kw_only=True)
+    metadata: Mapping[str, object] | None = field(default=None, kw_only=True, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
-from typing import Protocol, runtime_checkable
+from typing import Literal, Protocol, runtime_checkable
 
-from .model import Context, Envelope, Event, Inbound, Scope
+from .errors import SynapError
+from .model import Context, ContextItem, Envelope, Event, Inbound, RecentTurn, Scope
 
 Detach = Callable[[], None]
 
@@ -25,6 +26,88 @@ class Memory(Protocol):
 
     async def arecall(self, query: str | None, *, scope: Scope) -> Context:
         """`recall` that waits without blocking the event loop."""
+        ...
+
+
+# --- asking on purpose --------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Search:
+    """What is remembered about ``query``: at most ``limit`` items of the ``types`` named, all types if none is.
+
+    ``mode="fast"`` may be answered from what the platform has pushed; ``"accurate"`` always asks it. ``levels`` are
+    those of conversation, user and customer that are searched, all that the scope names if none is.
+    """
+
+    query: str
+    types: tuple[str, ...] = field(default=(), kw_only=True)
+    limit: int = field(default=20, kw_only=True)
+    mode: Literal["fast", "accurate"] = field(default="fast", kw_only=True)
+    levels: tuple[str, ...] = field(default=(), kw_only=True)
+
+
+@dataclass(frozen=True, slots=True)
+class ReadConversation:
+    """The conversation of the scope: its newest turns, and a text about it in one of the platform's styles."""
+
+    style: Literal["structured", "narrative", "bullet_points"] = "narrative"
+
+
+@dataclass(frozen=True, slots=True)
+class Remember:
+    """Keep this text about the user; ``source`` says who wants it kept."""
+
+    text: str
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class PreviewForget:
+    """Which of the user's memories a description (3 to 500 characters) matches. Nothing is deleted."""
+
+    description: str
+
+
+@dataclass(frozen=True, slots=True)
+class Forget:
+    """Delete exactly these memories, which a preview has shown."""
+
+    memory_ids: tuple[str, ...]
+
+
+Question = Search | ReadConversation | Remember | PreviewForget | Forget
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What became of a `Question`; with a ``fault``, nothing of it is known to have happened.
+
+    ``items`` are what was found, best first; ``bundle_ids`` the pushed bundles they are from. ``turns`` and ``text``
+    are a conversation's. ``ids`` are the memories that were written or deleted, ``left`` those that should be gone and
+    are not.
+    """
+
+    items: tuple[ContextItem, ...] = ()
+    turns: tuple[RecentTurn, ...] = ()
+    text: str = ""
+    ids: tuple[str, ...] = ()
+    left: tuple[str, ...] = ()
+    bundle_ids: tuple[str, ...] = ()
+    source: Literal["pushed", "fetched", "none"] = "none"
+    fault: SynapError | None = None
+
+
+@runtime_checkable
+class Lookup(Protocol):
+    """All that retrievers and agents' tools may ask of us, beside `Memory`."""
+
+    def ask(self, question: Question, *, scope: Scope, timeout_s: float | None = None) -> Answer:
+        """The platform's answer, after at most ``timeout_s`` seconds. Never raises: the answer has the fault."""
+        ...
+
+    async def aask(self, question: Question, *, scope: Scope, timeout_s: float | None = None) -> Answer:
+        """`ask` that waits without blocking the event loop."""
         ...
 
 
@@ -129,6 +212,10 @@ class Transport(Protocol):
 
     async def send(self, envelope: Envelope) -> Handover:
         """Hand over one envelope. Raises a `SynapError`; its ``retryable`` says whether to try again."""
+        ...
+
+    async def ask(self, question: Question, scope: Scope) -> Answer:
+        """Answer a question on behalf of the scope. Raises a `SynapError`."""
         ...
 
     async def close(self, timeout_s: float) -> None:

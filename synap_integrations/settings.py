@@ -164,6 +164,9 @@ class Settings:
     recall_timeout_s: float = _setting(
         "SYNAP_RECALL_TIMEOUT_S", 0.15, _seconds, "Longest a recall waits for the platform, in seconds; 0 = never."
     )
+    lookup_timeout_s: float = _setting(
+        "SYNAP_LOOKUP_TIMEOUT_S", 2.0, _seconds, "Longest a retriever or an agent's tool waits for it, in seconds."
+    )
     context_max_tokens: int = _setting(
         "SYNAP_CONTEXT_MAX_TOKENS", 800, _count, "Most tokens of context that go into one prompt."
     )

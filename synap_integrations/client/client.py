@@ -103,9 +103,12 @@ class SynapClient:
         mode: Literal["fast", "accurate"] = "fast",
         *,
         include_conversation_context: bool = True,
+        scopes: Sequence[str] | None = None,
         response_shape: Literal["by_type", "ranked"] = "by_type",
     ) -> FetchedContext:
         """What is remembered of the conversation, the user and the customer that are named, merged.
+
+        ``scopes`` leaves out the levels that it does not name.
 
         With ``response_shape="ranked"``, ``items`` holds everything best first. Raises: InvalidInputError; a
         `SynapError`, if no level could be read; a level that does not exist is empty.
@@ -131,7 +134,7 @@ class SynapClient:
             mode=mode,
             response_shape=response_shape,
         )
-        return await self._merged(wanted, with_conversation=include_conversation_context)
+        return await self._merged(wanted, scopes=scopes, with_conversation=include_conversation_context)
 
     async def profile(self, user_id: str, customer_id: str | None = None) -> dict[str, Any] | None:
         """What is known of a user as a person: ``attributes`` and ``overview``; None if nothing is."""
@@ -160,7 +163,9 @@ class SynapClient:
         body = {**ids, "conversation_id": sent.conversation_id, "search_query": None, "types": ["all"]}
         return await self._connection.rest.send(calls.recap(body | {"last_n_conversations": last_n_conversations}))
 
-    async def _merged(self, wanted: FetchContext, *, with_conversation: bool) -> FetchedContext:
+    async def _merged(
+        self, wanted: FetchContext, *, scopes: Sequence[str] | None, with_conversation: bool
+    ) -> FetchedContext:
         """Every level that is named, asked at the same time; the nearest level first."""
         levels: list[tuple[FetchScope, str | None]] = [
             ("conversation", wanted.conversation_id),
@@ -168,6 +173,7 @@ class SynapClient:
             ("customer", wanted.customer_id),
         ]
         named = [level for level, found in levels if found is not None] or [get_args(FetchScope)[2]]
+        named = [level for level in named if scopes is None or level in scopes]
         rest = self._connection.rest
         asked: list[Any] = [rest.send(calls.fetch(level, wanted)) for level in named]
         if with_conversation and wanted.conversation_id is not None:

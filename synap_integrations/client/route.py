@@ -88,6 +88,8 @@ class Route:
 
     async def send(self, envelope: Envelope) -> Handover:
         """Hand over one envelope. Raises a `SynapError`."""
+        if not self._ours:
+            await self._initialize()
         event = envelope.event
         if isinstance(event, ContextUsed):
             return await self._use(event, envelope.scope)
@@ -104,7 +106,8 @@ class Route:
 
     async def ask(self, question: Question, scope: Scope) -> Answer:
         """What the platform answers. Raises a `SynapError`."""
-        await self._initialize()
+        if not self._ours:
+            await self._initialize()
         sent = scope if self._ids is None else addressed(self._ids, scope)[0]
         return await answered(self._client, question, sent, ask=_ask)
 

@@ -13,9 +13,7 @@ from synap_integrations.model import ContextItem
 _NO_BUDGET: Final = 1 << 30
 
 
-def covered(
-    held: Sequence[Pushed], query: str, *, types: Collection[str], limit: int, now: datetime
-) -> Chosen | None:
+def covered(held: Sequence[Pushed], query: str, *, types: Collection[str], limit: int, now: datetime) -> Chosen | None:
     """The items of what is held that answer the question, best first; None if the platform has to be asked.
 
     That is so if a bundle was pushed for this very question, or if an item shares nearly all of its words. Only items

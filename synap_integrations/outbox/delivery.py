@@ -20,6 +20,7 @@ from synap_integrations.ports import Handover, OutboxStore, Transport
 
 from .calls import TransportFaultError, outcome_of
 from .courtesy import Courtesy
+from .errands import Errand
 from .lanes import Lane, Lanes
 from .link import Link
 from .pace import Pace, backoff_s
@@ -136,6 +137,12 @@ class Delivery:
     def pass_on(self, envelope: Envelope) -> None:
         """Send one envelope now or never; it is in no store."""
         task = asyncio.ensure_future(self._pass_on(envelope))
+        self._passing.add(task)
+        task.add_done_callback(self._passing.discard)
+
+    def ask(self, errand: Errand) -> None:
+        """Have it answered; no order, no retry."""
+        task = asyncio.ensure_future(errand.run(self._transport))
         self._passing.add(task)
         task.add_done_callback(self._passing.discard)
 

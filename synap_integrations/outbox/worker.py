@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     import random
 
     from .delivery import Delivery, Rhythm
+    from .errands import Errand
 
 _DELIVER: Final = contained("deliver")
 _GOODBYE_SHARE: Final = 0.2
@@ -70,6 +71,7 @@ class DeliveryWorker:
         self._stop = threading.Event()
         self._waiting: list[tuple[int, threading.Event]] = []
         self._eager: list[Envelope] = []
+        self._errands: list[Errand] = []
         self._started_at = 0.0
 
     # --- any thread ------------------------------------------------------------------------------------------
@@ -99,6 +101,14 @@ class DeliveryWorker:
         known_up = delivery.link.up or (starting and delivery.link.new)
         return known_up and not delivery.pace.why and self._call(delivery.pass_on, envelope)
 
+    def ask(self, errand: Errand) -> bool:
+        """Have it answered on the thread, started if need be. False if that cannot be: closed, or we are the thread."""
+        if self._closed or self._thread is threading.current_thread():
+            return False
+        self._errands.append(errand)
+        self._start()
+        return self._call(self._pass_on_errands) or self._thread is not None
+
     def drop(self, event_ids: Collection[str]) -> None:
         """They were deleted from the store: do not send them, unless that is just happening."""
         if event_ids and (delivery := self._delivery) is not None:
@@ -107,6 +117,10 @@ class DeliveryWorker:
     def _pass_on_eager(self) -> None:
         while self._eager and self._delivery is not None:
             self._delivery.pass_on(self._eager.pop(0))
+
+    def _pass_on_errands(self) -> None:
+        while self._errands and self._delivery is not None:
+            self._delivery.ask(self._errands.pop(0))
 
     def flush(self, timeout_s: float) -> bool:
         """Wait until everything appended so far is delivered or a dead letter. False after ``timeout_s`` seconds."""
@@ -198,6 +212,7 @@ class DeliveryWorker:
             self._store.put_all_back()
             self._delivery = delivery
             self._pass_on_eager()
+            self._pass_on_errands()
             if self._stop.is_set():  # before there was anything to stop
                 delivery.stop()
             await delivery.run(goodbye_s=_GOODBYE_SHARE * self.shutdown_timeout_s)

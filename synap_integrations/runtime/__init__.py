@@ -1,5 +1,6 @@
 """Synap: builds the parts and wires them; and the one that a process shares."""
 
+from .borrowed import memory_over
 from .environment import capturing, environment_scope, recent_attributions
 from .process import default_synap, flush, status, use_default
 from .reports import Forgotten, Status
@@ -13,6 +14,7 @@ __all__ = [
     "default_synap",
     "environment_scope",
     "flush",
+    "memory_over",
     "recent_attributions",
     "status",
     "use_default",

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from concurrent.futures import CancelledError
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Final

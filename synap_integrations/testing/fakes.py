@@ -6,6 +6,7 @@ import threading
 from dataclasses import dataclass
 
 from synap_integrations.model import AssistantMessage, Context, Event, Scope, Turn, UserMessage
+from synap_integrations.ports import Answer, Question
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,10 +18,14 @@ class Recorded:
 
 
 class FakeMemory:
-    """Keeps every recorded event in order and answers every recall with ``context``. Thread-safe."""
+    """Keeps every recorded event in order, answers every recall with ``context`` and every question with ``answer``.
+    Thread-safe.
+    """
 
-    def __init__(self, context: Context | None = None) -> None:
+    def __init__(self, context: Context | None = None, answer: Answer | None = None) -> None:
         self.context = context or Context()
+        self.answer = answer or Answer()
+        self.asked: list[tuple[Question, Scope]] = []
         self.recorded: list[Recorded] = []
         self.recalled: list[tuple[str | None, Scope]] = []
         self._lock = threading.Lock()
@@ -53,3 +58,13 @@ class FakeMemory:
     async def arecall(self, query: str | None, *, scope: Scope) -> Context:
         """Give the context this fake was made with."""
         return self.recall(query, scope=scope)
+
+    def ask(self, question: Question, *, scope: Scope, timeout_s: float | None = None) -> Answer:  # noqa: ARG002 - `Lookup`
+        """Give the answer this fake was made with."""
+        with self._lock:
+            self.asked.append((question, scope))
+        return self.answer
+
+    async def aask(self, question: Question, *, scope: Scope, timeout_s: float | None = None) -> Answer:
+        """Give the answer this fake was made with."""
+        return self.ask(question, scope=scope, timeout_s=timeout_s)

@@ -1,0 +1,174 @@
+"""Questions put to any client with the documented surface: ours, or the platform's own SDK object."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from typing import Any, Final, assert_never
+
+from synap_integrations.errors import ContextNotFoundError, SynapError
+from synap_integrations.model import ContextItem, RecentTurn, Scope, new_id
+from synap_integrations.plain import text
+from synap_integrations.ports import Answer, Forget, PreviewForget, Question, ReadConversation, Remember, Search
+from synap_integrations.wire.bundles import MAX_ITEM_CHARS, moment
+from synap_integrations.wire.report import CONTEXT_TYPES
+
+from .conversation import Conversation
+
+Ask = Callable[..., Awaitable[Any]]
+"""Calls a verb of the client; what it raises comes out as a `SynapError`."""
+
+_AS_TEXT: Final = "document"
+"""A note is no conversation: nobody in it said anything."""
+_TEXTS: Final = ("content", "summary", "context")
+_SCORES: Final = ("rank_score", "confidence", "strength", "significance", "intensity")
+_TIMES: Final = ("said_at", "event_date", "occurred_at", "detected_at", "extracted_at")
+
+
+async def answered(client: Any, question: Question, scope: Scope, *, ask: Ask) -> Answer:  # noqa: ANN401 - any client
+    """What the platform answers on behalf of the scope, whose conversation has the name that the client takes.
+
+    Raises: SynapError.
+    """
+    whose = {"user_id": scope.user_id, "customer_id": scope.customer_id}
+    match question:
+        case Search():
+            found = await ask(
+                client.fetch,
+                conversation_id=scope.conversation_id,
+                **whose,
+                search_query=[question.query],
+                max_results=question.limit,
+                types=list(question.types) or None,
+                mode=question.mode,
+                scopes=list(question.levels) or None,
+                include_conversation_context=False,
+                response_shape="ranked",
+            )
+            return Answer(items=_found(found, question.limit), source="fetched")
+        case ReadConversation():
+            return await _read(client, question, scope, ask)
+        case Remember():
+            metadata = {"source": question.source, "synap_conversation_id": scope.conversation_id}
+            taken = await ask(
+                client.memories.create,
+                document=question.text,
+                document_type=_AS_TEXT,
+                document_id=new_id(),
+                **whose,
+                mode="fast",
+                metadata={name: value for name, value in metadata.items() if value},
+            )
+            return Answer(ids=(str(taken.document_id),), source="fetched")
+        case PreviewForget():
+            shown = await ask(client.memories.forget, description=question.description, **whose, mode="preview")
+            return Answer(items=tuple(_candidates(shown.candidates)), source="fetched")
+        case Forget():
+            return await _forgotten(client, question, ask)
+        case _:
+            assert_never(question)
+
+
+async def _read(client: Any, question: ReadConversation, scope: Scope, ask: Ask) -> Answer:  # noqa: ANN401 - see above
+    """A conversation that the platform does not know is empty."""
+    words: dict[str, Any] = {"conversation_id": scope.conversation_id, "style": question.style}
+    if isinstance(client.conversation, Conversation):
+        verb = client.conversation.context_for_prompt
+        words |= {"user_id": scope.user_id, "customer_id": scope.customer_id}
+    else:
+        verb = client.conversation.context.get_context_for_prompt
+    try:
+        told = await ask(verb, **words)
+    except ContextNotFoundError:
+        return Answer(source="fetched")
+    turns = [_plain(turn) for turn in getattr(told, "recent_messages", None) or ()]
+    return Answer(
+        turns=tuple(
+            RecentTurn(str(turn["role"]), text(turn["content"]), moment(_iso(turn.get("timestamp"))))
+            for turn in turns
+            if turn.get("role") in {"user", "assistant"} and isinstance(turn.get("content"), str)
+        ),
+        text=text(told.formatted_context or ""),
+        source="fetched",
+    )
+
+
+async def _forgotten(client: Any, question: Forget, ask: Ask) -> Answer:  # noqa: ANN401 - see above
+    gone: list[str] = []
+    left: list[str] = []
+    fault: SynapError | None = None
+    for memory_id in question.memory_ids:
+        try:
+            await ask(client.memories.delete, memory_id=memory_id)
+        except ContextNotFoundError:  # somebody else was faster
+            gone.append(memory_id)
+        except SynapError as error:
+            fault = error
+            left.append(memory_id)
+        else:
+            gone.append(memory_id)
+    if fault is not None and not gone:
+        raise fault
+    return Answer(ids=tuple(gone), left=tuple(left), source="fetched")
+
+
+# --- what was found, as items ------------------------------------------------------------------------------------
+
+
+def _found(context: object, limit: int) -> tuple[ContextItem, ...]:
+    """The items of all levels that were asked, best first; a platform that cannot rank gives them by type."""
+    ranked = [_plain(entry) for entry in getattr(context, "items", None) or ()]
+    if not ranked:
+        by_type = {kind: getattr(context, kind, None) or () for kind in CONTEXT_TYPES}
+        ranked = [{"category": kind, **_plain(entry)} for kind, held in by_type.items() for entry in held]
+    items = {item.item_id: item for raw in ranked if (item := _item(raw)) is not None}
+    return tuple(sorted(items.values(), key=lambda item: -item.score)[:limit])
+
+
+def _item(raw: Mapping[str, Any]) -> ContextItem | None:
+    item_id, content = raw.get("id"), next((raw[name] for name in _TEXTS if isinstance(raw.get(name), str)), "")
+    if not isinstance(item_id, str) or not item_id or not content:
+        return None
+    metadata = _plain(raw.get("metadata") or {})
+    kind, source = raw.get("category"), raw.get("source")
+    return ContextItem(
+        item_id,
+        kind if isinstance(kind, str) and kind in CONTEXT_TYPES else "facts",
+        text=text(content, limit=MAX_ITEM_CHARS),
+        score=_score({**metadata, **raw}),
+        said_at=next((found for name in _TIMES if (found := moment(_iso(raw.get(name)))) is not None), None),
+        valid_until=moment(_iso(raw.get("valid_until"))),
+        source=source if isinstance(source, str) else None,
+        metadata=metadata,
+    )
+
+
+def _score(raw: Mapping[str, Any]) -> float:
+    """The best that is said about the rank, within 0..1."""
+    for name in _SCORES:
+        value = raw.get(name)
+        if isinstance(value, int | float) and value > 0:
+            return min(float(value), 1.0)
+    return 0.0
+
+
+def _candidates(shown: object) -> Iterator[ContextItem]:
+    for entry in shown if isinstance(shown, list | tuple) else ():
+        raw = _plain(entry)
+        memory_id, content = raw.get("memory_id"), raw.get("content")
+        if isinstance(memory_id, str) and memory_id and isinstance(content, str):
+            kind = str(raw.get("memory_type") or "memory")
+            yield ContextItem(memory_id, kind, text=text(content, limit=MAX_ITEM_CHARS))
+
+
+def _plain(entry: object) -> dict[str, Any]:
+    """An entry of ours is a mapping, one of the SDK's a model."""
+    if isinstance(entry, Mapping):
+        return dict(entry)
+    dump = getattr(entry, "model_dump", None)
+    return dict(dump()) if callable(dump) else {}
+
+
+def _iso(value: object) -> object:
+    """The SDK reads times, ours leaves them as they are said."""
+    isoformat = getattr(value, "isoformat", None)
+    return isoformat() if callable(isoformat) else value
