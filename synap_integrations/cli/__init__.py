@@ -17,13 +17,16 @@ COMMANDS: Final = {
     "tail": "Show what happens while it happens.",
     "show": "Show one conversation, as it was.",
     "outbox": "Look after what waits for delivery: list, flush, retry, export, drop.",
+    "export": "Write everything that was said and done as JSON lines.",
+    "import": "Record the conversations of a file: an export, LangChain's or OpenAI's messages.",
     "demo": "Run the main job on real conversations, here and now, without an account.",
     "status": "Show what this machine holds: what waits for delivery, what the embedded Synap remembers.",
     "prove-isolation": "Run your agent with many users at once and look for words that crossed.",
     "reassign": "Give turns that wait under one key to another key of the same account.",
     "settings": "Show every setting, its value and where the value comes from.",
 }
-"""Each command is the `click.Command` named ``command`` in the module of its name in this folder (``-`` is ``_``)."""
+"""Each command is the `click.Command` named ``command`` in the module of its name in this folder: with ``_`` for ``-``,
+and behind a word that is Python's own."""
 
 _WRONG: Final = 2
 _INTERRUPTED: Final = 130

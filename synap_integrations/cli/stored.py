@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -16,6 +16,7 @@ from .terminal import Cell, in_short
 
 if TYPE_CHECKING:
     from synap_integrations.server.inspector.file import ReadOnlyDatabase
+    from synap_integrations.server.inspector.following import News
     from synap_integrations.server.inspector.timeline import Entry
 
 DB: Final = click.option(
@@ -53,6 +54,27 @@ def opened(path: Path) -> Iterator[ReadOnlyDatabase]:
     with closing(ReadOnlyDatabase(path)) as database:
         database.open()
         yield database
+
+
+def wanted_by(user: str | None, customer: str | None, conversation: str | None) -> Callable[[News], bool]:
+    """What of everything is of these; None is anybody's."""
+
+    def wanted(news: News) -> bool:
+        return (
+            user in (None, news.owner.user_id)
+            and customer in (None, news.owner.customer_id)
+            and conversation in (None, news.name, news.conversation_id)
+        )
+
+    return wanted
+
+
+def as_line(news: News) -> dict[str, object]:
+    """An entry as JSON lines have it: whose it is, and its fields."""
+    from synap_integrations.server.inspector.export import fields  # noqa: PLC0415 - not for --help
+
+    whose = {"user_id": news.owner.user_id, "customer_id": news.owner.customer_id or None}
+    return {**whose, "conversation_id": news.name, **fields(news.entry)}
 
 
 def described(entry: Entry) -> tuple[Cell, Cell]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from importlib import import_module
+from keyword import iskeyword
 from typing import cast
 
 import click
@@ -16,6 +17,10 @@ from . import COMMANDS
 _CLEAR = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
 
+def _module_of(name: str) -> str:
+    return f"{name}_" if iskeyword(name) else name.replace("-", "_")
+
+
 class _Commands(click.Group):
     """Knows its commands by name and loads the one that is asked for."""
 
@@ -25,7 +30,7 @@ class _Commands(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 - click's signature
         if cmd_name not in COMMANDS:
             return None
-        return cast("click.Command", import_module(f".{cmd_name.replace('-', '_')}", __package__).command)
+        return cast("click.Command", import_module(f".{_module_of(cmd_name)}", __package__).command)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - click's signature
         with formatter.section("Commands"):

@@ -12,7 +12,7 @@ import click
 
 from synap_integrations.errors import InvalidInputError
 
-from .stored import AS_JSON, CONVERSATION, CUSTOMER, DB, USER, described, opened, stored_in
+from .stored import AS_JSON, CONVERSATION, CUSTOMER, DB, USER, as_line, described, opened, stored_in, wanted_by
 from .terminal import Cell, Paper, print_json
 
 if TYPE_CHECKING:
@@ -54,14 +54,11 @@ def command(  # noqa: PLR0913 - the options
     from synap_integrations.server.inspector.following import Following  # noqa: PLC0415 - not for --help
     from synap_integrations.server.inspector.reading import Reading  # noqa: PLC0415 - see above
 
+    of_them = wanted_by(user, customer, conversation)
+
     def wanted(news: News) -> bool:
         who, _ = described(news.entry)
-        return (
-            user in (None, news.owner.user_id)
-            and customer in (None, news.owner.customer_id)
-            and conversation in (None, news.name, news.conversation_id)
-            and (not kinds or who.text.partition(" ")[0] in kinds)
-        )
+        return of_them(news) and (not kinds or who.text.partition(" ")[0] in kinds)
 
     path = stored_in(db)
     if follow:
@@ -97,21 +94,11 @@ class _Printed:
     def all(self, news: list[News]) -> None:
         for one in news:
             if self._as_json:
-                self._json(one)
+                print_json([as_line(one)], lines=True)
             else:
                 self._text(one)
         if news:
             sys.stdout.flush()
-
-    def _json(self, news: News) -> None:
-        from synap_integrations.server.inspector.export import fields  # noqa: PLC0415 - not for --help
-
-        whose: dict[str, object] = {
-            "user_id": news.owner.user_id,
-            "customer_id": news.owner.customer_id or None,
-            "conversation_id": news.name,
-        }
-        print_json([whose | fields(news.entry)], lines=True)
 
     def _text(self, news: News) -> None:
         from synap_integrations.server.inspector.timeline import at  # noqa: PLC0415 - not for --help

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from heapq import merge
 from typing import Final, NamedTuple
 
 from synap_integrations.server.records import Owner
 
 from .reading import Reading
-from .timeline import Entry, Pushed, Said, at, entries, shown
+from .timeline import Entry, Other, Pushed, Said, at, entries, shown
 from .views import Occurrence, Push
 
 _BATCH: Final = 500
@@ -57,6 +58,17 @@ class Following:
         self._wanted = wanted
         self._cursor = Cursor()
 
+    def everything(self) -> Iterator[News]:
+        """All there is, in the order in which it was stored; what comes in meanwhile may be among it."""
+        kinds = (self._each(fetch) for fetch in (self._turns, self._events, self._pushes))
+        return filter(self._wanted, merge(*kinds, key=_stored_at))
+
+    def _each(self, fetch: Callable[[int], list[tuple[int, News]]]) -> Iterator[News]:
+        after = 0
+        while part := fetch(after):
+            yield from (news for _, news in part)
+            after = part[-1][0]
+
     def last(self, number: int) -> list[News]:
         """The last entries, at most that many; `news` goes on behind them."""
         newest = Cursor(self._reading.newest_turn(), *self._reading.newest())
@@ -73,38 +85,41 @@ class Following:
         return sorted(filter(self._wanted, self._next()), key=_stored_at)
 
     def _next(self) -> list[News]:
-        reading, cursor = self._reading, self._cursor
-        turns = reading.all_turns_after(cursor.turn, limit=_BATCH)
-        events = reading.all_events_after(cursor.event, limit=_BATCH)
-        pushes = reading.all_pushes_after(cursor.bundle, limit=_BATCH)
+        fetches = (self._turns, self._events, self._pushes)
+        found = [fetch(after) for fetch, after in zip(fetches, self._cursor, strict=True)]
         self._cursor = Cursor(
-            max([cursor.turn, *(turn.number for turn in turns)]),
-            max([cursor.event, *(event.number for _, _, event in events)]),
-            max([cursor.bundle, *(push.number for push in pushes)]),
+            *(part[-1][0] if part else after for after, part in zip(self._cursor, found, strict=True))
         )
-        said = [
-            News(turn.owner, turn.conversation_id, turn.own_name or turn.conversation_id, Said(turn))
-            for turn in (numbered.turn for numbered in turns)
+        return [news for part in found for _, news in part]
+
+    def _turns(self, after: int) -> list[tuple[int, News]]:
+        return [
+            (numbered.number, News(turn.owner, turn.conversation_id, turn.own_name or turn.conversation_id, Said(turn)))
+            for numbered in self._reading.all_turns_after(after, limit=_BATCH)
+            for turn in [numbered.turn]
         ]
-        happened = [
-            News(owner, event.conversation_id, name, entry)
-            for owner, name, event in events
-            for entry in _entries(event)
+
+    def _events(self, after: int) -> list[tuple[int, News]]:
+        return [
+            (event.number, News(owner, event.conversation_id, name, _entry(event)))
+            for owner, name, event in self._reading.all_events_after(after, limit=_BATCH)
         ]
-        pushed = [
-            News(push.bundle.owner, push.bundle.conversation_id, self._name(push), Pushed(push)) for push in pushes
+
+    def _pushes(self, after: int) -> list[tuple[int, News]]:
+        return [
+            (push.number, News(push.bundle.owner, push.bundle.conversation_id, self._name(push), Pushed(push)))
+            for push in self._reading.all_pushes_after(after, limit=_BATCH)
         ]
-        return said + happened + pushed
 
     def _name(self, push: Push) -> str:
         chat = None if push.chat is None else self._reading.chat(push.chat)
         return push.bundle.conversation_id if chat is None else chat.name
 
 
-def _entries(event: Occurrence) -> list[Entry]:
+def _entry(event: Occurrence) -> Entry:
     if event.kind == "context_used":
-        return [shown(event, [])]
-    return entries([event], [], [])
+        return shown(event, [])
+    return next(iter(entries([event], [], [])), Other(event))
 
 
 def _stored_at(news: News) -> float:
