@@ -263,7 +263,7 @@ class ContextDesk:
                 answering=answering,
             )
         )
-        turns = _recent_turns([pushed.bundle for pushed in held], plan.scope) if self._policy.shows else ()
+        turns = _recent_turns([pushed.bundle for pushed in held], plan) if self._policy.shows else ()
         used = [pushed for pushed in held if pushed.bundle.bundle_id in chosen.bundle_ids]
         receipt = Receipt(
             plan.query,
@@ -308,12 +308,16 @@ def _remember(memory: OrderedDict[_K, _Asked], key: _K, value: _Asked) -> None:
         memory.popitem(last=False)
 
 
-def _recent_turns(bundles: list[ContextBundle], scope: Scope) -> tuple[RecentTurn, ...]:
-    """The turns of this very conversation, from the newest bundle that has them."""
+def _recent_turns(bundles: list[ContextBundle], plan: _Plan) -> tuple[RecentTurn, ...]:
+    """The turns of this very conversation, from the newest bundle that has them, before the question itself."""
+    conversation_id = plan.scope.conversation_id
     for bundle in reversed(bundles):
         told = bundle.conversation
-        if told is None or not told.recent_turns or scope.conversation_id is None:
+        if told is None or not told.recent_turns or conversation_id is None:
             continue
-        if scope.conversation_id == (told.conversation_id or bundle.scope.conversation_id):
-            return told.recent_turns
+        if conversation_id == (told.conversation_id or bundle.scope.conversation_id):
+            turns = list(told.recent_turns)
+            while turns and turns[-1].role == "user" and turns[-1].content == plan.query:
+                turns.pop()
+            return tuple(turns)
     return ()

@@ -126,15 +126,11 @@ class _Reading:
 
 
 def _told(context: Context) -> tuple[BaseMessage, ...]:
-    """The turns that the platform tells of, less the one that is being answered."""
-    told = list(context.recent_turns)
-    asked = context.receipt.query if context.receipt else None
-    if told and told[-1].role == "user" and told[-1].content == asked:
-        told.pop()
+    """The turns that the platform tells of."""
     return tuple(
         [
             HumanMessage(content=turn.content) if turn.role == "user" else AIMessage(content=turn.content)
-            for turn in told
+            for turn in context.recent_turns
         ]
     )
 

@@ -233,3 +233,18 @@ def test_forget_drops_turns_and_bundles(desk):
     desk.apply(bundle_of("b1", "x", answers=turn(desk)))
     assert desk.forget(Scope(None, "ana")) == 1
     assert desk.recall(None, scope=ANA, ask=Platform(desk), timeout_s=0).receipt.query is None
+
+
+def test_the_question_is_no_turn_before_itself() -> None:
+    """A platform that has stored the question already tells of it; who asks it need not hear it."""
+    desk = ContextDesk()
+    told = (RecentTurn("user", "hello"), RecentTurn("assistant", "hi"), RecentTurn("user", "where?"))
+    state = Conversation("c-1", recent_turns=told)
+    desk.apply(ContextBundle("b-h", "anticipation", scope=Scope("c-1", "ana"), items=(), conversation=state))
+
+    def turns(query: str | None) -> list[str]:
+        context = desk.recall(query, scope=Scope("c-1", "ana"), ask=lambda _: None, timeout_s=0)
+        return [turn.content for turn in context.recent_turns]
+
+    assert turns("where?") == ["hello", "hi"]
+    assert turns("something else") == ["hello", "hi", "where?"]
