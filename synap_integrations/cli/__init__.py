@@ -19,6 +19,8 @@ COMMANDS: Final = {
     "outbox": "Look after what waits for delivery: list, flush, retry, export, drop.",
     "export": "Write everything that was said and done as JSON lines.",
     "import": "Record the conversations of a file: an export, LangChain's or OpenAI's messages.",
+    "push": "Move what the embedded Synap holds to the cloud or to another server.",
+    "forget": "Forget a user, a customer or a conversation, everywhere this machine reaches.",
     "demo": "Run the main job on real conversations, here and now, without an account.",
     "status": "Show what this machine holds: what waits for delivery, what the embedded Synap remembers.",
     "prove-isolation": "Run your agent with many users at once and look for words that crossed.",

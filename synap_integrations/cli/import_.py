@@ -43,7 +43,8 @@ class Imported:
     events: Counter[str] = field(default_factory=Counter[str])
     skipped: Counter[str] = field(default_factory=Counter[str])
     conversations: set[str | None] = field(default_factory=set[str | None])
-    users: set[str | None] = field(default_factory=set[str | None])
+    users: set[tuple[str | None, str | None]] = field(default_factory=set[tuple[str | None, str | None]])
+    """Customer and user."""
     undated: int = 0
 
 
@@ -125,7 +126,7 @@ def _counted(read: Iterable[Read], asked: Scope, imported: Imported) -> Iterator
         past = completed(one, asked)
         imported.events[type(past.event).__name__] += 1
         imported.conversations.add(past.scope.conversation_id)
-        imported.users.add(past.scope.user_id)
+        imported.users.add((past.scope.customer_id, past.scope.user_id))
         imported.undated += past.occurred_at is None
         yield past
 
@@ -168,7 +169,7 @@ def _report(imported: Imported, outcome: dict[str, object] | None, *, as_json: b
     paper.line("format", imported.format)
     for what, count in imported.skipped.items():
         paper.line(Cell("skipped", "warning"), f"{count} {what}")
-    if None in imported.users:
+    if any(user is None for _, user in imported.users):
         paper.line(Cell("nobody", "warning"), "is named for some of them: pass --user, or each is remembered by itself")
     if imported.undated:
         paper.line(Cell("undated", "warning"), f"{imported.undated} have no date and count as said now")
