@@ -67,7 +67,7 @@ check: $(VENV)/.test ## Run the quick checks: style, types, layers
 	@$(BIN)/lint-imports --no-cache
 
 floor: $(VENV)/.test $(FLOOR)/.test ## Run the framework tests on the oldest supported versions
-	@$(FLOOR)/bin/python -m pytest tests/frameworks -m "not soak"
+	@$(FLOOR)/bin/python -m pytest tests/frameworks -m "not soak" -n 2 --dist worksteal
 
 matrix: $(MATRIX:%=.venv-llamaindex-%/.test) ## Run LlamaIndex's tests on the versions in between
 	@$(foreach version,$(MATRIX),echo "LlamaIndex $(version)" && .venv-llamaindex-$(version)/bin/python -m pytest -q \
