@@ -99,9 +99,10 @@ class DevServer:
         return f"http://{self.host}:{self.http_port}"
 
     @property
-    def connections(self) -> int:
-        """How many connections of REST and pages are open."""
-        return len(self._http.server_state.connections)
+    def peers(self) -> frozenset[tuple[str, int]]:
+        """Host and port of everybody who has a connection to REST or pages open."""
+        connected = list(self._http.server_state.connections)
+        return frozenset(peer for connection in connected if (peer := getattr(connection, "client", None)) is not None)
 
     @property
     def pages(self) -> str:

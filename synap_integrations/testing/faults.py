@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 import threading
+import time
 from collections.abc import Callable
 from http import HTTPStatus
 from typing import Final
@@ -13,6 +14,7 @@ from synap_integrations.errors import InvalidInputError
 from synap_integrations.wire.proto import StreamResponse
 
 _INTRODUCTIONS: Final = ("/whoami", "/health", "/telemetry/batch")
+_LOOK_S: Final = 0.05
 
 
 class Faults:
@@ -48,8 +50,9 @@ class Faults:
     def status(self, code: int, *, times: int | None = None) -> None:
         """The next ``times`` REST calls are answered with this status and do nothing; None is all of them.
 
-        Introductions, health and telemetry are answered as usual and do not count. Delivery tries again at once after
-        a 5xx, a second later after a 429; a 401, 402 or 403 holds it for a minute, a 400 or 422 makes a dead letter.
+        Introductions, health and telemetry are answered as usual and do not count. Delivery tries again at once
+        after a 5xx and a second later after a 429. A 401, 402 or 403 holds it for five minutes; after a 400 or 422
+        there is a dead letter.
 
         Raises: InvalidInputError, if that is not the status of an error.
         """
@@ -72,11 +75,12 @@ class Faults:
         self.repeats_acks = True
 
     def clear(self) -> None:
-        """All is well again. What nobody acknowledged is asked for again: those streams end, and come back."""
+        """All is well again. Streams on which something was late or lost end; when they are back it is sent again."""
         with self._lock:
             self._left = 0
+        unheard = self.loses_answers or self.delay_s > 0
         self.delay_s = 0.0
-        unheard, self.loses_answers, self.repeats_acks = self.loses_answers, False, False
+        self.loses_answers = self.repeats_acks = False
         if unheard:
             self._drop()
         if self.refuses:
@@ -99,7 +103,9 @@ class Faults:
         """Take as long as an answer takes. The status to answer instead of doing anything; None if all is well."""
         if path.endswith(_INTRODUCTIONS):
             return None
-        await asyncio.sleep(self.delay_s)
+        due = time.monotonic() + self.delay_s
+        while self.delay_s and (left := due - time.monotonic()) > 0:  # noqa: ASYNC110 - `clear` comes from any thread
+            await asyncio.sleep(min(left, _LOOK_S))
         with self._lock:
             if self._left <= 0:
                 return None

@@ -14,7 +14,7 @@ import pytest
 
 if TYPE_CHECKING:
     from .rig import Place, Rig
-    from .served import TestServer
+    from .served import SharedServer
 
 _IN_MEMORY: Final = {"SYNAP_BASE_URL": "local", "SYNAP_STORAGE_PATH": ":memory:"}
 _MARK: Final = "synap(**settings): settings of the test's Synap, as `Settings` names them"
@@ -66,7 +66,7 @@ def synap(request: pytest.FixtureRequest) -> Iterator[Rig]:
 
 
 @pytest.fixture
-def synap_server(request: pytest.FixtureRequest, _synap_test_server: TestServer) -> Iterator[Rig]:
+def synap_server(request: pytest.FixtureRequest, _synap_test_server: SharedServer) -> Iterator[Rig]:
     """A Synap behind real sockets with a key and a memory for this test alone: handlers that are given none use it."""
     from .clock import VirtualClock  # noqa: PLC0415 - see above
 
@@ -76,10 +76,10 @@ def synap_server(request: pytest.FixtureRequest, _synap_test_server: TestServer)
 
 
 @pytest.fixture(scope="session")
-def _synap_test_server() -> Iterator[TestServer]:
-    from .served import TestServer  # noqa: PLC0415 - loads grpc, starlette and uvicorn
+def _synap_test_server() -> Iterator[SharedServer]:
+    from .served import SharedServer  # noqa: PLC0415 - loads grpc, starlette and uvicorn
 
-    with TestServer() as server:
+    with SharedServer() as server:
         yield server
 
 

@@ -13,7 +13,7 @@ from synap_integrations.client import Backoff, Route, SynapClient
 from synap_integrations.client.platform import Platform
 from synap_integrations.errors import InvalidInputError
 from synap_integrations.guard import incidents
-from synap_integrations.model import Context, Event, Scope
+from synap_integrations.model import Context, Event, Scope, UserMessage
 from synap_integrations.ports import Transport
 from synap_integrations.server.embedded import LocalSynap
 from synap_integrations.server.records import Owner, PushedBundle
@@ -58,30 +58,46 @@ class Place(Protocol):
 
 
 class RehearsedSynap(runtime.Synap):
-    """A Synap whose time is the test's. While nothing is wrong, a recall knows all that was recorded before it."""
+    """A Synap whose time is the test's, and in which nothing is left to chance while nothing is wrong.
+
+    The first turn waits for the stream, each turn for what the one before it causes, and a recall knows everything that
+    was recorded before it.
+    """
 
     def __init__(self, place: Place, clock: VirtualClock, settings: Settings) -> None:
         super().__init__(settings=settings)
         self._place = place
         self._now = clock
+        self._begun = False
 
     def record(
         self, event: Event, *, scope: Scope, occurred_at: datetime | None = None, event_id: str | None = None
     ) -> None:
         """As always, at the time of the test's clock."""
+        if isinstance(event, UserMessage) and runtime.capturing():
+            self._calm()
         super().record(event, scope=scope, occurred_at=occurred_at or self._now(), event_id=event_id)
 
     def recall(self, query: str | None, *, scope: Scope, timeout_s: float | None = None) -> Context:
         """As always; patient while nothing is wrong."""
-        if not self._place.faults.any:
-            self.flush(SETTLE_S)
+        self._calm()
         return super().recall(query, scope=scope, timeout_s=self._patience(timeout_s))
 
     async def arecall(self, query: str | None, *, scope: Scope, timeout_s: float | None = None) -> Context:
         """As always; patient while nothing is wrong."""
-        if not self._place.faults.any:
-            await asyncio.to_thread(self.flush, SETTLE_S)
+        await asyncio.to_thread(self._calm)
         return await super().arecall(query, scope=scope, timeout_s=self._patience(timeout_s))
+
+    def _calm(self) -> None:
+        """Wait until everything so far has had its effect."""
+        if self._place.faults.any:
+            return
+        if not self._begun:
+            self._begun = True
+            self._worker.wake()
+            self._listening.wait(_PATIENT_S)
+        self.flush(SETTLE_S)
+        self._place.local.pusher.drain(SETTLE_S)
 
     def _patience(self, timeout_s: float | None) -> float | None:
         return _PATIENT_S if timeout_s is None and not self._place.faults.any else timeout_s

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
@@ -35,12 +36,13 @@ from .faults import Faults, refused
 
 _THREADS: Final = 4
 _LOOPBACK: Final = "127.0.0.1"
+_GOODBYE_S: Final = 1.0
+"""Longest time between the end of a client and the server's knowing it."""
+_LOOK_S: Final = 0.01
 
 
-class TestServer:
+class SharedServer:
     """The server. Use it with ``with``; `open` gives a test its part of it."""
-
-    __test__ = False
 
     def __init__(self) -> None:
         self._nobody = LocalSynap(Database(None), "the memory of nobody")
@@ -117,16 +119,18 @@ class TestServer:
 class Namespace:
     """`rig.Place` on the server: one test's key, memory and faults."""
 
-    def __init__(self, server: TestServer, name: str, clock: VirtualClock) -> None:
+    def __init__(self, server: SharedServer, name: str, clock: VirtualClock) -> None:
         database = Database(None)
         self.name = name
         self.key: Secret = new_key()
         self.local = LocalSynap(database, "memory", engine=Engine(database, now=clock))
-        self.environment = {**server.server.environment, "SYNAP_API_KEY": self.key.reveal()}
-        self.settings = Settings.read(self.environment, storage_path=":memory:")
+        own = {"SYNAP_API_KEY": self.key.reveal(), "SYNAP_STORAGE_PATH": ":memory:"}
+        self.environment = server.server.environment | own
+        self.settings = Settings.read(self.environment)
         self.url = server.server.url
         self._server = server
         self._streams: set[_Faulty] = set()
+        self._peers: set[tuple[str, int]] = set()
         self.faults = Faults(down=server.down, up=self._up, drop=self._drop)
 
     def platform(self, *, inline: bool) -> Platform | None:  # noqa: ARG002 - a socket is a socket
@@ -135,8 +139,14 @@ class Namespace:
 
     def still_open(self) -> list[str]:
         """Streams and connections that somebody has left open."""
-        counts = {"streams": len(self._streams), "connections": self._server.server.connections}
-        return [f"{count} {kind} to the server are still open" for kind, count in counts.items() if count]
+        deadline = time.monotonic() + _GOODBYE_S
+        while (counts := self._open()) and time.monotonic() < deadline:
+            time.sleep(_LOOK_S)
+        return [f"{count} {kind} to the server are still open" for kind, count in counts.items()]
+
+    def _open(self) -> dict[str, int]:
+        peers = self._peers & self._server.server.peers
+        return {kind: len(held) for kind, held in (("streams", self._streams), ("connections", peers)) if held}
 
     def strangers(self) -> list[str]:
         """Tests that are over and still send."""
@@ -157,6 +167,7 @@ class Namespace:
     async def answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One REST request."""
         faults, method, path = self.faults, scope["method"], scope["path"]
+        self._peers.add(tuple(scope["client"]))
         status = await faults.meet(path)
         if status is not None:
             answer = JSONResponse(refused(status), status)
@@ -215,7 +226,7 @@ class _Details:
 class _ByKey(grpc.aio.ServerInterceptor):  # type: ignore[misc] # grpc ships no types
     """Sends each stream to the namespace whose key it brings; a stranger's to the server, which refuses it."""
 
-    def __init__(self, server: TestServer) -> None:
+    def __init__(self, server: SharedServer) -> None:
         self._server = server
 
     async def intercept_service(self, continuation: Callable[[Any], Coroutine[Any, Any, Any]], details: Any) -> Any:  # noqa: ANN401 - grpc is untyped
