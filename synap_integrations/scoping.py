@@ -20,10 +20,11 @@ if TYPE_CHECKING:
 
 MAX_ID_CHARS: Final = 512
 NOWHERE: Final = Scope()
+ANONYMOUS: Final = "anonymous:"
+"""How the ids of users whom nobody named begin."""
 
 _AMBIENT: Final = ContextVar("synap_scope", default=NOWHERE)
 _NOTHING: Final = [None] * 4
-_ANONYMOUS: Final = "anonymous:"
 _FIELDS: Final = ("conversation_id", "user_id", "customer_id", "session_id")
 
 KEYS: Final[Mapping[str, tuple[str, ...]]] = {
@@ -110,7 +111,7 @@ def attributed(scope: Scope, environment: Scope) -> Attribution:
 
     def source(name: str) -> str:
         value: str | None = getattr(scope, name)
-        if value is None or value.startswith(_ANONYMOUS):
+        if value is None or value.startswith(ANONYMOUS):
             return "nobody"
         if value == getattr(near, name):
             return "context"
@@ -193,7 +194,7 @@ def complete(scope: Scope, *, fallback_conversation: str) -> Scope:
 
 def anonymous_user(conversation_id: str) -> str:
     """The user id of a conversation whose user nobody named."""
-    return f"{_ANONYMOUS}{uuid.uuid5(uuid.NAMESPACE_OID, conversation_id)}"
+    return f"{ANONYMOUS}{uuid.uuid5(uuid.NAMESPACE_OID, conversation_id)}"
 
 
 def _fault(value: str) -> str | None:

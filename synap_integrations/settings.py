@@ -20,6 +20,8 @@ from .model import Scope
 CLOUD_URL: Final = "https://synap-cloud-prod.maximem.ai"
 """Source: maximem-synap 0.6.9, transport/http_client.py."""
 
+_HANDED_ON: Final = frozenset({"SYNAP_RUN"})
+"""What `synap run` tells the program that it starts; no setting, because nobody sets it."""
 _TRUE: Final = frozenset({"1", "true", "yes", "on"})
 _FALSE: Final = frozenset({"0", "false", "no", "off"})
 
@@ -253,6 +255,17 @@ class Settings:
             name: "argument" if explicit.get(name) is not None else "environment" if raw else "default"
             for name, raw in found.items()
         }
+
+    @classmethod
+    def variables(cls) -> frozenset[str]:
+        """The variable of every setting."""
+        return frozenset(row.metadata["variable"] for row in fields(cls))
+
+    @classmethod
+    def strangers(cls, environ: Mapping[str, str] | None = None) -> frozenset[str]:
+        """Variables that look like ours and are no setting: misspelt, or of another version."""
+        environ = os.environ if environ is None else environ
+        return frozenset(name for name in environ if name.startswith("SYNAP_")) - cls.variables() - _HANDED_ON
 
     def but(self, **changes: object) -> Self:
         """The same settings with some replaced."""

@@ -23,8 +23,17 @@ def command(tried: tuple[str, ...], *, as_json: bool) -> None:
     NAME=VALUE tries a value out, as if it were an argument: `synap settings turns=stream`.
     """
     explicit = dict(_pair(text) for text in tried)
+    rows, in_effect = setting_rows(**explicit), effect(Settings.read(None, **explicit))
+    if as_json:
+        sys.stdout.write(f"{json.dumps({'in_effect': in_effect, 'settings': rows}, indent=2)}\n")
+    else:
+        sys.stdout.write(f"{_page(rows, in_effect)}\n")
+
+
+def setting_rows(**explicit: str) -> list[dict[str, Any]]:
+    """Every setting: ``name``, ``variable``, ``value``, ``origin``, ``help``; of a key only that there is one."""
     settings, origins = Settings.read(None, **explicit), Settings.origins(None, **explicit)
-    rows = [
+    return [
         {
             "name": row.name,
             "variable": row.metadata["variable"],
@@ -34,11 +43,6 @@ def command(tried: tuple[str, ...], *, as_json: bool) -> None:
         }
         for row in dataclasses.fields(settings)
     ]
-    effect = _effect(settings)
-    if as_json:
-        sys.stdout.write(f"{json.dumps({'in_effect': effect, 'settings': rows}, indent=2)}\n")
-    else:
-        sys.stdout.write(f"{_page(rows, effect)}\n")
 
 
 def _pair(text: str) -> tuple[str, str]:
@@ -56,7 +60,7 @@ def _shown(value: object) -> object:
     return value if value is None or isinstance(value, bool | int | float | str) else str(value)
 
 
-def _effect(settings: Settings) -> dict[str, object]:
+def effect(settings: Settings) -> dict[str, object]:
     """What the values come to, taken together."""
     if settings.embedded:
         return {"platform": "embedded", "folder": str(settings.root)}
@@ -65,8 +69,8 @@ def _effect(settings: Settings) -> dict[str, object]:
     return {"platform": settings.rest_url, "stream": stream, "folder": str(settings.root)}
 
 
-def _page(rows: list[dict[str, Any]], effect: dict[str, object]) -> str:
-    lines = [f"{name:<10}{value}" for name, value in effect.items()]
+def _page(rows: list[dict[str, Any]], in_effect: dict[str, object]) -> str:
+    lines = [f"{name:<10}{value}" for name, value in in_effect.items()]
     lines += ["", "An argument wins over the environment, the environment over the default.", ""]
     for row in rows:
         value = "-" if row["value"] is None else row["value"]

@@ -1,0 +1,115 @@
+"""What this machine keeps: what waits and why, what is remembered, and for whom."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from synap_integrations.errors import InvalidInputError
+from synap_integrations.outbox.looking import OutboxFolder, outboxes
+from synap_integrations.outbox.tending import everything_held
+from synap_integrations.scoping import ANONYMOUS
+from synap_integrations.server.embedded import FILE_NAME
+from synap_integrations.server.inspector.file import ReadOnlyDatabase
+from synap_integrations.server.inspector.reading import Reading
+from synap_integrations.settings import Settings
+
+from .findings import Finding
+
+if TYPE_CHECKING:
+    from synap_integrations.server.inspector.views import Chat, Person
+
+_LAST: Final = 20
+_PEOPLE: Final = 2_000
+_ERRORS: Final = 3
+
+
+def outbox_findings(settings: Settings) -> Iterator[Finding]:
+    """What waits for delivery, and the last reasons why."""
+    boxes = outboxes(settings.root)
+    if not any(box.waiting + box.dead_letters + len(box.unreadable) for box in boxes):
+        yield Finding("outbox", "fine", "nothing waits, and nothing was refused")
+    for box in boxes:
+        yield from _of_one(box)
+    rows, _ = everything_held(settings.root)
+    errors = sorted((row for row in rows if row.entry.reason), key=lambda row: row.captured_at)[-_ERRORS:]
+    for row in errors:
+        says = f"{row.captured_at:%Y-%m-%d %H:%M} {row.entry.row.kind}: {row.entry.reason}"
+        yield Finding("last error", "note", says, "" if row.dead else "synap outbox flush")
+    for path in sorted(settings.root.glob("*/*.corrupt")):
+        yield Finding(
+            "outbox", "warning", f"{path} was damaged and put aside", f"rm {path}  (when you have looked at it)"
+        )
+
+
+def _of_one(box: OutboxFolder) -> Iterator[Finding]:
+    name = Path(box.folder).name
+    if box.waiting:
+        says = f"{box.waiting} wait in {name}, the oldest since {box.oldest}"
+        if box.in_use:
+            yield Finding("outbox", "note", f"{says}; {box.in_use} running processes deliver theirs")
+        else:
+            yield Finding("outbox", "warning", f"{says}; no running process delivers them", "synap outbox flush")
+    if box.dead_letters:
+        says = f"{box.dead_letters} dead letters in {name}: refused for good"
+        yield Finding("outbox", "warning", says, "synap outbox ls --dead")
+    for file in box.unreadable:
+        yield Finding("outbox", "warning", f"{box.folder}/{file} cannot be read", "synap outbox ls")
+
+
+def memory_findings(settings: Settings) -> Iterator[Finding]:
+    """What the embedded Synap remembers, whether its file is sound, and whose the last conversations are."""
+    path = settings.root / FILE_NAME
+    if not path.exists():
+        if settings.embedded:
+            yield Finding("memory", "note", f"nothing was recorded in {settings.root} yet", "synap demo")
+        return
+    try:
+        with closing(ReadOnlyDatabase(path)) as database:
+            database.open()
+            with database.read() as db:
+                (sound,) = db.execute("PRAGMA quick_check(1)").fetchone()
+            reading = Reading(database)
+            chats, people = reading.chats(limit=_LAST), reading.people(limit=_PEOPLE)
+    except (InvalidInputError, sqlite3.Error) as error:
+        yield Finding("memory", "problem", str(error), f"synap dev --db {path}  (brings an older file up)")
+        return
+    turns = sum(person.turns for person in people)
+    says = f"{path}: {turns} turns of {len(people)} users"
+    if sound == "ok":
+        yield Finding("memory", "fine", says)
+    else:
+        yield Finding(
+            "memory", "problem", f"{path} is damaged: {sound}", f"synap export --db {path} --output saved.jsonl"
+        )
+    yield from _identity(chats)
+    yield from _alike(people)
+
+
+def _identity(chats: list[Chat]) -> Iterator[Finding]:
+    """Conversations whose user nobody named are remembered each for itself."""
+    if not chats:
+        return
+    nobody = [chat for chat in chats if chat.owner.user_id.startswith(ANONYMOUS)]
+    details = {"unattributed": [chat.name for chat in nobody]}
+    if not nobody:
+        yield Finding("identity", "fine", f"the last {len(chats)} conversations all have a user", "", details)
+        return
+    named = ", ".join(chat.name for chat in nobody[:3]) + (", …" if len(nobody) > 3 else "")
+    says = f"{len(nobody)} of the last {len(chats)} conversations are nobody's, and remembered each for itself: {named}"
+    yield Finding("identity", "warning", says, "synap run --identify …, or user_id in your metadata", details)
+
+
+def _alike(people: list[Person]) -> Iterator[Finding]:
+    """Ids that differ in nothing a person would notice: probably one person with two memories."""
+    by_look: dict[tuple[str, str], list[str]] = defaultdict(list)
+    for person in people:
+        by_look[person.owner.customer_id, person.owner.user_id.strip().casefold()].append(person.owner.user_id)
+    for ids in by_look.values():
+        if len(ids) > 1:
+            says = f"{' and '.join(map(repr, sorted(ids)))} are different users here: ids are compared byte for byte"
+            yield Finding("identity", "warning", says, "pass the same id everywhere")
