@@ -6,21 +6,51 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from .agent_tools import SynapForgetTool, SynapSearchTool, SynapStoreTool
     from .augmented import with_synap_memory
     from .callbacks import SynapCallbackHandler
+    from .history import SynapChatMessageHistory
+    from .history_middleware import SynapHistoryMiddleware
     from .memory import SynapMemory
     from .middleware import SynapMiddleware
+    from .node import create_synap_node
+    from .retriever import SynapRetriever
+    from .short_term import synap_st_message, synap_st_runnable
     from .template import synap_context
 
 _HOME = {
     "SynapCallbackHandler": ".callbacks",
+    "SynapChatMessageHistory": ".history",
+    "SynapForgetTool": ".agent_tools",
+    "SynapHistoryMiddleware": ".history_middleware",
     "SynapMemory": ".memory",
     "SynapMiddleware": ".middleware",
+    "SynapRetriever": ".retriever",
+    "SynapSearchTool": ".agent_tools",
+    "SynapStoreTool": ".agent_tools",
+    "create_synap_node": ".node",
     "synap_context": ".template",
+    "synap_st_message": ".short_term",
+    "synap_st_runnable": ".short_term",
     "with_synap_memory": ".augmented",
 }
 
-__all__ = ["SynapCallbackHandler", "SynapMemory", "SynapMiddleware", "synap_context", "with_synap_memory"]
+__all__ = [
+    "SynapCallbackHandler",
+    "SynapChatMessageHistory",
+    "SynapForgetTool",
+    "SynapHistoryMiddleware",
+    "SynapMemory",
+    "SynapMiddleware",
+    "SynapRetriever",
+    "SynapSearchTool",
+    "SynapStoreTool",
+    "create_synap_node",
+    "synap_context",
+    "synap_st_message",
+    "synap_st_runnable",
+    "with_synap_memory",
+]
 
 
 def __getattr__(name: str) -> object:

@@ -37,6 +37,12 @@ def _ledger() -> Ledger:
     return LEDGER
 
 
+def _memory_over(sdk: object) -> Memory | None:
+    from synap_integrations.runtime import memory_over  # noqa: PLC0415 - only for those who hold an SDK object
+
+    return memory_over(sdk)
+
+
 def _start(
     run_id: UUID, parent_run_id: UUID | None, tags: list[str] | None, metadata: dict[str, Any] | None, name: str | None
 ) -> Start:
@@ -49,7 +55,8 @@ class SynapCallbackHandler(BaseCallbackHandler):
     Works with no arguments: who is talking is found out per run, from ``with synap_integrations.context(…)``, the run's
     metadata, its configurable, LangGraph's runtime context, the environment. What is named here goes first.
 
-    ``synap`` is where events go, by default the process-wide `Synap`. ``input_key`` and ``output_key`` name the user's
+    ``synap`` is where events go, by default the process-wide `Synap`; ``sdk``, the platform's SDK object, puts one over
+    itself. ``input_key`` and ``output_key`` name the user's
     words and the answer among a run's inputs and outputs, or are functions from them to text or messages.
     ``nested_tools`` also records the tools that run inside tools. ``narration`` is what words beside tool calls are:
     ``"thinking"``, ``"assistant"`` or ``"drop"``. ``partial_answers`` keeps an answer that was cut off, marked
@@ -69,6 +76,7 @@ class SynapCallbackHandler(BaseCallbackHandler):
         self,
         synap: Memory | None = None,
         *,
+        sdk: object | None = None,
         conversation_id: str | None = None,
         user_id: str | None = None,
         customer_id: str | None = None,
@@ -81,6 +89,8 @@ class SynapCallbackHandler(BaseCallbackHandler):
         interrupts: bool = True,
         dedupe_retries: bool = True,
     ) -> None:
+        if synap is None and sdk is not None:
+            synap = _memory_over(sdk)
         if synap is not None and not isinstance(synap, Memory):
             message = f"synap must have record, recall and arecall; use Synap(client=…) around a {type(synap).__name__}"
             raise InvalidInputError(message, details={"argument": "synap"})

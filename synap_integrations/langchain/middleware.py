@@ -72,7 +72,7 @@ class SynapMiddleware(AgentMiddleware[Any, Any, Any]):
         scope = self._scope(request)
         messages = self._injector.into(request.messages, scope)
         with self._captured(scope):
-            return handler(_with_messages(request, messages))
+            return handler(with_messages(request, messages))
 
     async def awrap_model_call(
         self, request: ModelRequest[Any], handler: Callable[[ModelRequest[Any]], Awaitable[ModelResponse[Any]]]
@@ -83,7 +83,7 @@ class SynapMiddleware(AgentMiddleware[Any, Any, Any]):
         scope = self._scope(request)
         messages = await self._injector.ainto(request.messages, scope)
         with self._captured(scope):
-            return await handler(_with_messages(request, messages))
+            return await handler(with_messages(request, messages))
 
     def _scope(self, request: ModelRequest[Any]) -> Scope:
         """Whose turn it is. One that names no conversation is a conversation of its own, the same in all its calls."""
@@ -115,7 +115,7 @@ class SynapMiddleware(AgentMiddleware[Any, Any, Any]):
             SETTLED.reset(settled)
 
 
-def _with_messages(request: ModelRequest[Any], messages: object) -> ModelRequest[Any]:
+def with_messages(request: ModelRequest[Any], messages: object) -> ModelRequest[Any]:
     """The request itself if the messages are its own."""
     if messages is request.messages:
         return request

@@ -12,17 +12,38 @@ from typing import TYPE_CHECKING
 from .attach import attach
 
 if TYPE_CHECKING:
+    from .agent_tools import SynapForgetTool, SynapSearchTool, SynapStoreTool
     from .block import SynapMemoryBlock
     from .callbacks import SynapCallbackHandler
+    from .chat_memory import SynapChatMemory
     from .memory import SynapMemory
+    from .retriever import SynapRetriever
+    from .short_term import synap_st_chat_message
 
 _HOME = {
     "SynapCallbackHandler": ".callbacks",
+    "SynapChatMemory": ".chat_memory",
+    "SynapForgetTool": ".agent_tools",
     "SynapMemory": ".memory",
     "SynapMemoryBlock": ".block",
+    "SynapRetriever": ".retriever",
+    "SynapSearchTool": ".agent_tools",
+    "SynapStoreTool": ".agent_tools",
+    "synap_st_chat_message": ".short_term",
 }
 
-__all__ = ["SynapCallbackHandler", "SynapMemory", "SynapMemoryBlock", "attach"]
+__all__ = [
+    "SynapCallbackHandler",
+    "SynapChatMemory",
+    "SynapForgetTool",
+    "SynapMemory",
+    "SynapMemoryBlock",
+    "SynapRetriever",
+    "SynapSearchTool",
+    "SynapStoreTool",
+    "attach",
+    "synap_st_chat_message",
+]
 
 
 def __getattr__(name: str) -> object:

@@ -22,7 +22,7 @@ from synap_integrations.errors import (
     SynapError,
     SynapTransientError,
 )
-from synap_integrations.guard import contained
+from synap_integrations.guard import contained, incidents
 from synap_integrations.model import ContextRequest, Scope, UserMessage
 from synap_integrations.outbox import DeliveryWorker
 from synap_integrations.outbox.errands import Errand
@@ -105,13 +105,14 @@ class Enquiries:
 
     def _concluded(self, outcome: Answer | SynapError) -> Answer:
         if isinstance(outcome, SynapError):
+            incidents.note("ask", outcome)
             return Answer(fault=outcome)
         released = self._policy.released(Chosen(outcome.items))
         return outcome if released.items == outcome.items else replace(outcome, items=released.items)
 
     def _late(self, errand: Errand) -> Answer:
         errand.outcome.cancel()
-        return Answer(fault=NetworkTimeoutError("the platform did not answer in time"))
+        return self._concluded(NetworkTimeoutError("the platform did not answer in time"))
 
     def _may_show(self) -> bool:
         return self._settings.context == "inject"

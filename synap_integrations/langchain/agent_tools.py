@@ -1,0 +1,136 @@
+"""Memory as tools, for agents that decide themselves when to look something up, keep it, or have it forgotten."""
+# ruff: noqa: ANN401 - what is passed on to pydantic, and what a model passes, may be anything
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from langchain_core.runnables import RunnableConfig
+from langchain_core.tools import BaseTool, ToolException
+from pydantic import BaseModel, PrivateAttr, ValidationError
+
+from synap_integrations.guard import contained
+from synap_integrations.langchain.asking import scope_for
+from synap_integrations.runtime.asking import Asker
+from synap_integrations.runtime.deeds import (
+    BROKEN,
+    Deed,
+    Forgetting,
+    Searching,
+    Storing,
+    Told,
+    adone,
+    done,
+    unusable,
+)
+from synap_integrations.runtime.searching import SearchTerms
+
+_TOOL: Final = contained("tool")
+
+
+def _unfit(error: object) -> str:
+    return unusable(error).text if isinstance(error, ValidationError) else BROKEN.text
+
+
+class _MemoryTool(BaseTool):
+    """A deed as a tool. What goes wrong is the tool's result, never an exception in the agent."""
+
+    name: str = ""
+    description: str = ""
+    conversation_id: str | None = None
+    user_id: str | None = None
+    customer_id: str | None = None
+    session_id: str | None = None
+    handle_tool_error: Any = True
+    handle_validation_error: Any = _unfit
+
+    _asker: Asker = PrivateAttr()
+    _deed: Deed = PrivateAttr()
+
+    def __init__(self, deed: Deed, synap: object | None, **fields: Any) -> None:
+        given = {"name": deed.name, "description": deed.description, "args_schema": deed.schema}
+        super().__init__(**(given | {name: value for name, value in fields.items() if value is not None}))
+        self._asker = Asker(
+            synap,
+            conversation_id=self.conversation_id,
+            user_id=self.user_id,
+            customer_id=self.customer_id,
+            session_id=self.session_id,
+        )
+        self._deed = deed
+
+    def _run(self, *words: str, config: RunnableConfig, **passed: Any) -> str:
+        told = BROKEN
+        with _TOOL:
+            scope = scope_for(self._asker.stated, config)
+            told = done(self._deed, self._arguments(words, passed), self._asker.lookup, scope)
+        return _result(told)
+
+    async def _arun(self, *words: str, config: RunnableConfig, **passed: Any) -> str:
+        told = BROKEN
+        with _TOOL:
+            scope = scope_for(self._asker.stated, config)
+            told = await adone(self._deed, self._arguments(words, passed), self._asker.lookup, scope)
+        return _result(told)
+
+    def _arguments(self, words: tuple[str, ...], passed: dict[str, Any]) -> BaseModel:
+        """What was passed by name; words without a name are the first argument."""
+        unnamed = dict(zip(self._deed.schema.model_fields, words, strict=False))
+        return self._deed.schema.model_validate(unnamed | passed)
+
+
+def _result(told: Told) -> str:
+    if told.failed:
+        raise ToolException(told.text)  # `handle_tool_error` makes it a result that is marked as an error
+    return told.text
+
+
+class SynapSearchTool(_MemoryTool):
+    """Lets an agent search the memory of the user it is talking to.
+
+    Whose memory that is comes from the run, or from the ids given here; a model cannot choose. ``types``,
+    ``max_results``, ``mode`` and ``synap`` (or ``sdk``) are those of `SynapRetriever`. The result is a block that
+    stored text cannot leave.
+
+    Raises: InvalidInputError, when it is made.
+
+    Source: langchain_core 1.7.2, tools/base.py, BaseTool.run
+
+    """
+
+    def __init__(
+        self,
+        synap: object | None = None,
+        *,
+        sdk: object | None = None,
+        types: list[str] | None = None,
+        max_results: int = 10,
+        mode: str = "fast",
+        **fields: Any,
+    ) -> None:
+        terms = SearchTerms.checked(types=types, max_results=max_results, mode=mode)
+        super().__init__(Searching(terms), synap if synap is not None else sdk, **fields)
+
+
+class SynapStoreTool(_MemoryTool):
+    """Lets an agent have something remembered about the user it is talking to, marked as coming from ``source``.
+
+    It is kept by the platform when the tool says so; if the platform cannot be reached, the tool says that.
+
+    Raises: InvalidInputError, when it is made.
+    """
+
+    def __init__(
+        self, synap: object | None = None, *, sdk: object | None = None, source: str = "agent", **fields: Any
+    ) -> None:
+        super().__init__(Storing(source), synap if synap is not None else sdk, **fields)
+
+
+class SynapForgetTool(_MemoryTool):
+    """Lets an agent have something forgotten: it is shown what matches, and only exactly that can then be deleted.
+
+    Raises: InvalidInputError, when it is made.
+    """
+
+    def __init__(self, synap: object | None = None, *, sdk: object | None = None, **fields: Any) -> None:
+        super().__init__(Forgetting(), synap if synap is not None else sdk, **fields)

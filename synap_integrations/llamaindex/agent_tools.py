@@ -1,0 +1,148 @@
+"""Memory as tools, for agents that decide themselves when to look something up, keep it, or have it forgotten."""
+# ruff: noqa: ANN401 - what a model passes may be anything
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+from llama_index.core.tools import AsyncBaseTool, ToolMetadata, ToolOutput
+from pydantic import BaseModel, ValidationError
+
+from synap_integrations.guard import contained
+from synap_integrations.llamaindex.asking import scope_here
+from synap_integrations.runtime.asking import Asker
+from synap_integrations.runtime.deeds import (
+    BROKEN,
+    Deed,
+    Forgetting,
+    Searching,
+    Storing,
+    Told,
+    adone,
+    done,
+    unusable,
+)
+from synap_integrations.runtime.searching import SearchTerms
+
+_TOOL: Final = contained("tool")
+
+
+class _MemoryTool(AsyncBaseTool):
+    """A deed as a tool. What goes wrong is the tool's result, marked as an error, never an exception in the agent."""
+
+    def __init__(  # noqa: PLR0913 - each by name
+        self,
+        deed: Deed,
+        synap: object | None,
+        *,
+        conversation_id: str | None = None,
+        user_id: str | None = None,
+        customer_id: str | None = None,
+        session_id: str | None = None,
+        name: str | None = None,
+        description: str | None = None,
+    ) -> None:
+        self._deed = deed
+        self._metadata = ToolMetadata(
+            name=name or deed.name, description=description or deed.description, fn_schema=deed.schema
+        )
+        self._asker = Asker(
+            synap, conversation_id=conversation_id, user_id=user_id, customer_id=customer_id, session_id=session_id
+        )
+
+    @property
+    def metadata(self) -> ToolMetadata:
+        """Name, description and arguments, as the model sees them."""
+        return self._metadata
+
+    def call(self, *words: Any, **passed: Any) -> ToolOutput:
+        """Do it; words without a name are the first argument."""
+        told = BROKEN
+        with _TOOL:
+            arguments = self._arguments(words, passed)
+            if isinstance(arguments, Told):
+                told = arguments
+            else:
+                told = done(self._deed, arguments, self._asker.lookup, scope_here(self._asker.stated))
+        return self._output(told, words, passed)
+
+    async def acall(self, *words: Any, **passed: Any) -> ToolOutput:
+        """`call` that waits without blocking the event loop."""
+        told = BROKEN
+        with _TOOL:
+            arguments = self._arguments(words, passed)
+            if isinstance(arguments, Told):
+                told = arguments
+            else:
+                told = await adone(self._deed, arguments, self._asker.lookup, scope_here(self._asker.stated))
+        return self._output(told, words, passed)
+
+    def _arguments(self, words: tuple[Any, ...], passed: dict[str, Any]) -> BaseModel | Told:
+        # Agents that call by text pass it under this one name.
+        words = words or tuple(passed[name] for name in ("input",) if name in passed)
+        unnamed = dict(zip(self._deed.schema.model_fields, words, strict=False))
+        try:
+            return self._deed.schema.model_validate(unnamed | passed)
+        except ValidationError as error:
+            return unusable(error)
+
+    def _output(self, told: Told, words: tuple[Any, ...], passed: dict[str, Any]) -> ToolOutput:
+        return ToolOutput(
+            content=told.text,
+            tool_name=self._metadata.name or self._deed.name,
+            raw_input={"args": words, "kwargs": passed},
+            raw_output=told.text,
+            is_error=told.failed,
+        )
+
+
+class SynapSearchTool(_MemoryTool):
+    """Lets an agent search the memory of the user it is talking to.
+
+    Whose memory that is comes from the run, or from the ids given here; a model cannot choose. ``types``,
+    ``max_results``, ``mode`` and ``synap`` (or ``sdk``) are those of `SynapRetriever`. The result is a block that
+    stored text cannot leave.
+
+    Raises: InvalidInputError, when it is made.
+
+    Source: llama_index.core 0.14.25, tools/types.py, AsyncBaseTool
+
+    """
+
+    def __init__(
+        self,
+        synap: object | None = None,
+        *,
+        sdk: object | None = None,
+        types: Sequence[str] | None = None,
+        max_results: int = 10,
+        mode: str = "fast",
+        **given: Any,
+    ) -> None:
+        terms = SearchTerms.checked(types=types, max_results=max_results, mode=mode)
+        super().__init__(Searching(terms), synap if synap is not None else sdk, **given)
+
+
+class SynapStoreTool(_MemoryTool):
+    """Lets an agent have something remembered about the user it is talking to, marked as coming from ``source``.
+
+    It is kept by the platform when the tool says so; if the platform cannot be reached, the tool says that.
+
+    Raises: InvalidInputError, when it is made.
+    """
+
+    def __init__(
+        self, synap: object | None = None, *, sdk: object | None = None, source: str = "agent", **given: Any
+    ) -> None:
+        super().__init__(Storing(source), synap if synap is not None else sdk, **given)
+
+
+class SynapForgetTool(_MemoryTool):
+    """Lets an agent have something forgotten: it is shown what matches, and only exactly that can then be deleted.
+
+    Raises: InvalidInputError, when it is made.
+    """
+
+    def __init__(self, synap: object | None = None, *, sdk: object | None = None, **given: Any) -> None:
+        super().__init__(Forgetting(), synap if synap is not None else sdk, **given)
