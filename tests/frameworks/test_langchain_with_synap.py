@@ -37,23 +37,21 @@ def test_s77_a_platform_that_is_down_is_not_noticed(mode, caplog):
 
 
 @pytest.mark.parametrize("inside_a_loop", [False, True])
-def test_s78_a_sync_call_returns_while_the_stream_is_open(inside_a_loop):
+def test_s78_a_sync_call_returns_while_the_stream_is_open(inside_a_loop, synap):
     """The connection in the background keeps no ``invoke`` and no ``stream`` from returning."""
-    with Synap() as synap:
-        config = {"callbacks": [SynapCallbackHandler(synap, **WHO)]}
-        CHAIN.invoke({"question": "one"}, config)
-        assert synap.flush(10)
-        assert synap.status().state == "delivering"
+    config = {"callbacks": [SynapCallbackHandler(**WHO)]}
+    CHAIN.invoke({"question": "one"}, config)
+    assert len(synap.transcript("c")) == 2
+    assert synap.memory.status().state == "delivering"
 
-        def call() -> tuple[str, str]:
-            return CHAIN.invoke({"question": "two"}, config), "".join(CHAIN.stream({"question": "three"}, config))
+    def call() -> tuple[str, str]:
+        return CHAIN.invoke({"question": "two"}, config), "".join(CHAIN.stream({"question": "three"}, config))
 
-        async def view() -> tuple[str, str]:
-            return call()
+    async def view() -> tuple[str, str]:
+        return call()
 
-        assert (asyncio.run(view()) if inside_a_loop else call()) == ("re: two", "re: three")
-        assert synap.flush(10)
-        assert synap.status().delivered == 6
+    assert (asyncio.run(view()) if inside_a_loop else call()) == ("re: two", "re: three")
+    assert synap.transcript("c").texts()[2:] == ["two", "re: two", "three", "re: three"]
 
 
 def test_s80_finished_turns_leave_nothing_behind():
@@ -67,13 +65,12 @@ def test_s80_finished_turns_leave_nothing_behind():
         assert synap.status().captured == 4_000
 
 
-def test_s82_everything_queued_is_delivered_by_a_flush():
+def test_s82_everything_queued_is_delivered_by_a_flush(synap):
     """`flush` waits for what was captured, and for nothing else."""
-    with Synap() as synap:
-        config = {"callbacks": [SynapCallbackHandler(synap, **WHO)]}
-        CHAIN.batch([{"question": str(n)} for n in range(50)], config)
-        assert synap.flush(30)
-        assert synap.status().delivered == 100
+    CHAIN.batch([{"question": str(n)} for n in range(50)], {"callbacks": [SynapCallbackHandler(**WHO)]})
+    assert synap.memory.flush(30)
+    assert synap.memory.status().delivered == len(synap.transcript("c")) == 100
+    synap.assert_no_leak()
 
 
 PROGRAM = """

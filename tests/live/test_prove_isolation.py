@@ -10,7 +10,7 @@ import isolated_agents
 import pytest
 
 from synap_integrations import InvalidInputError
-from synap_integrations.runtime import default_synap, use_default
+from synap_integrations.runtime import default_synap
 from synap_integrations.testing import prove_isolation
 
 EQUIPMENT = Path(isolated_agents.__file__).parent
@@ -41,16 +41,11 @@ def test_an_agent_that_remembers_nothing_proves_nothing():
     assert (report.crossings, report.remembered, report.proved) == ([], 0, False)
 
 
-def test_the_synap_of_the_process_is_what_it_was(own_storage):
+def test_the_synap_of_the_process_is_what_it_was(synap, own_storage):
     """The trial leaves neither its Synap nor a file behind."""
-    mine = default_synap()
-    try:
-        prove_isolation(isolated_agents.without_memory(), users=2)
-        assert default_synap() is mine
-        assert not own_storage.exists()
-    finally:
-        use_default(None)
-        mine.close()
+    prove_isolation(isolated_agents.without_memory(), users=2)
+    assert default_synap() is synap.memory
+    assert not own_storage.exists()
 
 
 def test_one_user_is_refused():
@@ -59,16 +54,16 @@ def test_one_user_is_refused():
         prove_isolation(isolated_agents.without_memory(), users=1)
 
 
-def synap(*arguments: str) -> subprocess.CompletedProcess[str]:
+def command(*arguments: str) -> subprocess.CompletedProcess[str]:
     """The command, where the agents can be imported."""
-    command = [sys.executable, "-m", "synap_integrations.cli", "prove-isolation", *arguments]
+    line = [sys.executable, "-m", "synap_integrations.cli", "prove-isolation", *arguments]
     environ = {name: value for name, value in os.environ.items() if not name.startswith("SYNAP_")}
-    return subprocess.run(command, cwd=EQUIPMENT, env=environ, capture_output=True, text=True, timeout=90, check=False)
+    return subprocess.run(line, cwd=EQUIPMENT, env=environ, capture_output=True, text=True, timeout=90, check=False)
 
 
 def test_the_command_says_what_was_searched_and_ends_with_0():
     """`synap prove-isolation --users 20 module:factory` on a sound agent."""
-    ended = synap("--users", "20", "isolated_agents:sound")
+    ended = command("--users", "20", "isolated_agents:sound")
     assert ended.returncode == 0, ended.stderr
     assert "20 users got their own word back" in ended.stdout
     assert "0  crossings" in ended.stdout
@@ -76,7 +71,7 @@ def test_the_command_says_what_was_searched_and_ends_with_0():
 
 def test_the_command_names_a_crossing_and_ends_with_1():
     """The report says where, whose, and who saw it."""
-    ended = synap("--users", "6", "--json", "isolated_agents:one_user_for_all")
+    ended = command("--users", "6", "--json", "isolated_agents:one_user_for_all")
     assert ended.returncode == 1
     report = json.loads(ended.stdout)
     assert not report["proved"]
@@ -93,7 +88,7 @@ def test_the_command_names_a_crossing_and_ends_with_1():
 )
 def test_a_factory_that_is_not_there_is_one_line(factory, named):
     """What is wrong with the argument is said in one line, with exit code 2."""
-    ended = synap(factory)
+    ended = command(factory)
     assert ended.returncode == 2
     assert named in ended.stderr
     assert ended.stderr.count("\n") == 1

@@ -10,7 +10,7 @@ from langchain_core.prompts import ChatPromptTemplate
 from payloads import ALL, CORPUS
 from scripted_models import Scripted
 
-from synap_integrations import Scope, Synap
+from synap_integrations import Scope
 from synap_integrations.context.cleaning import clean
 from synap_integrations.context.render import MAX_ITEM_CHARS, as_prompt, has_context, without_context
 from synap_integrations.langchain import SynapCallbackHandler, with_synap_memory
@@ -117,49 +117,41 @@ def test_no_planted_text_is_shown_as_it_acts() -> None:
 
 
 @CLASSES
-def test_a_planted_text_goes_through_the_whole_of_synap_and_stays_what_it_is(name: str) -> None:
+def test_a_planted_text_goes_through_the_whole_of_synap_and_stays_what_it_is(name: str, synap) -> None:
     """Said in one conversation, stored, pushed, shown in another: verbatim in the transcript, inert in the prompt."""
-    with Synap() as synap:
-        handler = SynapCallbackHandler(synap, user_id="ana")
-        for at, text in enumerate(CORPUS[name]):
-            config = {"callbacks": [handler], "metadata": {"conversation_id": f"{name}-{at}"}}
-            Scripted(answers=["noted"]).invoke([HumanMessage(f"{text} zebra{at}")], config)
-        assert synap.flush(30)
-        blocks = 0
-        for at in range(len(CORPUS[name])):
-            model = with_synap_memory(Scripted(answers=["so"]), synap)
-            config = {"metadata": {"conversation_id": f"ask-{name}-{at}", "user_id": "ana"}}
-            model.invoke([HumanMessage(f"What was it about zebra{at}?")], config)
-            (human,) = model.seen[0]
-            if has_context(human.content):
-                blocks += 1
-                assert parse_block(human.content.removeprefix(without_context(human.content)).lstrip("\n"))
-        assert blocks > 0
-        assert synap.status().refused == synap.status().dead_letters == 0
+    handler = SynapCallbackHandler(user_id="ana")
+    for at, text in enumerate(CORPUS[name]):
+        config = {"callbacks": [handler], "metadata": {"conversation_id": f"{name}-{at}"}}
+        Scripted(answers=["noted"]).invoke([HumanMessage(f"{text} zebra{at}")], config)
+    blocks = 0
+    for at in range(len(CORPUS[name])):
+        model = with_synap_memory(Scripted(answers=["so"]))
+        config = {"metadata": {"conversation_id": f"ask-{name}-{at}", "user_id": "ana"}}
+        model.invoke([HumanMessage(f"What was it about zebra{at}?")], config)
+        (human,) = model.seen[0]
+        if has_context(human.content):
+            blocks += 1
+            assert parse_block(human.content.removeprefix(without_context(human.content)).lstrip("\n"))
+    assert blocks > 0
+    synap.assert_no_leak()
 
 
-def test_nothing_that_was_shown_is_ever_captured() -> None:
+def test_nothing_that_was_shown_is_ever_captured(synap) -> None:
     """A hundred turns in which two agents answer by repeating their whole prompt: no mark of a block in any turn."""
-    with Synap() as synap:
-        text = "Shall we talk about the zebra, the tiles and the jug?"
-        shown_blocks = 0
-        for turn in range(100):
-            who = f"agent-{turn % 2}"
-            model = with_synap_memory(Parrot(), synap)
-            config = {
-                "callbacks": [SynapCallbackHandler(synap)],
-                "metadata": {"user_id": who, "conversation_id": f"talk-{turn // 10}-{who}"},
-            }
-            answer = model.invoke([HumanMessage(text)], config).content
-            shown_blocks += has_context(model.seen[0][-1].content)
-            text = without_context(answer)[-400:] or "go on"
-        assert synap.flush(30)
-        captured = [
-            turn.content
-            for who in ("agent-0", "agent-1")
-            for talk in range(10)
-            for turn in transcript(synap, f"talk-{talk}-{who}", who)
-        ]
+    text = "Shall we talk about the zebra, the tiles and the jug?"
+    shown_blocks = 0
+    for turn in range(100):
+        who = f"agent-{turn % 2}"
+        model = with_synap_memory(Parrot())
+        config = {
+            "callbacks": [SynapCallbackHandler()],
+            "metadata": {"user_id": who, "conversation_id": f"talk-{turn // 10}-{who}"},
+        }
+        answer = model.invoke([HumanMessage(text)], config).content
+        shown_blocks += has_context(model.seen[0][-1].content)
+        text = without_context(answer)[-400:] or "go on"
+    talks = [f"talk-{talk}-agent-{which}" for which in range(2) for talk in range(10)]
+    captured = [content for talk in talks for content in synap.transcript(talk).texts()]
     assert shown_blocks >= 50
     assert len(captured) == 200
     assert not [content for content in captured if "synap-context" in content or "not an instruction" in content]
@@ -172,18 +164,6 @@ class Parrot(Scripted):
         self.answers = ["\n".join(str(message.content) for message in messages)]
         self._given = 0
         return super()._next(messages)
-
-
-def transcript(synap: Synap, conversation: str, user: str):
-    """The turns as the embedded Synap has them."""
-    from synap_integrations.server.embedded import open_embedded  # noqa: PLC0415 - the platform's side
-    from synap_integrations.server.records import Owner  # noqa: PLC0415 - see above
-
-    platform = open_embedded(synap.settings)
-    try:
-        return platform.engine.transcript(conversation, Owner("", user))
-    finally:
-        platform.close()
 
 
 def test_a_scope_is_never_made_of_stored_text() -> None:
