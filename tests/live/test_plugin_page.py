@@ -5,7 +5,9 @@ from pathlib import Path
 
 pytest_plugins = ["pytester"]
 
-PAGE = Path(__file__).parents[2] / "docs" / "testing.md"
+ROOT = Path(__file__).parents[2]
+PAGE = ROOT / "docs" / "testing.md"
+EXAMPLE = ROOT / "examples" / "30_tests_of_an_agent.py"
 FILES = re.compile(r"```python\n# (test_\w+\.py)\n(.*?)```", re.DOTALL)
 
 
@@ -23,3 +25,14 @@ def test_every_program_of_the_page_does_what_the_page_says(pytester, monkeypatch
     (shown,) = re.findall(r"```text\n(.*?)```", page, re.DOTALL)
     ran.stdout.fnmatch_lines([line.rstrip().replace("[", "[[]") + "*" for line in shown.splitlines()])
     assert not list((pytester.path / "home").rglob("*synap*"))
+
+
+def test_the_example_does_what_it_says(pytester, monkeypatch) -> None:
+    """Run as its first lines say: 3 passed, and nothing below the home."""
+    monkeypatch.setenv("HOME", str(pytester.mkdir("home")))
+    ran = pytester.runpytest_subprocess("-p", "no:cacheprovider", str(EXAMPLE))
+    ran.assert_outcomes(passed=3)
+    assert not list((pytester.path / "home").rglob("*synap*"))
+    said = EXAMPLE.read_text(encoding="utf-8")
+    assert "Run:     pytest examples/30_tests_of_an_agent.py\nPrints:  3 passed." in said
+    assert len(said.splitlines()) <= 60
