@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
+from synap_integrations.context.render import newly_said
 from synap_integrations.guard import contained
 from synap_integrations.langchain import messages, steps
 from synap_integrations.langchain.options import RunId
@@ -133,7 +134,7 @@ class Root:
         if not call.answered:
             self.ask(call)
             self.conversation.calls.answer(call)
-            self._emit(ToolResult(call.name, given.value, call.id, is_error=given.is_error))
+            self._emit(ToolResult(call.name, newly_said(given.value), call.id, is_error=given.is_error))
 
     def give_up(self) -> None:
         """Calls whose last attempt failed get the error as their result."""

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final, cast
 
 from llama_index.core.base.llms.types import ChatMessage, MessageRole, TextBlock
 
-from synap_integrations.context.render import without_context
+from synap_integrations.context.render import newly_said, without_context
 from synap_integrations.model import AssistantMessage, Event, RecentTurn, Thinking, ToolCall, ToolResult, UserMessage
 from synap_integrations.plain import plain, text
 
@@ -74,7 +74,7 @@ def arguments_of(given: object) -> Mapping[str, object]:
 
 def tool_result(name: str, call_id: str, output: ToolOutput) -> ToolResult:
     """What the tool gave back to the model."""
-    return ToolResult(name, text(output.content or ""), call_id, is_error=output.is_error)
+    return ToolResult(name, text(str(newly_said(output.content or ""))), call_id, is_error=output.is_error)
 
 
 def answer_in(scratchpad: str) -> str:
