@@ -9,7 +9,7 @@ MATRIX := 0.14.12 0.13.6 0.14.12-workflows-2.11.0 0.14.12-workflows-2.14.0
 DATA := $(wildcard ../shared/data/locomo-two.json)
 BIN := $(VENV)/bin
 .DEFAULT_GOAL := help
-.PHONY: help demo test check floor matrix bench soak protos clean
+.PHONY: help demo test check floor matrix bench prove soak protos clean
 
 help: ## Show what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -75,6 +75,9 @@ matrix: $(MATRIX:%=.venv-llamaindex-%/.test) ## Run LlamaIndex's tests on the ve
 
 bench: $(VENV)/.bench ## Measure: added time, memory and throughput, beside the peers
 	@$(BIN)/python benchmarks/run.py
+
+prove: $(VENV)/.test ## Measure what is promised, and print one table (half an hour; ARGS=--short for a minute)
+	@$(BIN)/python tests/proofs $(ARGS)
 
 soak: $(VENV)/.test ## Run the slow proofs
 	@$(BIN)/python -m pytest -m soak

@@ -7,6 +7,7 @@ the name from the variable SABOTAGE.
 
 import importlib
 import os
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -37,6 +38,7 @@ _NO, _NOTHING = _returns(value=False), _returns(value=None)
 OUTBOX = "synap_integrations.outbox"
 CLIENT = "synap_integrations.client"
 UNIT = "tests/unit/test_outbox_"
+PROVEN = "tests/proofs/test_proofs.py::test_a_promise_is_kept"
 ORDER_AFTER_RECONNECT = f"{UNIT}stream.py::test_after_a_reconnect_what_is_not_acknowledged_goes_first"
 
 
@@ -57,6 +59,38 @@ def _eager_claim(original: Callable[..., object]) -> Callable[..., object]:
         return envelopes
 
     return claim
+
+
+def _hoarding(original: Callable[..., None]) -> Callable[..., None]:
+    hoard: list[object] = []
+
+    def give_back(lanes, lane) -> None:
+        """Let it go, and hold on to it."""
+        original(lanes, lane)
+        hoard.append(lane)
+
+    return give_back
+
+
+def _at_the_end(_: object) -> Callable[..., None]:
+    def send_again(lanes, *, first=None) -> None:
+        """What is not acknowledged goes behind what came after it."""
+        for written in lanes._unacknowledged.values():
+            lanes._lane_of(written.envelope).waiting.append(written.envelope)
+        lanes._unacknowledged.clear()
+
+    return send_again
+
+
+def _lane_of_its_own(_: object) -> Callable[..., object]:
+    def lane_of(lanes, envelope):
+        """As if every turn were a conversation."""
+        lane = importlib.import_module(f"{OUTBOX}.lanes").Lane((None, envelope.event_id))
+        lanes._lanes[lane.key] = lane
+        lanes._ready.append(lane)
+        return lane
+
+    return lane_of
 
 
 PROTECTIONS: dict[str, Protection] = {
@@ -196,6 +230,18 @@ PROTECTIONS: dict[str, Protection] = {
         (ORDER_AFTER_RECONNECT,),
         quick=True,
     ),
+    "one-lane-each": Protection(
+        "A turn is sent after the turn before it.",
+        f"{OUTBOX}.lanes:Lanes._lane_of",
+        _lane_of_its_own,
+        (f"{UNIT}delivery.py::test_an_hour_of_outage_loses_nothing_and_ends_within_a_minute", f"{PROVEN}[order]"),
+    ),
+    "first-things-first": Protection(
+        "What is written again goes before what came after it.",
+        f"{OUTBOX}.lanes:Lanes.send_again",
+        _at_the_end,
+        (ORDER_AFTER_RECONNECT,),
+    ),
     "window": Protection(
         "A platform that never acknowledges does not fill our memory.",
         f"{OUTBOX}.delivery:_WINDOW",
@@ -244,6 +290,20 @@ PROTECTIONS: dict[str, Protection] = {
         f"{OUTBOX}.erasure:Tombstone.covers",
         _NO,
         (f"{UNIT}forget.py::test_a_file_in_use_is_told_and_cannot_bring_anybody_back",),
+    ),
+    "lanes-end": Protection(
+        "A conversation whose turns have arrived takes no memory.",
+        f"{OUTBOX}.lanes:Lanes.give_back",
+        _hoarding,
+        (f"{PROVEN}[growth]",),
+    ),
+    "monotonic-pauses": Protection(
+        "A pause is as long as it is, whatever the wall clock does meanwhile.",
+        f"{OUTBOX}.sqlite:SqliteOutbox.__init__",
+        lambda original: (
+            lambda outbox, *args, **named: original(outbox, *args, **(named | {"clock": named.get("wall", time.time)}))
+        ),
+        ("tests/faults/test_faults_time.py::test_a_step_of_the_wall_clock_changes_nothing", f"{PROVEN}[clock]"),
     ),
     "restart-after-bug": Protection(
         "A bug in the sender costs a moment, not the rest of the turns.",

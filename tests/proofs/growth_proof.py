@@ -28,13 +28,13 @@ class _Sink:
 
 
 def measure(folder: Path, *, turns: int) -> Figures:
-    """Ten flushes on the way, so that what is delivered is deleted."""
+    """Two turns to a conversation; ten flushes on the way, so that what is delivered is deleted."""
     outbox = SqliteOutbox(folder, capture_wait_s=30)
     worker = DeliveryWorker(outbox, _Sink)
     at_first = largest = 0
     for tenth in range(10):
         for number in range(turns // 10):
-            outbox.append(Envelope.seal(Scope(f"c-{number % 50}", "ana"), UserMessage(f"turn {number}")))
+            outbox.append(Envelope.seal(Scope(f"c-{tenth}-{number // 2}", "ana"), UserMessage(f"turn {number}")))
             worker.wake()
         if not worker.flush(600):
             raise RuntimeError(str(outbox.counts()))

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from dataclasses import dataclass
+from pathlib import Path
 
 from delivery_world import DELIVERED, DOWN, World, play, turn
 
@@ -21,8 +22,8 @@ class Figures:
     recovered_s: float
 
 
-def measure(*, turns: int, hours: float = 1.0, conversations: int = 100) -> Figures:
-    """All turns are captured during the outage."""
+def measure(_folder: Path | None = None, *, turns: int, hours: float = 1.0, conversations: int = 100) -> Figures:
+    """All turns are captured during the outage. Nothing is written."""
     ends_at = hours * 3_600
     worlds: list[World] = []
 

@@ -1,0 +1,52 @@
+"""What a receiver in a file got, held against what processes were told is kept."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from dataclasses import dataclass
+from pathlib import Path
+
+import zygote
+
+
+@dataclass(frozen=True)
+class Arrivals:
+    """``doubled``: turns that a platform which removes repeats would hold twice. ``repeats``: sends beyond the first.
+
+    ``unaccounted``: outboxes whose counters do not add up, and files that nobody took over.
+    """
+
+    told: int
+    lost: int
+    doubled: int
+    inversions: int
+    repeats: int
+    unaccounted: int
+
+
+def settled(folder: Path, told: set[str]) -> Arrivals:
+    """Deliver what is left, as the next start does; then judge. Turns end in their number in the conversation."""
+    outbox, worker = zygote.desk(folder)
+    worker.flush(60)
+    worker.close(10)
+    left = len(list((folder / "outbox").glob("ob-*")))
+    return judged(folder, told, unaccounted=left + (not outbox.counts().add_up))
+
+
+def judged(folder: Path, told: set[str], *, unaccounted: int = 0) -> Arrivals:
+    """What the file says."""
+    ids_of, numbers = defaultdict(set), defaultdict(list)
+    sent: Counter[str] = Counter()
+    for event_id, conversation, text in zygote.received(folder):
+        ids_of[text].add(event_id)
+        if not sent[event_id]:
+            numbers[conversation].append(int(text.rpartition("-")[2]))
+        sent[event_id] += 1
+    return Arrivals(
+        told=len(told),
+        lost=len(told - ids_of.keys()),
+        doubled=sum(len(ids) - 1 for ids in ids_of.values()),
+        inversions=sum(found != sorted(found) for found in numbers.values()),
+        repeats=sum(sent.values()) - len(sent),
+        unaccounted=unaccounted,
+    )
