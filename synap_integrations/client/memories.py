@@ -6,7 +6,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 from urllib.parse import quote
 
-from synap_integrations.errors import InvalidInputError
+from synap_integrations.errors import (
+    AuthenticationError,
+    ContextNotFoundError,
+    InsufficientCreditsError,
+    InvalidInputError,
+    SynapPermanentError,
+)
 from synap_integrations.wire import memory_schema as wire
 
 from .calls import Call
@@ -88,6 +94,27 @@ class Memories:
     async def delete(self, memory_id: str) -> wire.MemoryDeleted:
         """Forget one memory. Raises: ContextNotFoundError."""
         return await self._connection.rest.send(Call("DELETE", _memory(memory_id), wire.MemoryDeleted))
+
+    async def delete_all(self, memory_ids: Sequence[str]) -> wire.MemoriesForgotten:
+        """Forget several memories at once; ``failed_ids`` are those that are not there.
+
+        A platform that cannot do this at once is asked one by one. Raises: a `SynapError`, if it cannot be had.
+        """
+        call = Call("POST", f"{wire.MEMORIES}/delete", wire.MemoriesForgotten, body={"memory_ids": list(memory_ids)})
+        try:
+            return await self._connection.rest.send(call)
+        except SynapPermanentError as error:
+            if isinstance(error, AuthenticationError | InsufficientCreditsError):
+                raise
+        done = wire.MemoriesForgotten(status="deleted")
+        for memory_id in memory_ids:
+            try:
+                await self.delete(memory_id)
+            except (ContextNotFoundError, InvalidInputError):
+                done.failed_ids.append(memory_id)
+            else:
+                done.deleted_ids.append(memory_id)
+        return done
 
     async def forget(
         self,

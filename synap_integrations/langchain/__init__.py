@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from .node import create_synap_node
     from .retriever import SynapRetriever
     from .short_term import synap_st_message, synap_st_runnable
+    from .store import SynapStore
     from .template import synap_context
 
 _HOME = {
@@ -27,6 +28,7 @@ _HOME = {
     "SynapMiddleware": ".middleware",
     "SynapRetriever": ".retriever",
     "SynapSearchTool": ".agent_tools",
+    "SynapStore": ".store",
     "SynapStoreTool": ".agent_tools",
     "create_synap_node": ".node",
     "synap_context": ".template",
@@ -44,6 +46,7 @@ __all__ = [
     "SynapMiddleware",
     "SynapRetriever",
     "SynapSearchTool",
+    "SynapStore",
     "SynapStoreTool",
     "create_synap_node",
     "synap_context",

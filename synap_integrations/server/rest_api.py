@@ -62,6 +62,7 @@ class RestApi:
             ("POST", "/api/v1/memories/create", memories.create),
             ("POST", "/api/v1/memories/batch", memories.create_batch),
             ("POST", "/api/v1/memories/forget", memories.forget),
+            ("POST", "/api/v1/memories/delete", memories.delete_all),
             ("GET", "/api/v1/memories/status/(?P<ingestion>.+)", memories.status),
             ("GET", "/api/v1/memories/(?P<memory>[^/]+)", memories.get),
             ("PATCH", "/api/v1/memories/(?P<memory>[^/]+)", memories.update),

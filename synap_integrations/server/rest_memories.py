@@ -110,6 +110,24 @@ class MemoriesApi:
             self._engine.forgetting.forget_turns(held.owner, [held.message_id])
         return {"memory_id": request.named["memory"], "deleted_at": self._engine.now().isoformat()}
 
+    def delete_all(self, request: Request) -> Json:
+        """Memories are forgotten together: the file is rewritten once, and not for each of them."""
+        memory_ids = request.json().get("memory_ids")
+        if not isinstance(memory_ids, list) or not all(isinstance(named, str) for named in memory_ids):
+            refuse("memory_ids", "must be a list of strings")
+        turns: dict[Owner, list[str]] = {}
+        for memory_id in memory_ids:
+            if (turn := self._engine.store.said(memory_id)) is not None:
+                turns.setdefault(turn.owner, []).append(memory_id)
+        for owner, named in turns.items():
+            self._engine.forgetting.forget_turns(owner, named)
+        gone = {memory_id for named in turns.values() for memory_id in named}
+        return {
+            "status": "deleted" if gone else "nothing_matches",
+            "deleted_ids": sorted(gone),
+            "failed_ids": sorted(set(memory_ids) - gone),
+        }
+
     def forget(self, request: Request) -> Json:
         """What a description describes is shown, or forgotten. Words decide, so that more may be there."""
         body = request.json()

@@ -1,0 +1,247 @@
+"""`SynapStore`: LangGraph's long-term store, on a Synap."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections import OrderedDict
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Final, Self
+
+from langgraph.store.base import (
+    BaseStore,
+    GetOp,
+    Item,
+    ListNamespacesOp,
+    Op,
+    PutOp,
+    Result,
+    SearchItem,
+    SearchOp,
+    TTLConfig,
+)
+
+from synap_integrations.errors import InvalidInputError
+from synap_integrations.model import Scope
+from synap_integrations.runtime import Synap
+from synap_integrations.runtime.journal import Journals
+
+from .store_entries import Kept, Namespace, Shelf, gone_line, put_line, renewed_line
+from .store_rules import OWNERS, checked_owners, directory, journal_of, listed, matches
+
+_MOST_SHELVES: Final = 1_000
+_AT_ONCE: Final = 8
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+class SynapStore(BaseStore):
+    """Long-term memory for LangGraph graphs: ``graph.compile(store=SynapStore())``. Thread-safe, usable from any loop.
+
+    Items lie where turns lie: in the embedded Synap, a server, or the cloud, as the settings of ``synap`` say, or the
+    environment. In memory (``storage_path=":memory:"``) each store is on its own.
+
+    A namespace belongs to the user it names, by the patterns of ``owners``; what is about nobody belongs to the
+    application. ``customer_id`` is the tenant, where the namespace names none.
+
+    A put is there when it returns. Within one batch, reads see what was there before its puts. ``ttl`` is LangGraph's:
+    items whose time is over are not shown, and `sweep_ttl` deletes them.
+
+    Raises: InvalidInputError for what cannot be kept; a `SynapError`, if the platform cannot be had.
+    """
+
+    supports_ttl = True
+    __slots__ = ("_customer_id", "_directory", "_journals", "_now", "_owners", "_shelves", "ttl_config")
+
+    def __init__(
+        self,
+        synap: Synap | None = None,
+        *,
+        owners: Sequence[Sequence[str]] = OWNERS,
+        customer_id: str | None = None,
+        ttl: TTLConfig | None = None,
+        now: Callable[[], datetime] = _now,
+    ) -> None:
+        self.ttl_config = ttl
+        self._journals = Journals(synap.settings if synap else None)
+        self._owners = checked_owners(owners)
+        self._customer_id = customer_id
+        self._now = now
+        self._directory = _Directory()
+        self._shelves: OrderedDict[Namespace, Shelf] = OrderedDict()
+
+    def batch(self, ops: Iterable[Op]) -> list[Result]:
+        """Do all of it; the answers in the order of the operations."""
+        return self._journals.wait(self._do(list(ops)))
+
+    async def abatch(self, ops: Iterable[Op]) -> list[Result]:
+        """`batch` that does not block the event loop."""
+        return await self._journals.await_(self._do(list(ops)))
+
+    def sweep_ttl(self) -> int:
+        """Delete the items whose time is over; how many there were."""
+        return self._journals.wait(self._sweep())
+
+    def close(self) -> None:
+        """Let go of thread, sockets and file. Idempotent."""
+        self._journals.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    # --- on the journals' loop ---------------------------------------------------------------------------------------
+
+    async def _do(self, ops: list[Op]) -> list[Result]:
+        now = self._now()
+        if any(isinstance(op, SearchOp | ListNamespacesOp) for op in ops):
+            await self._read_directory()
+        named = {op.namespace for op in ops if isinstance(op, GetOp) or (isinstance(op, PutOp) and op.value is None)}
+        searched = {space for op in ops if isinstance(op, SearchOp) for space in self._below(op.namespace_prefix)}
+        shelves = await self._read(named | searched)
+        results: list[Result] = []
+        renewed: dict[tuple[Namespace, str], None] = {}
+        for op in ops:
+            found: Sequence[Item] = ()
+            if isinstance(op, GetOp):
+                kept = shelves[op.namespace].alive(now).get(op.key)
+                results.append(kept.item(op.namespace) if kept else None)
+                found = (results[-1],) if isinstance(results[-1], Item) else ()
+            elif isinstance(op, SearchOp):
+                found = await self._search(op, shelves, now)
+                results.append(list(found))
+            elif isinstance(op, ListNamespacesOp):
+                results.append(await self._list(op, now))
+            elif isinstance(op, PutOp):
+                results.append(None)
+            else:
+                message = f"{type(op).__name__} is no operation of a store"
+                raise InvalidInputError(message)
+            if isinstance(op, GetOp | SearchOp) and op.refresh_ttl:
+                renewed |= dict.fromkeys((item.namespace, item.key) for item in found)
+        await self._write([op for op in ops if isinstance(op, PutOp)], renewed, shelves, now)
+        return results
+
+    def _journal(self, namespace: Namespace) -> Scope:
+        return journal_of(namespace, self._owners, customer_id=self._customer_id)
+
+    def _below(self, prefix: Namespace) -> list[Namespace]:
+        """The namespaces that begin like this."""
+        return [space for space in self._directory.namespaces if space[: len(prefix)] == tuple(prefix)]
+
+    async def _read(self, namespaces: Iterable[Namespace]) -> dict[Namespace, Shelf]:
+        """Each namespace as it is now."""
+        room = asyncio.Semaphore(_AT_ONCE)
+
+        async def one(namespace: Namespace) -> tuple[Namespace, Shelf]:
+            shelf = self._shelves.setdefault(namespace, Shelf())
+            self._shelves.move_to_end(namespace)
+            async with room:
+                shelf.take(await self._journals.read(self._journal(namespace), after=shelf.position))
+            return namespace, shelf
+
+        read = dict(await asyncio.gather(*map(one, namespaces)))
+        while len(self._shelves) > _MOST_SHELVES:
+            self._shelves.popitem(last=False)
+        return read
+
+    async def _read_directory(self) -> None:
+        lines = await self._journals.read(directory(customer_id=self._customer_id), after=self._directory.position)
+        for line in lines:
+            self._directory.note(line.position, line.text)
+
+    async def _search(self, op: SearchOp, shelves: Mapping[Namespace, Shelf], now: datetime) -> list[SearchItem]:
+        """Ranked first, where there is a query, then the newest."""
+        wanted: list[tuple[Namespace, Kept]] = [
+            (namespace, kept)
+            for namespace in self._below(op.namespace_prefix)
+            for kept in shelves[namespace].alive(now).values()
+            if not op.filter or matches(json.loads(kept.value), op.filter)
+        ]
+        wanted.sort(key=lambda found: found[1].updated_at, reverse=True)
+        scores: dict[str, float] = {}
+        if op.query:
+            spaces = dict.fromkeys(namespace for namespace, kept in wanted if kept.indexed)
+            ranked = await asyncio.gather(*(self._journals.ranked(self._journal(space), op.query) for space in spaces))
+            scores = {line_id: score for ranking in ranked for line_id, score in ranking.items()}
+        scored = [
+            kept.found(namespace, scores.get(kept.line_ids[-1]) if kept.indexed else None) for namespace, kept in wanted
+        ]
+        # Stable: what has no score stays in its order, behind everything that has one.
+        scored.sort(key=lambda item: -1.0 if item.score is None else item.score, reverse=True)
+        return scored[op.offset : op.offset + op.limit]
+
+    async def _list(self, op: ListNamespacesOp, now: datetime) -> list[Namespace]:
+        meant = [space for space in self._directory.namespaces if listed(space, op.match_conditions or ())]
+        shelves = await self._read(meant)
+        there = {space[: op.max_depth] for space in meant if shelves[space].alive(now)}
+        return sorted(there)[op.offset : op.offset + op.limit]
+
+    async def _write(
+        self,
+        puts: Sequence[PutOp],
+        renewed: Collection[tuple[Namespace, str]],
+        shelves: Mapping[Namespace, Shelf],
+        now: datetime,
+    ) -> None:
+        """What the batch changes, in one call; of several puts under one key the last counts."""
+        last = {(op.namespace, op.key): op for op in puts}
+        journals = {namespace: self._journal(namespace) for namespace, _ in [*last, *renewed]}
+        lines: list[tuple[Scope, str]] = []
+        erased: list[str] = []
+        for (namespace, key), op in last.items():
+            if op.value is not None:
+                lines.append((journals[namespace], put_line(op, at=now)))
+            elif (kept := shelves[namespace].items.get(key)) is not None:
+                lines.append((journals[namespace], gone_line(key, at=now)))
+                erased += kept.line_ids
+        lines += [
+            (journals[namespace], renewed_line(key, at=now))
+            for namespace, key in renewed
+            if (namespace, key) not in last and shelves[namespace].items[key].to_renew(now)
+        ]
+        new = {op.namespace for op in last.values() if op.value is not None} - self._directory.namespaces.keys()
+        if new:
+            await self._read_directory()
+        directed = directory(customer_id=self._customer_id)
+        entries = [(directed, json.dumps({"namespace": space})) for space in new - self._directory.namespaces.keys()]
+        if entries or lines:
+            await self._journals.add([*entries, *lines])
+        await self._journals.erase(erased)
+
+    async def _sweep(self) -> int:
+        await self._read_directory()
+        now = self._now()
+        shelves = await self._read(list(self._directory.namespaces))
+        over = [
+            PutOp(namespace, key, None)
+            for namespace, shelf in shelves.items()
+            for key, kept in shelf.items.items()
+            if kept.expired(now)
+        ]
+        await self._write(over, (), shelves, now)
+        return len(over)
+
+
+class _Directory:
+    """The namespaces that were ever put into."""
+
+    def __init__(self) -> None:
+        self.position = 0
+        self.namespaces: dict[Namespace, None] = {}
+
+    def note(self, position: int, text: str) -> None:
+        """Follow one line."""
+        self.position = max(position, self.position)
+        try:
+            entry = json.loads(text)
+        except (ValueError, RecursionError):
+            return
+        labels = entry.get("namespace") if isinstance(entry, dict) else None
+        if isinstance(labels, list) and labels and all(isinstance(label, str) for label in labels):
+            self.namespaces[tuple(labels)] = None

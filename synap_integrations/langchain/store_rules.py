@@ -1,0 +1,151 @@
+"""Which items a search means, which namespaces a listing means, and whose memory a namespace is. Pure."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from hashlib import blake2b
+from typing import Any, Final
+
+from langgraph.store.base import MatchCondition
+
+from synap_integrations.errors import InvalidInputError
+from synap_integrations.model import Scope
+from synap_integrations.scoping import checked
+
+from .store_entries import Namespace
+
+APPLICATION: Final = "langgraph-store"
+"""The user whose memory holds what belongs to no user, and the list of namespaces."""
+OWNERS: Final = (
+    ("customers", "{customer_id}", "users", "{user_id}"),
+    ("users", "{user_id}"),
+    ("memories", "{user_id}"),
+    ("{user_id}", "memories"),
+)
+"""Beginnings of namespaces that name somebody, in order of preference."""
+_FIELD: Final = re.compile(r"\{(user_id|customer_id)\}")
+_MOST_CHARS: Final = 400
+
+
+def checked_owners(owners: Sequence[Sequence[str]]) -> tuple[tuple[str, ...], ...]:
+    """The patterns, if they can be used. Raises: InvalidInputError."""
+    for pattern in owners:
+        if isinstance(pattern, str) or not all(isinstance(label, str) for label in pattern):
+            message = 'owners holds patterns such as ("users", "{user_id}")'
+            raise InvalidInputError(message, details={"argument": "owners"})
+        if "{user_id}" not in pattern:
+            message = f"owners: {tuple(pattern)} does not say where the user is: put '{{user_id}}' in its place"
+            raise InvalidInputError(message, details={"argument": "owners"})
+    return tuple(tuple(pattern) for pattern in owners)
+
+
+def journal_of(namespace: Namespace, owners: Sequence[Namespace], *, customer_id: str | None) -> Scope:
+    """Whose memory the namespace is in, and in which conversation of theirs.
+
+    Raises: InvalidInputError, if it names somebody by an id that cannot be one.
+    """
+    named = next((found for pattern in owners if (found := _named(pattern, namespace)) is not None), {})
+    return checked(
+        Scope(
+            f"{APPLICATION}:{_short(namespace)}",
+            named.get("user_id", APPLICATION),
+            customer_id=named.get("customer_id", customer_id),
+        )
+    )
+
+
+def directory(*, customer_id: str | None) -> Scope:
+    """Where the namespaces are listed."""
+    return Scope(f"{APPLICATION}:namespaces", APPLICATION, customer_id=customer_id)
+
+
+def _named(pattern: Namespace, namespace: Namespace) -> dict[str, str] | None:
+    """Who is named where the pattern says so; None if the namespace does not begin like it."""
+    if len(namespace) < len(pattern):
+        return None
+    found: dict[str, str] = {}
+    for expected, label in zip(pattern, namespace, strict=False):
+        if (of := _FIELD.fullmatch(expected)) is not None:
+            found[of[1]] = label
+        elif expected != label:
+            return None
+    return found
+
+
+def _short(namespace: Namespace) -> str:
+    """The namespace as the name of a conversation, which has no room for very long ones."""
+    name = json.dumps(namespace)
+    return name if len(name) <= _MOST_CHARS else f"#{blake2b(name.encode(), digest_size=32).hexdigest()}"
+
+
+def listed(namespace: Namespace, conditions: Sequence[MatchCondition]) -> bool:
+    """True if the namespace meets all conditions; ``*`` stands for any one label."""
+    return all(_meets(namespace, condition) for condition in conditions)
+
+
+def _meets(namespace: Namespace, condition: MatchCondition) -> bool:
+    path = condition.path
+    if len(namespace) < len(path):
+        return False
+    if condition.match_type == "prefix":
+        part = namespace[: len(path)]
+    elif condition.match_type == "suffix":
+        part = namespace[len(namespace) - len(path) :]
+    else:
+        message = f"match_type must be prefix or suffix, not {condition.match_type!r}"
+        raise InvalidInputError(message, details={"argument": "match_conditions"})
+    return all(expected in {"*", label} for expected, label in zip(path, part, strict=True))
+
+
+def matches(value: object, wanted: object) -> bool:
+    """True if a value is as a filter wants it: equal, field by field in objects, or as the operators say.
+
+    Source: langgraph-checkpoint 4.3, store/base, SearchOp.filter; store/memory compares nested objects in the same way.
+    Raises: InvalidInputError for an operator that nobody knows.
+    """
+    if isinstance(wanted, Mapping):
+        if any(str(name).startswith("$") for name in wanted):
+            return all(_holds(str(name), value, operand) for name, operand in wanted.items())
+        return isinstance(value, Mapping) and all(matches(value.get(name), part) for name, part in wanted.items())
+    if isinstance(wanted, list | tuple):
+        alike = isinstance(value, list | tuple) and len(value) == len(wanted)
+        return alike and all(matches(*pair) for pair in zip(_list(value), wanted, strict=True))
+    return value == wanted
+
+
+def _list(value: object) -> Sequence[Any]:
+    return value if isinstance(value, list | tuple) else ()
+
+
+def _holds(operator: str, value: object, operand: object) -> bool:
+    match operator:
+        case "$eq":
+            return value == operand
+        case "$ne":
+            return value != operand
+        case "$gt" | "$gte" | "$lt" | "$lte":
+            return _compared(operator, value, operand)
+    message = f"filter: {operator} is none of $eq, $ne, $gt, $gte, $lt, $lte"
+    raise InvalidInputError(message, details={"argument": "filter"})
+
+
+def _compared(operator: str, value: object, operand: object) -> bool:
+    """Numbers among themselves, and texts among themselves; what cannot be compared is not as it was wanted."""
+    numbers = _number(value), _number(operand)
+    if numbers[0] is not None and numbers[1] is not None:
+        order = (numbers[0] > numbers[1]) - (numbers[0] < numbers[1])
+    elif isinstance(value, str) and isinstance(operand, str):
+        order = (value > operand) - (value < operand)
+    else:
+        return False
+    return order in {"$gt": (1,), "$gte": (0, 1), "$lt": (-1,), "$lte": (-1, 0)}[operator]
+
+
+def _number(value: object) -> float | None:
+    """The number that a value is, or says, as in LangGraph's own stores."""
+    try:
+        return float(value) if isinstance(value, int | float | str) else None
+    except (ValueError, OverflowError):
+        return None

@@ -1,0 +1,178 @@
+"""Conversations used as journals: lines of text that are added to, read in their order, searched and erased.
+
+For what an application keeps on purpose and has to find again word for word. Unlike `Synap.record` it waits for the
+platform and raises what the platform refused.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import threading
+from collections.abc import Coroutine, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+from synap_integrations.errors import ContextNotFoundError, InvalidInputError, ServiceUnavailableError
+from synap_integrations.model import Scope
+from synap_integrations.settings import Settings
+
+if TYPE_CHECKING:
+    from synap_integrations.client import SynapClient
+
+_log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+_PAGE: Final = 500
+_MOST_FOUND: Final = 200
+_CLOSE_S: Final = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A line of a journal. ``position`` grows; it has gaps where lines were erased."""
+
+    position: int
+    line_id: str
+    text: str
+
+
+class Journals:
+    """The journals of one platform: `wait` and `await_` may be used on any thread and loop, the rest inside of them.
+
+    ``settings`` None is the environment. There is one client, on the loop of a thread that the first use starts; a
+    forked child starts its own.
+    """
+
+    def __init__(self, settings: Settings | None = None) -> None:
+        self._settings = settings or Settings.read()
+        self._reset()
+
+    def _reset(self) -> None:
+        self._lock, self._pid = threading.Lock(), os.getpid()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._client: SynapClient | None = None
+        self._thread: threading.Thread | None = None
+
+    # --- from anywhere -----------------------------------------------------------------------------------------------
+
+    def wait(self, work: Coroutine[Any, Any, T]) -> T:
+        """What the work returns, or raises; the calling thread waits."""
+        return self._started(work).result()
+
+    async def await_(self, work: Coroutine[Any, Any, T]) -> T:
+        """`wait` that does not block the event loop."""
+        return await asyncio.wrap_future(self._started(work))
+
+    def close(self) -> None:
+        """Let go of thread, sockets and file. Idempotent; the next use starts them again."""
+        with self._lock:
+            loop, thread, client = self._loop, self._thread, self._client
+            mine = self._pid == os.getpid()
+            self._loop = self._thread = self._client = None
+        if loop is None or thread is None or not mine:
+            return
+        if client is not None:
+            asyncio.run_coroutine_threadsafe(client.close(), loop).result(_CLOSE_S)
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join(_CLOSE_S)
+        loop.close()
+
+    def _started(self, work: Coroutine[Any, Any, T]) -> Future[T]:
+        if self._pid != os.getpid():
+            self._reset()
+        with self._lock:
+            if self._loop is None:
+                self._loop = asyncio.new_event_loop()
+                self._thread = threading.Thread(target=self._run, args=(self._loop,), name="synap-store", daemon=True)
+                self._thread.start()
+            return asyncio.run_coroutine_threadsafe(work, self._loop)
+
+    def _run(self, loop: asyncio.AbstractEventLoop) -> None:
+        asyncio.set_event_loop(loop)
+        loop.run_forever()
+
+    # --- inside ------------------------------------------------------------------------------------------------------
+
+    @property
+    def _platform(self) -> SynapClient:
+        if self._client is None:
+            from synap_integrations.client import SynapClient  # noqa: PLC0415 - not before there is something to do
+
+            # The embedded Synap answers on this thread, which has nothing else to do; others may be asked again.
+            self._client = SynapClient(settings=self._settings, inline=self._settings.embedded)
+        return self._client
+
+    async def add(self, lines: Sequence[tuple[Scope, str]]) -> None:
+        """Add lines to journals, in order.
+
+        Raises: InvalidInputError, if the platform takes one of them not; a `SynapError`, if it cannot be told whether
+        they are there: adding them again does no harm to whoever reads the last of equal lines.
+        """
+        entries = [
+            {
+                "conversation_id": journal.conversation_id,
+                "user_id": journal.user_id,
+                "customer_id": journal.customer_id,
+                "role": "assistant",  # nobody's words about themselves
+                "content": text,
+            }
+            for journal, text in lines
+        ]
+        answer = await self._platform.conversation.record_messages(entries)
+        if answer["failed"] or answer["succeeded"] < len(entries):
+            reason = next((error.get("detail") for error in answer["errors"]), None) or "no reason was given"
+            message = (
+                f"the platform did not store {len(entries) - answer['succeeded']} of {len(entries)} lines: {reason}"
+            )
+            raise InvalidInputError(message)
+
+    async def read(self, journal: Scope, *, after: int) -> list[Line]:
+        """The lines behind this position, in order; none, if there is no such journal."""
+        found: list[Line] = []
+        while True:
+            start = (found[-1].position if found else after) + 1
+            try:
+                turns = await self._platform.conversation.turns(
+                    journal.conversation_id or "",
+                    user_id=journal.user_id,
+                    customer_id=journal.customer_id,
+                    start=start,
+                    limit=_PAGE,
+                )
+            except ContextNotFoundError:
+                return found
+            found += [Line(turn.position or 0, turn.message_id or "", turn.content or "") for turn in turns]
+            if len(turns) < _PAGE:
+                return found
+            if found[-1].position < start:
+                message = "the platform lists turns without their positions: items cannot be read from it"
+                raise ServiceUnavailableError(message)
+
+    async def ranked(self, journal: Scope, query: str) -> dict[str, float]:
+        """Line ids by how well they answer the query, best first."""
+        # The client knows whose conversation it is from the lines that were read before; naming nobody asks for
+        # what was said in it and for nothing else of theirs.
+        found = await self._platform.fetch(
+            journal.conversation_id,
+            search_query=query,
+            max_results=_MOST_FOUND,
+            include_conversation_context=False,
+            response_shape="ranked",
+        )
+        scores: dict[str, float] = {}
+        for item in found.items:
+            metadata = item.get("metadata")
+            named = metadata.get("message_id") if isinstance(metadata, dict) else None
+            scores.setdefault(str(named or item.get("id") or ""), float(item.get("rank_score") or 0.0))
+        return scores
+
+    async def erase(self, line_ids: Sequence[str]) -> None:
+        """Have the platform forget these lines; one that cannot forget single turns, as the cloud, keeps them."""
+        if line_ids:
+            done = await self._platform.memories.delete_all(line_ids)
+            if done.failed_ids:
+                _log.info("synap: the platform keeps %d lines that were to be erased", len(done.failed_ids))
