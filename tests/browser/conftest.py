@@ -1,4 +1,4 @@
-"""A headless Chromium of the system for the tests of a process; without one they are skipped, and say so."""
+"""A headless Chromium of the system for each test; without one they are skipped, and say so."""
 
 import shutil
 
@@ -16,9 +16,9 @@ QUIET = (
 )
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture
 def browser():
-    """The browser."""
+    """The browser, for one test: while Playwright is at work, its event loop runs on the thread of every other test."""
     if CHROMIUM is None:
         pytest.skip("no Chromium on this machine: apt-get install chromium")
     playwright = pytest.importorskip(
