@@ -33,9 +33,10 @@ SYNAP_MASK=app.privacy:mask synap doctor --bytes"""
 
 
 @click.command("doctor", epilog=_EPILOG)
+@click.option("--quick", is_flag=True, help="Leave out the scripted turns, which load the frameworks.")
 @click.option("--bytes", "leaving", is_flag=True, help="Print exactly what would leave because of a scripted turn.")
 @AS_JSON
-def command(*, leaving: bool, as_json: bool) -> int:
+def command(*, quick: bool, leaving: bool, as_json: bool) -> int:
     """Look for what is wrong; each finding comes with the command that fixes it.
 
     Versions, packages that would record everything twice, settings, key, endpoint and stream, what waits and why,
@@ -51,7 +52,7 @@ def command(*, leaving: bool, as_json: bool) -> int:
     if leaving:
         return _print_leaving(settings, as_json=as_json)
     findings: list[Finding] = []
-    for finding in _findings(settings):
+    for finding in _findings(settings, quick=quick):
         findings.append(finding)
         if not as_json:
             _print(finding)
@@ -64,7 +65,7 @@ def command(*, leaving: bool, as_json: bool) -> int:
     return int(problems > 0)
 
 
-def _findings(settings: Settings) -> Iterator[Finding]:
+def _findings(settings: Settings, *, quick: bool) -> Iterator[Finding]:
     from .checks import installed, kept, reachable  # noqa: PLC0415 - not for --help
 
     yield from installed.versions()
@@ -72,11 +73,12 @@ def _findings(settings: Settings) -> Iterator[Finding]:
     yield from asyncio.run(reachable.platform_findings(settings))
     yield from kept.outbox_findings(settings)
     yield from kept.memory_findings(settings)
-    yield from installed.turns()
+    if not quick:
+        yield from installed.turns()
 
 
 def _print(finding: Finding) -> None:
-    paper = Paper((7, 16))
+    paper = Paper((7, 14))
     paper.line(_LOOKS[finding.level], finding.about, at_home(finding.says))
     if finding.fix:
         paper.line("", "", Cell(f"→ {finding.fix}", "command"))
@@ -97,9 +99,11 @@ def _print_end(findings: list[Finding], problems: int) -> None:
 
 
 def _print_leaving(settings: Settings, *, as_json: bool) -> int:
-    from .checks.installed import manifests, scripted_turn  # noqa: PLC0415 - not for --help
+    from .checks.installed import manifests, scripted_turns  # noqa: PLC0415 - not for --help
 
-    turns = {manifest.title: scripted_turn(manifest.name) for manifest in manifests()}
+    known = manifests()
+    played = scripted_turns([manifest.name for manifest in known])
+    turns = {manifest.title: played[manifest.name] for manifest in known}
     if as_json:
         print_json({"leaves": not settings.embedded, "turns": turns})
         return 0
@@ -125,6 +129,7 @@ def _print_message(message: Mapping[str, Any]) -> None:
         for name, value in message["headers"].items():
             inside.line("", Cell(f"{name}: {value}", "dim"))
         if message["body"]:
+            inside.line()
             inside.line("", message["body"])
     elif message["metadata"]:
         paper.line(Cell(f"stream to {message['to']} opens", "command"))

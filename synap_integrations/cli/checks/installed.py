@@ -9,7 +9,8 @@ import sqlite3
 import subprocess
 import sys
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from importlib.resources import files
@@ -22,7 +23,7 @@ from .findings import Finding
 _OURS: Final = "synap-integrations"
 _ALONGSIDE: Final = ("grpcio", "httpx", "protobuf", "pydantic")
 _TURN: Final = ["UserMessage", "ToolCall", "ToolResult", "AssistantMessage"]
-TURN_S: Final = 90.0
+TURN_S: Final = 120.0
 """Longest a framework may take to load and to answer the scripted question."""
 
 
@@ -74,12 +75,20 @@ def versions() -> Iterator[Finding]:
 
 def turns() -> Iterator[Finding]:
     """One scripted turn through each framework, in a process of its own, over a platform in memory."""
-    for manifest in manifests():
+    known = manifests()
+    played = scripted_turns([manifest.name for manifest in known if _version(manifest.distribution)])
+    for manifest in known:
         if installed := _version(manifest.distribution):
-            yield _judged(manifest, f"{manifest.distribution} {installed}", scripted_turn(manifest.name))
+            yield _judged(manifest, f"{manifest.distribution} {installed}", played[manifest.name])
         else:
             says = f"{manifest.distribution} is not installed"
-            yield Finding(manifest.title, "note", says, f"pip install '{_OURS}[{manifest.name}]'")
+            yield Finding(manifest.name, "note", says, f"pip install '{_OURS}[{manifest.name}]'")
+
+
+def scripted_turns(names: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """`scripted_turn` of several frameworks, at the same time: most of it is loading them."""
+    with ThreadPoolExecutor() as pool:
+        return dict(zip(names, pool.map(scripted_turn, names), strict=True))
 
 
 def scripted_turn(name: str) -> dict[str, Any]:
@@ -101,7 +110,7 @@ def scripted_turn(name: str) -> dict[str, Any]:
 
 
 def _judged(manifest: Manifest, what: str, turn: Mapping[str, Any]) -> Finding:
-    about = manifest.title
+    about = manifest.name
     if error := turn.get("error"):
         return Finding(about, "problem", f"{what}: {error}", f"pip install '{_OURS}[{manifest.name}]' --upgrade", turn)
     if not Settings.capturing():

@@ -65,7 +65,7 @@ def main(name: str) -> None:
     witness = _Witness(synap)
     detach = attach(witness)
     run_one_turn(conversation_id=WHO, user_id=WHO)
-    synap.flush(20)
+    synap.flush(60)
     status = asdict(synap.status())
     detach()
     synap.close(2)

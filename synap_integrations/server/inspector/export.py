@@ -50,7 +50,7 @@ def _fields(entry: Entry) -> dict[str, object]:
         case ToolUse(call, result):
             return {"kind": "tool", "call": _body(call), "result": _body(result)}
         case Thought(event):
-            return {"kind": "thinking", **dict(event.body)}
+            return {"kind": "thinking", "event_id": event.event_id, **dict(event.body)}
         case Pushed(push):
             bundle = push.bundle
             return {
@@ -62,7 +62,7 @@ def _fields(entry: Entry) -> dict[str, object]:
                 "used_item_ids": list(bundle.used_item_ids),
             }
         case Shown(event) | Other(event):
-            return {"kind": event.kind, **dict(event.body)}
+            return {"kind": event.kind, "event_id": event.event_id, **dict(event.body)}
 
 
 def _body(event: Occurrence | None) -> dict[str, object] | None:
