@@ -12,7 +12,8 @@ from typing import Final, Protocol
 from synap_integrations.errors import InvalidInputError
 
 from . import langchain_dump, openai, own
-from .messages import Document, Read, read_messages
+from .exports import chatgpt, langfuse, langsmith, mem0, zep
+from .messages import Document, Past, Read, read_messages
 
 _LOOKED_AT: Final = 20
 
@@ -35,8 +36,19 @@ class Reader:
     read: Reading
 
 
+def _exported(documents: Sequence[Document], *, name: str, read: Callable[[object], Iterator[Past]]) -> Iterator[Read]:  # noqa: ARG001 - `Reading`; exports name their conversations
+    """All documents together: what is on lines of their own may belong together."""
+    values = [document.value for document in documents]
+    yield from read(values[0] if len(values) == 1 else values)
+
+
 READERS: Final = (
     Reader("synap", "what `synap export` has written", own.is_line, own.read),
+    Reader("chatgpt", "conversations.json of ChatGPT", chatgpt.recognizes, partial(_exported, read=chatgpt.read)),
+    Reader("zep", "Zep's threads or sessions with messages", zep.recognizes, partial(_exported, read=zep.read)),
+    Reader("langsmith", "LangSmith's runs", langsmith.recognizes, partial(_exported, read=langsmith.read)),
+    Reader("langfuse", "Langfuse's traces", langfuse.recognizes, partial(_exported, read=langfuse.read)),
+    Reader("mem0", "mem0's memories", mem0.recognizes, partial(_exported, read=mem0.read)),
     Reader(
         "langchain",
         "LangChain messages: messages_to_dict, dumpd, FileChatMessageHistory",

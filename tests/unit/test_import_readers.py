@@ -5,8 +5,9 @@ from datetime import UTC, datetime
 
 import pytest
 
-from synap_integrations.cli.imports import EXPORTS, recognized
 from synap_integrations.model import AssistantMessage, Scope, UserMessage
+from synap_integrations.transcripts.exports import chatgpt, langfuse, langsmith, mem0, zep
+from synap_integrations.transcripts.formats import Document, documents_in, reader_for
 
 MEM0 = {
     "results": [
@@ -165,6 +166,9 @@ CHATGPT = [
 SAMPLES = {"mem0": MEM0, "zep": ZEP, "langfuse": LANGFUSE, "langsmith": LANGSMITH, "chatgpt": CHATGPT}
 
 
+EXPORTS = {"mem0": mem0, "zep": zep, "langfuse": langfuse, "langsmith": langsmith, "chatgpt": chatgpt}
+
+
 def told(name, document):
     """Conversation, user, and what was said by whom, in order."""
     return [
@@ -185,7 +189,7 @@ def test_memories_of_mem0_are_told_in_their_order_and_not_as_the_users_words() -
         ("mem0:memories", "ines", "assistant", "Lives in Porto"),
         ("mem0:memories", "ines", "assistant", "Is allergic to shellfish"),
     ]
-    assert list(EXPORTS["mem0"].read(MEM0))[1].said_at == datetime.fromisoformat("2026-01-01T10:00:00-07:00")
+    assert list(EXPORTS["mem0"].read(MEM0))[1].occurred_at == datetime.fromisoformat("2026-01-01T10:00:00-07:00")
 
 
 def test_threads_and_sessions_of_zep_are_conversations() -> None:
@@ -226,7 +230,7 @@ def test_of_a_chatgpt_conversation_the_branch_that_its_user_sees_is_read() -> No
         ("chatgpt:c-1", None, "assistant", "About 1,300 degrees."),
     ]
     first = next(iter(EXPORTS["chatgpt"].read(CHATGPT)))
-    assert first.said_at == datetime(2026, 1, 1, 0, 0, 0, 500_000, UTC)
+    assert first.occurred_at == datetime(2026, 1, 1, 0, 0, 0, 500_000, UTC)
 
 
 def test_a_chatgpt_conversation_without_a_current_node_is_read_to_its_newest_message() -> None:
@@ -241,15 +245,27 @@ def test_every_export_is_recognized_as_what_it_is_and_as_nothing_else(name) -> N
     """One reader claims a document, whole or as lines."""
     document = SAMPLES[name]
     assert [other for other, reader in EXPORTS.items() if reader.recognizes(document)] == [name]
-    assert recognized(json.loads(json.dumps(document))) == name
+    whole = [Document(1, json.loads(json.dumps(document)))]
+    assert reader_for(whole, name=None).name == name
 
 
 @pytest.mark.parametrize("name", sorted(SAMPLES))
-def test_keys_are_the_same_each_time_and_tell_turns_apart(name) -> None:
+def test_ids_are_the_same_each_time_and_tell_turns_apart(name) -> None:
     """What has been imported once can be known again."""
-    first, again = ([turn.key for turn in EXPORTS[name].read(SAMPLES[name])] for _ in range(2))
+    first, again = ([turn.event_id for turn in EXPORTS[name].read(SAMPLES[name])] for _ in range(2))
     assert first == again
     assert len(set(first)) == len(first) > 0
+
+
+@pytest.mark.parametrize("name", ["langfuse", "langsmith"])
+def test_traces_may_be_json_lines(tmp_path, name) -> None:
+    """Each trace on its own line is the same as all of them in a list."""
+    file = tmp_path / "export.jsonl"
+    file.write_text("".join(json.dumps(entry) + "\n" for entry in SAMPLES[name]), encoding="utf-8")
+    documents = documents_in(file)
+    reader = reader_for(documents, name=None)
+    assert reader.name == name
+    assert list(reader.read(documents, name="export")) == list(EXPORTS[name].read(SAMPLES[name]))
 
 
 @pytest.mark.parametrize(
@@ -259,7 +275,7 @@ def test_keys_are_the_same_each_time_and_tell_turns_apart(name) -> None:
 )
 def test_what_is_no_export_is_claimed_by_nobody(document) -> None:
     """Other JSON is somebody else's."""
-    assert recognized(document) is None
+    assert not [name for name, reader in EXPORTS.items() if reader.recognizes(document)]
 
 
 @pytest.mark.parametrize("name", sorted(SAMPLES))

@@ -10,8 +10,9 @@ from collections.abc import Iterator
 from datetime import datetime
 
 from synap_integrations.model import Scope
+from synap_integrations.transcripts.messages import Past
 
-from .turns import ImportedTurn, objects_of, question_and_answer, text_at, time_at
+from .turns import objects_of, past, question_and_answer, text_at, time_at
 
 _NAMES = ("data", "traces")
 
@@ -22,7 +23,7 @@ def recognizes(document: object) -> bool:
     return bool(found) and all("id" in trace and "timestamp" in trace and "input" in trace for trace in found)
 
 
-def read(document: object) -> Iterator[ImportedTurn]:
+def read(document: object) -> Iterator[Past]:
     """Question and answer of each trace, oldest first; a trace without a session is a conversation of its own."""
     found = [(time_at(trace, "timestamp"), trace) for trace in objects_of(document, *_NAMES)]
     for at, trace in sorted(found, key=lambda pair: _seconds(pair[0])):
@@ -31,7 +32,7 @@ def read(document: object) -> Iterator[ImportedTurn]:
             text_at(trace, "sessionId", "session_id") or f"langfuse:{key}", text_at(trace, "userId", "user_id")
         )
         for said in question_and_answer(trace.get("input"), trace.get("output")):
-            yield ImportedTurn(key=f"langfuse:{key}:{said.role}", scope=scope, event=said.event(), said_at=at)
+            yield past(f"langfuse:{key}:{said.role}", scope, said.event(), at)
 
 
 def _seconds(at: datetime | None) -> float:

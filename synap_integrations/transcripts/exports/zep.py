@@ -10,22 +10,24 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from synap_integrations.model import Scope
+from synap_integrations.transcripts.messages import Past
 
-from .turns import ImportedTurn, a_list, an_object, objects_of, said_in, text_at, time_at
+from .turns import a_list, an_object, objects_of, past, said_in, text_at, time_at
 
 _NAMES = ("threads", "sessions")
+_MARKS = frozenset({"uuid", "uuid_", "role_type"})
 _THREAD = ("thread_id", "session_id")
 
 
 def recognizes(document: object) -> bool:
-    """True if these are Zep's threads."""
+    """True if these are Zep's threads: others have threads with messages, too, but messages of theirs look otherwise."""
     found = objects_of(document, *_NAMES)
-    return bool(found) and all(
-        text_at(thread, *_THREAD) and isinstance(thread.get("messages"), list) for thread in found
-    )
+    messages = [an_object(message) for thread in found for message in a_list(thread.get("messages"))]
+    threads = all(text_at(thread, *_THREAD) for thread in found)
+    return threads and bool(messages) and all(_MARKS & message.keys() for message in messages)
 
 
-def read(document: object) -> Iterator[ImportedTurn]:
+def read(document: object) -> Iterator[Past]:
     """What users and assistants said, thread by thread."""
     for thread in objects_of(document, *_NAMES):
         thread_id = text_at(thread, *_THREAD)
@@ -36,7 +38,7 @@ def read(document: object) -> Iterator[ImportedTurn]:
             if said is not None:
                 key = text_at(given, "uuid", "uuid_") or f"{thread_id}:{number}"
                 at = time_at(given, "created_at")
-                yield ImportedTurn(key=f"zep:{key}", scope=scope, event=said.event(), said_at=at)
+                yield past(f"zep:{key}", scope, said.event(), at)
 
 
 def _role(message: Mapping[str, Any]) -> str:

@@ -10,8 +10,9 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from synap_integrations.model import Scope
+from synap_integrations.transcripts.messages import Past
 
-from .turns import ImportedTurn, an_object, objects_of, said_in, text_at, time_at
+from .turns import an_object, objects_of, past, said_in, text_at, time_at
 
 _NAMES = ("conversations",)
 _SPOKEN = frozenset({"text", "multimodal_text"})
@@ -23,18 +24,18 @@ def recognizes(document: object) -> bool:
     return bool(found) and all("title" in entry and isinstance(entry.get("mapping"), Mapping) for entry in found)
 
 
-def read(document: object) -> Iterator[ImportedTurn]:
+def read(document: object) -> Iterator[Past]:
     """What was said on the branch that the user sees, in order. The export does not say who the user is."""
     for conversation in objects_of(document, *_NAMES):
         name = text_at(conversation, "conversation_id", "id") or text_at(conversation, "title", "create_time")
         for node_id, message in _branch(conversation):
             said = said_in({"role": an_object(message.get("author")).get("role"), "content": _words(message)})
             if said is not None and _shown(message):
-                yield ImportedTurn(
-                    key=f"chatgpt:{text_at(message, 'id') or node_id}",
-                    scope=Scope(name and f"chatgpt:{name}"),
-                    event=said.event(),
-                    said_at=time_at(message, "create_time") or time_at(conversation, "create_time"),
+                yield past(
+                    f"chatgpt:{text_at(message, 'id') or node_id}",
+                    Scope(name and f"chatgpt:{name}"),
+                    said.event(),
+                    time_at(message, "create_time") or time_at(conversation, "create_time"),
                 )
 
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, Final
+from uuid import UUID, uuid5
 
 from synap_integrations.model import AssistantMessage, Event, Scope, UserMessage
-from synap_integrations.wire.bundles import moment
+from synap_integrations.transcripts.messages import Past, when
 
+_IDS: Final = UUID("0d6f2f4c-7a55-5b0e-8c39-5f2a9d3f0b61")
 NO_OBJECT: Final[Mapping[str, Any]] = {}
 _USERS: Final = frozenset({"user", "human", "HumanMessage", "HumanMessageChunk"})
 _ASSISTANTS: Final = frozenset({"assistant", "ai", "AIMessage", "AIMessageChunk", "model"})
@@ -22,18 +24,9 @@ _FIELDS: Final = {
 """Under which names what went in, and what came out, stands in a trace."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ImportedTurn:
-    """One event of a conversation of the past.
-
-    ``key`` names it within its export and is the same each time it is read. ``said_at`` is None where the export does
-    not say.
-    """
-
-    key: str
-    scope: Scope
-    event: Event
-    said_at: datetime | None = None
+def past(key: str, scope: Scope, event: Event, at: datetime | None) -> Past:
+    """Something that happened; ``key`` names it within its export, also in a later one, and becomes its id."""
+    return Past(scope=scope, event=event, occurred_at=at, event_id=str(uuid5(_IDS, key)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,14 +69,7 @@ def text_at(value: Mapping[str, Any], *names: str) -> str | None:
 
 def time_at(value: Mapping[str, Any], *names: str) -> datetime | None:
     """The first of these fields that holds a time: ISO text, or seconds since 1970."""
-    return next((found for name in names if (found := time_of(value.get(name))) is not None), None)
-
-
-def time_of(value: object) -> datetime | None:
-    """ISO text, or seconds since 1970, as an aware time; None for anything else."""
-    if isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < 253_402_300_800:
-        return datetime.fromtimestamp(value, UTC)
-    return moment(value)
+    return next((found for name in names if (found := when({"time": value.get(name)})) is not None), None)
 
 
 def unfolded(value: object) -> object:

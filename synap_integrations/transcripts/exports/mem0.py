@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from synap_integrations.model import AssistantMessage, Scope
+from synap_integrations.transcripts.messages import Past
 
-from .turns import ImportedTurn, objects_of, text_at, time_at
+from .turns import objects_of, past, text_at, time_at
 
 _NAMES = ("results", "memories")
 
@@ -21,7 +22,7 @@ def recognizes(document: object) -> bool:
     return bool(found) and all("memory" in entry and "id" in entry for entry in found)
 
 
-def read(document: object) -> Iterator[ImportedTurn]:
+def read(document: object) -> Iterator[Past]:
     """Each memory, in one conversation for each run; without a run, for each user.
 
     A memory is a sentence of mem0's about somebody. Nobody said it, so it is not told as the user's.
@@ -34,4 +35,4 @@ def read(document: object) -> Iterator[ImportedTurn]:
             scope = Scope(
                 f"mem0:{text_at(entry, 'run_id') or 'memories'}", text_at(entry, "user_id", "agent_id", "app_id")
             )
-            yield ImportedTurn(key=f"mem0:{key}", scope=scope, event=AssistantMessage(memory), said_at=at)
+            yield past(f"mem0:{key}", scope, AssistantMessage(memory), at)

@@ -11,8 +11,9 @@ from typing import Any
 
 from synap_integrations.model import Scope
 from synap_integrations.scoping import KEYS
+from synap_integrations.transcripts.messages import Past
 
-from .turns import ImportedTurn, an_object, objects_of, question_and_answer, text_at, time_at, unfolded
+from .turns import an_object, objects_of, past, question_and_answer, text_at, time_at, unfolded
 
 _NAMES = ("runs",)
 
@@ -23,7 +24,7 @@ def recognizes(document: object) -> bool:
     return bool(found) and all("run_type" in run and "inputs" in run for run in found)
 
 
-def read(document: object) -> Iterator[ImportedTurn]:
+def read(document: object) -> Iterator[Past]:
     """Question and answer of each trace, oldest first: of its root, which is what a user saw of it."""
     found = [run for run in objects_of(document, *_NAMES) if not run.get("parent_run_id")]
     timed = [(time_at(run, "start_time"), run) for run in found]
@@ -36,7 +37,7 @@ def read(document: object) -> Iterator[ImportedTurn]:
         )
         for said in question_and_answer(run.get("inputs"), run.get("outputs")):
             at = start if said.role == "user" else time_at(run, "end_time") or start
-            yield ImportedTurn(key=f"langsmith:{key}:{said.role}", scope=scope, event=said.event(), said_at=at)
+            yield past(f"langsmith:{key}:{said.role}", scope, said.event(), at)
 
 
 def _metadata(run: Mapping[str, Any]) -> Mapping[str, Any]:
