@@ -53,7 +53,7 @@ class Imported:
 @click.option("--user", metavar="ID", help="Whose conversations these are; wins over what the file says.")
 @click.option("--customer", metavar="ID", help="Of which customer (tenant); wins over what the file says.")
 @click.option("--conversation", metavar="ID", help="Which conversation this is; wins over what the file says.")
-@click.option("--format", "format_", metavar="NAME", help="synap, langchain or openai. [default: what it looks like]")
+@click.option("--format", "format_", metavar="NAME", help="What FILE is, if it cannot be told: see below.")
 @click.option("--dry-run", is_flag=True, help="Read and count, record nothing.")
 @click.option(
     "--timeout", type=click.FloatRange(0.1), default=60.0, show_default=True, metavar="S", help="For delivery."
@@ -72,9 +72,10 @@ def command(  # noqa: PLR0913 - the options
 ) -> int:
     """Record the conversations of a file, with their dates, as if they had been captured.
 
-    FILE holds JSON, or JSON lines: an export of `synap export`, messages as LangChain dumps them, or messages in the
-    form of OpenAI's API. Who is talking is taken from the names that frameworks use (thread_id, user_id, …). The same
-    file again changes nothing. Masks, hidden parts and samples apply as ever.
+    FILE holds JSON, or JSON lines: an export of `synap export` (the format synap), of ChatGPT (chatgpt), Zep (zep),
+    LangSmith (langsmith), Langfuse (langfuse) or mem0 (mem0), messages as LangChain dumps them (langchain), or messages
+    in the form of OpenAI's API (openai). Who is talking is taken from the names that frameworks use (thread_id,
+    user_id, …). The same file again changes nothing. Masks, hidden parts and samples apply as ever.
 
     Exit code 1: not everything was delivered; what waits goes out at the next start.
     """

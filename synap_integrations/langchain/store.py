@@ -24,11 +24,12 @@ from langgraph.store.base import (
 
 from synap_integrations.errors import InvalidInputError
 from synap_integrations.model import Scope
-from synap_integrations.runtime import Synap
+from synap_integrations.runtime import Synap, memory_over
 from synap_integrations.runtime.journal import Journals
+from synap_integrations.scoping import checked
 
 from .store_entries import Kept, Namespace, Shelf, gone_line, put_line, renewed_line
-from .store_rules import OWNERS, checked_owners, directory, journal_of, listed, matches
+from .store_rules import APPLICATION, OWNERS, checked_owners, directory, journal_of, listed, matches
 
 _MOST_SHELVES: Final = 1_000
 _AT_ONCE: Final = 8
@@ -41,11 +42,12 @@ def _now() -> datetime:
 class SynapStore(BaseStore):
     """Long-term memory for LangGraph graphs: ``graph.compile(store=SynapStore())``. Thread-safe, usable from any loop.
 
-    Items lie where turns lie: in the embedded Synap, a server, or the cloud, as the settings of ``synap`` say, or the
-    environment. In memory (``storage_path=":memory:"``) each store is on its own.
+    Items lie where turns lie: in the embedded Synap, a server, or the cloud. ``sdk`` is a `Synap`, whose settings say
+    where, or the platform's SDK object; by default the environment says it. In memory
+    (``storage_path=":memory:"``) each store is on its own.
 
-    A namespace belongs to the user it names, by the patterns of ``owners``; what is about nobody belongs to the
-    application. ``customer_id`` is the tenant, where the namespace names none.
+    A namespace belongs to the user it names, by the patterns of ``owners``. One that names nobody belongs to
+    ``user_id``, by default the application, and one that names no tenant to ``customer_id``.
 
     A put is there when it returns. Within one batch, reads see what was there before its puts. ``ttl`` is LangGraph's:
     items whose time is over are not shown, and `sweep_ttl` deletes them.
@@ -54,21 +56,23 @@ class SynapStore(BaseStore):
     """
 
     supports_ttl = True
-    __slots__ = ("_customer_id", "_directory", "_journals", "_now", "_owners", "_shelves", "ttl_config")
+    __slots__ = ("_directory", "_journals", "_nobody", "_now", "_owners", "_shelves", "ttl_config")
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - each by name
         self,
-        synap: Synap | None = None,
+        sdk: object | None = None,
+        user_id: str | None = None,
+        customer_id: str | None = None,
         *,
         owners: Sequence[Sequence[str]] = OWNERS,
-        customer_id: str | None = None,
         ttl: TTLConfig | None = None,
         now: Callable[[], datetime] = _now,
     ) -> None:
         self.ttl_config = ttl
-        self._journals = Journals(synap.settings if synap else None)
+        synap = memory_over(sdk)
+        self._journals = Journals(synap.settings if isinstance(synap, Synap) else None)
         self._owners = checked_owners(owners)
-        self._customer_id = customer_id
+        self._nobody = checked(Scope(None, user_id or APPLICATION, customer_id=customer_id))
         self._now = now
         self._directory = _Directory()
         self._shelves: OrderedDict[Namespace, Shelf] = OrderedDict()
@@ -128,7 +132,7 @@ class SynapStore(BaseStore):
         return results
 
     def _journal(self, namespace: Namespace) -> Scope:
-        return journal_of(namespace, self._owners, customer_id=self._customer_id)
+        return journal_of(namespace, self._owners, nobody=self._nobody)
 
     def _below(self, prefix: Namespace) -> list[Namespace]:
         """The namespaces that begin like this."""
@@ -151,7 +155,7 @@ class SynapStore(BaseStore):
         return read
 
     async def _read_directory(self) -> None:
-        lines = await self._journals.read(directory(customer_id=self._customer_id), after=self._directory.position)
+        lines = await self._journals.read(directory(self._nobody), after=self._directory.position)
         for line in lines:
             self._directory.note(line.position, line.text)
 
@@ -208,7 +212,7 @@ class SynapStore(BaseStore):
         new = {op.namespace for op in last.values() if op.value is not None} - self._directory.namespaces.keys()
         if new:
             await self._read_directory()
-        directed = directory(customer_id=self._customer_id)
+        directed = directory(self._nobody)
         entries = [(directed, json.dumps({"namespace": space})) for space in new - self._directory.namespaces.keys()]
         if entries or lines:
             await self._journals.add([*entries, *lines])

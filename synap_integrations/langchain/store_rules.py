@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from hashlib import blake2b
 from typing import Any, Final
 
@@ -41,8 +42,8 @@ def checked_owners(owners: Sequence[Sequence[str]]) -> tuple[tuple[str, ...], ..
     return tuple(tuple(pattern) for pattern in owners)
 
 
-def journal_of(namespace: Namespace, owners: Sequence[Namespace], *, customer_id: str | None) -> Scope:
-    """Whose memory the namespace is in, and in which conversation of theirs.
+def journal_of(namespace: Namespace, owners: Sequence[Namespace], *, nobody: Scope) -> Scope:
+    """Whose memory the namespace is in, and in which conversation of theirs; ``nobody`` is for those that name nobody.
 
     Raises: InvalidInputError, if it names somebody by an id that cannot be one.
     """
@@ -50,15 +51,15 @@ def journal_of(namespace: Namespace, owners: Sequence[Namespace], *, customer_id
     return checked(
         Scope(
             f"{APPLICATION}:{_short(namespace)}",
-            named.get("user_id", APPLICATION),
-            customer_id=named.get("customer_id", customer_id),
+            named.get("user_id", nobody.user_id),
+            customer_id=named.get("customer_id", nobody.customer_id),
         )
     )
 
 
-def directory(*, customer_id: str | None) -> Scope:
+def directory(nobody: Scope) -> Scope:
     """Where the namespaces are listed."""
-    return Scope(f"{APPLICATION}:namespaces", APPLICATION, customer_id=customer_id)
+    return replace(nobody, conversation_id=f"{APPLICATION}:namespaces")
 
 
 def _named(pattern: Namespace, namespace: Namespace) -> dict[str, str] | None:

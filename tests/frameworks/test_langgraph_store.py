@@ -29,6 +29,7 @@ from synap_integrations.server.embedded import FILE_NAME
 from synap_integrations.settings import Settings
 
 ANA, MATEO = ("users", "ana"), ("users", "mateo")
+NOBODY = Scope(None, APPLICATION)
 
 
 class Clock:
@@ -296,9 +297,25 @@ def test_namespaces_are_listed_by_prefix_suffix_wildcard_and_depth(store) -> Non
 )
 def test_a_namespace_belongs_to_the_user_it_names(namespace, user, customer) -> None:
     """By the beginning of the namespace; what names nobody is the application's."""
-    scope = journal_of(namespace, OWNERS, customer_id=None)
+    scope = journal_of(namespace, OWNERS, nobody=NOBODY)
     assert (scope.user_id, scope.customer_id) == (user, customer)
-    assert journal_of(namespace, OWNERS, customer_id="tenant").customer_id == (customer or "tenant")
+    assert journal_of(namespace, OWNERS, nobody=Scope(None, "x", customer_id="tenant")).customer_id == (
+        customer or "tenant"
+    )
+
+
+def test_the_keywords_of_the_platforms_own_store_are_taken(tmp_path) -> None:
+    """``sdk``, ``user_id`` and ``customer_id``, all optional; what is no SDK object is refused."""
+    synap = Synap(base_url="local", storage_path=tmp_path)
+    with SynapStore(sdk=synap, user_id="ana", customer_id="acme") as store:
+        store.put(("notes",), "k", {"v": 1})
+        assert store.get(("notes",), "k").value == {"v": 1}
+        assert store._nobody == Scope(None, "ana", customer_id="acme")
+    with SynapStore(synap, user_id="mateo", customer_id="acme") as other:
+        assert other.get(("notes",), "k") is None
+        assert other.list_namespaces() == []
+    with pytest.raises(InvalidInputError, match="sdk must be"):
+        SynapStore(sdk=3)
 
 
 def test_namespaces_that_read_alike_are_different_conversations() -> None:
@@ -313,7 +330,7 @@ def test_namespaces_that_read_alike_are_different_conversations() -> None:
         ("a\n", "b"),
         ("users", "ana"),
     ]
-    scopes = {journal_of(space, OWNERS, customer_id=None).conversation_id for space in alike}
+    scopes = {journal_of(space, OWNERS, nobody=NOBODY).conversation_id for space in alike}
     assert len(scopes) == len(alike)
 
 
@@ -350,7 +367,7 @@ def test_owners_can_be_named_by_patterns_of_ones_own(here) -> None:
     with SynapStore(here, owners=[("app", "{customer_id}", "{user_id}")]) as store:
         store.put(("app", "acme", "ana"), "k", {"v": 1})
         assert store.get(("app", "acme", "ana"), "k").value == {"v": 1}
-        scope = journal_of(("app", "acme", "ana"), store._owners, customer_id=None)
+        scope = journal_of(("app", "acme", "ana"), store._owners, nobody=NOBODY)
         assert scope == Scope(scope.conversation_id, "ana", customer_id="acme")
     for wrong in ([("users",)], ["users"]):
         with pytest.raises(InvalidInputError, match="owners"):
@@ -536,7 +553,7 @@ def test_what_is_no_line_of_ours_in_a_journal_changes_nothing(here, tmp_path) ->
     """Somebody may talk in a conversation of that name; items stay what they are."""
     with SynapStore(here) as store:
         store.put(ANA, "k", {"v": 1})
-        scope = journal_of(ANA, OWNERS, customer_id=None)
+        scope = journal_of(ANA, OWNERS, nobody=NOBODY)
 
         async def talk():
             async with SynapClient(settings=Settings.read(base_url="local", storage_path=tmp_path)) as client:

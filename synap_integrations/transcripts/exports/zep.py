@@ -20,7 +20,7 @@ _THREAD = ("thread_id", "session_id")
 
 
 def recognizes(document: object) -> bool:
-    """True if these are Zep's threads: others have threads with messages, too, but messages of theirs look otherwise."""
+    """True if these are Zep's threads; others have threads with messages too, but other messages."""
     found = objects_of(document, *_NAMES)
     messages = [an_object(message) for thread in found for message in a_list(thread.get("messages"))]
     threads = all(text_at(thread, *_THREAD) for thread in found)
