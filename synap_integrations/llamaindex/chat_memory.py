@@ -3,7 +3,10 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, Self
+
+from llama_index.core.base.llms.types import ChatMessage
 
 from synap_integrations import runtime
 from synap_integrations.llamaindex.memory import SynapMemory
@@ -34,6 +37,19 @@ class SynapChatMemory(SynapMemory):
             customer_id=customer_id or None,
             **fields,
         )
+
+    @classmethod
+    def from_defaults(
+        cls,
+        chat_history: Sequence[ChatMessage] | None = None,
+        *,
+        synap: object | None = None,
+        sdk: object | None = None,
+        **given: Any,
+    ) -> Self:
+        """A memory that begins with these messages. What engines pass and this memory does not use is ignored."""
+        memory = runtime.memory_over(synap if synap is not None else sdk)
+        return super().from_defaults(chat_history, synap=memory, **given)
 
     @classmethod
     def class_name(cls) -> str:
