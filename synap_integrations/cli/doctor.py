@@ -73,6 +73,7 @@ def _findings(settings: Settings, *, quick: bool) -> Iterator[Finding]:
     yield from asyncio.run(reachable.platform_findings(settings))
     yield from kept.outbox_findings(settings)
     yield from kept.memory_findings(settings)
+    yield from kept.run_findings(settings)
     if not quick:
         yield from installed.turns()
 

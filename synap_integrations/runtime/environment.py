@@ -12,9 +12,11 @@ from synap_integrations.settings import Settings
 _attributions: Final[deque[scoping.Attribution]] = deque(maxlen=64)
 
 
-def note_attribution(scope: Scope) -> None:
-    """A user's turn begins in this scope, here and now."""
-    _attributions.append(scoping.attributed(scope, Settings.identity()))
+def note_attribution(scope: Scope) -> scoping.Attribution:
+    """A user's turn begins in this scope, here and now: where that came from."""
+    found = scoping.attributed(scope, Settings.identity())
+    _attributions.append(found)
+    return found
 
 
 def recent_attributions() -> list[scoping.Attribution]:

@@ -22,6 +22,8 @@ from synap_integrations.server.engine import Engine
 from synap_integrations.server.forgetting import Target
 from synap_integrations.settings import Settings
 
+from .runs import FILE_NAME as RUNS
+
 _OWNERS: Final = "SELECT customer_id, user_id FROM owner"
 
 
@@ -61,6 +63,7 @@ class Erasure:
 
     def run(self) -> list[Reached]:
         """Forget it, and say what was reached and what not."""
+        (self._root / RUNS).unlink(missing_ok=True)
         reached = [*self._outboxes(), *self._put_aside()]
         if self._file.exists():
             reached.append(self._memory())

@@ -40,6 +40,7 @@ from synap_integrations.settings import Settings
 from .enquiries import Enquiries
 from .environment import capturing, note_attribution
 from .reports import Forgotten, Status
+from .runs import FILE_NAME, RunLog
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -102,6 +103,8 @@ class Synap:
         )
         self._desk = ContextDesk(budget_tokens=self.settings.context_max_tokens, policy=policy)
         self._redaction = Redaction.of(self.settings, mask)
+        in_memory = self.settings.storage_path == IN_MEMORY
+        self._runs = RunLog(None if in_memory else self.settings.root / FILE_NAME)
         self._outbox = _outbox(self.settings)
         self._worker = DeliveryWorker(
             self._outbox,
@@ -132,7 +135,7 @@ class Synap:
                 return
             envelope = Envelope.seal(scope, self._redaction(event), occurred_at=occurred_at, event_id=event_id)
             if isinstance(event, UserMessage):
-                note_attribution(scope)
+                self._runs.note(note_attribution(scope))
                 # Nobody can push to a stream that is not there yet: then a recall has to ask.
                 self._desk.turn_recorded(replace(envelope, event=event), answerable=self._listening.is_set())
             self._outbox.append(envelope)
@@ -204,6 +207,7 @@ class Synap:
         False if something was left behind: it stays on disk and goes out at the next start.
         """
         timeout_s = self.settings.shutdown_timeout_s if timeout_s is None else timeout_s
+        self._runs.save()
         return self._worker.close(timeout_s)
 
     def __enter__(self) -> Self:
@@ -256,6 +260,7 @@ class Synap:
 
     def _on_inbound(self, inbound: Inbound) -> None:
         with _INBOUND:
+            self._runs.save_now_and_then()
             if isinstance(inbound, ContextBundle):
                 self._desk.apply(inbound)
             elif isinstance(inbound, Signal) and inbound.kind == "connected":

@@ -121,6 +121,9 @@ def test_conversations_of_nobody_and_look_alike_users_are_named() -> None:
     nobody, alike = findings(said, "identity")
     assert nobody["details"]["unattributed"] == ["c-nobody"]
     assert "Ana@x.org" in alike["says"]
+    (runs,) = findings(said, "runs")
+    assert [run["user_from"] for run in runs["details"]["runs"]] == ["nobody", "run", "run"]
+    assert runs["level"] == "warning"
 
 
 def test_a_package_that_records_the_same_turns_is_a_problem(tmp_path: Path) -> None:

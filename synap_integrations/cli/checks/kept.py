@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import sqlite3
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from contextlib import closing
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from synap_integrations.errors import InvalidInputError
 from synap_integrations.outbox.looking import OutboxFolder, outboxes
 from synap_integrations.outbox.tending import everything_held
+from synap_integrations.runtime.runs import FILE_NAME as RUNS
+from synap_integrations.runtime.runs import last_runs
 from synap_integrations.scoping import ANONYMOUS
 from synap_integrations.server.embedded import FILE_NAME
 from synap_integrations.server.inspector.file import ReadOnlyDatabase
@@ -26,6 +29,14 @@ if TYPE_CHECKING:
 _LAST: Final = 20
 _PEOPLE: Final = 2_000
 _ERRORS: Final = 3
+_IDENTIFY: Final = "synap run --identify …, or user_id in your metadata"
+_SOURCES: Final = {
+    "context": "with context(…)",
+    "run": "the framework or an argument",
+    "identify": "--identify",
+    "environment": "SYNAP_USER_ID",
+    "nobody": "nobody",
+}
 
 
 def outbox_findings(settings: Settings) -> Iterator[Finding]:
@@ -90,6 +101,32 @@ def memory_findings(settings: Settings) -> Iterator[Finding]:
     yield from _alike(people)
 
 
+def run_findings(settings: Settings) -> Iterator[Finding]:
+    """Who named the user of the last turns: the code, the framework, a function, the environment, or nobody."""
+    runs = last_runs(settings.root / RUNS, _LAST)
+    if not runs:
+        return
+    sources = Counter(run.user_from for run in runs)
+    says = ", ".join(f"{_SOURCES.get(source, source)} {count}" for source, count in sources.most_common())
+    details = {
+        "runs": [
+            {
+                "at": datetime.fromtimestamp(run.at, UTC).isoformat(timespec="seconds"),
+                "process": run.pid,
+                "conversation": run.conversation,
+                "user_from": run.user_from,
+                "conversation_from": run.conversation_from,
+            }
+            for run in runs
+        ]
+    }
+    if nobody := sources["nobody"]:
+        says = f"of the last {len(runs)} turns, {nobody} have no user: {says}"
+        yield Finding("runs", "warning", says, _IDENTIFY, details)
+    else:
+        yield Finding("runs", "fine", f"users of the last {len(runs)} turns were named by: {says}", "", details)
+
+
 def _identity(chats: list[Chat]) -> Iterator[Finding]:
     """Conversations whose user nobody named are remembered each for itself."""
     if not chats:
@@ -101,7 +138,7 @@ def _identity(chats: list[Chat]) -> Iterator[Finding]:
         return
     named = ", ".join(chat.name for chat in nobody[:3]) + (", …" if len(nobody) > 3 else "")
     says = f"{len(nobody)} of the last {len(chats)} conversations are nobody's, and remembered each for itself: {named}"
-    yield Finding("identity", "warning", says, "synap run --identify …, or user_id in your metadata", details)
+    yield Finding("identity", "warning", says, _IDENTIFY, details)
 
 
 def _alike(people: list[Person]) -> Iterator[Finding]:
