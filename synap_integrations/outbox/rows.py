@@ -187,9 +187,16 @@ def _thinking(fields: dict[str, Plain]) -> Event:
     step, kind = fields["step_index"], fields["thought_type"]
     return Thinking(
         _read(fields["content"]),
-        step_index=step if isinstance(step, int) else None,
+        step_index=_number(step),
         thought_type=None if kind is None else _read(kind),
     )
+
+
+def _number(value: Plain) -> int | None:
+    """A number as it was; one that JSON readers do not agree on was kept as text."""
+    if isinstance(value, str) and value.removeprefix("-").isdecimal():
+        return int(value)
+    return value if isinstance(value, int) else None
 
 
 def _context_request(fields: dict[str, Plain]) -> Event:

@@ -6,6 +6,7 @@ nothing is sent, whatever the environment says. ``synap_real = true`` in pytest'
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
@@ -31,11 +32,16 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     """Nothing that is captured during the run leaves the process."""
     config.addinivalue_line("markers", _MARK)
-    if config.getini("synap_real"):
+    if config.getini("synap_real") or _started_by_synap_run():
         return
     config.stash[_surroundings] = patch = pytest.MonkeyPatch()
     for name, value in _IN_MEMORY.items():
         patch.setenv(name, value)
+
+
+def _started_by_synap_run() -> bool:
+    """True under ``synap run -- pytest``: who starts the tests that way wants to see what they said."""
+    return "synap_integrations.auto.start" in sys.modules
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
