@@ -5,6 +5,7 @@ product knows nothing of this: each entry says which function of it is replaced 
 the name from the variable SABOTAGE.
 """
 
+import dataclasses
 import importlib
 import os
 import time
@@ -304,6 +305,50 @@ PROTECTIONS: dict[str, Protection] = {
             lambda outbox, *args, **named: original(outbox, *args, **(named | {"clock": named.get("wall", time.time)}))
         ),
         ("tests/faults/test_faults_time.py::test_a_step_of_the_wall_clock_changes_nothing", f"{PROVEN}[clock]"),
+    ),
+    "delivery-apart": Protection(
+        "Capture does not wait for the platform.",
+        f"{OUTBOX}.worker:DeliveryWorker.wake",
+        lambda original: lambda worker: (original(worker), worker.flush(0.02)),
+        ("tests/faults/test_faults_network.py::test_a_black_hole_costs_the_chain_nothing", f"{PROVEN}[latency]"),
+    ),
+    "close-lets-go": Protection(
+        "What is closed leaves no thread and no connection.",
+        f"{OUTBOX}.worker:DeliveryWorker.close",
+        _returns(value=True),
+        (f"{UNIT}worker.py::test_close_delivers_what_is_left_and_lets_go", f"{PROVEN}[leftovers]"),
+    ),
+    "exact-owner": Protection(
+        "A bundle answers those it belongs to, and nobody else.",
+        "synap_integrations.context.store:owners_for",
+        lambda original: (
+            lambda scope, *, rung="": (
+                *original(scope, rung=rung),
+                *original(dataclasses.replace(scope, customer_id=None), rung=rung),
+            )
+        ),
+        ("tests/properties/test_context_isolation.py::test_lookup_agrees_with_the_naive_rule", f"{PROVEN}[isolation]"),
+    ),
+    "cleaned-text": Protection(
+        "A stored text cannot act, end its block or pass for another one.",
+        "synap_integrations.context.render:clean",
+        lambda _: lambda text, *, limit: text[:limit],
+        (
+            "tests/properties/test_context_render.py::test_structure_is_independent_of_content",
+            f"{PROVEN}[render]",
+        ),
+    ),
+    "host-check": Protection(
+        "A request that calls the local server by another name is refused.",
+        "synap_integrations.server.gate:Gate._not_here",
+        _NOTHING,
+        ("tests/unit/test_server_gate.py", f"{PROVEN}[attacks]"),
+    ),
+    "secret-key": Protection(
+        "A key is not shown by what holds it.",
+        "synap_integrations.settings:Secret.__repr__",
+        lambda _: lambda secret: secret.reveal(),
+        ("tests/unit/test_settings.py", f"{PROVEN}[canary]"),
     ),
     "restart-after-bug": Protection(
         "A bug in the sender costs a moment, not the rest of the turns.",

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import zygote
@@ -29,8 +30,15 @@ def settled(folder: Path, told: set[str]) -> Arrivals:
     outbox, worker = zygote.desk(folder)
     worker.flush(60)
     worker.close(10)
-    left = len(list((folder / "outbox").glob("ob-*")))
+    # What a process left that was killed while it made its file is put aside; a turn in it would be lost, and seen so.
+    left = sum(path.suffix != ".corrupt" for path in (folder / "outbox").glob("ob-*"))
     return judged(folder, told, unaccounted=left + (not outbox.counts().add_up))
+
+
+def added(found: Sequence[Arrivals]) -> Arrivals:
+    """The sum of each figure; of the same kind as what was found."""
+    kind = type(found[0])
+    return kind(**{field.name: sum(getattr(one, field.name) for one in found) for field in fields(kind)})
 
 
 def judged(folder: Path, told: set[str], *, unaccounted: int = 0) -> Arrivals:

@@ -3,7 +3,7 @@
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from arrivals import Arrivals, settled
+from arrivals import Arrivals, added, settled
 from killpoints import POINTS
 from programs import EQUIPMENT, python
 
@@ -29,4 +29,4 @@ def measure(folder: Path, *, rounds: int) -> Figures:
         kinds = [kind for kind, _, _ in lines]
         arrived = settled(own, {turn for kind, _, turn in lines if kind == "told"})
         found.append(Figures(**asdict(arrived), reached=kinds.count("reached"), missed=kinds.count("missed")))
-    return Figures(**{name: sum(getattr(one, name) for one in found) for name in Figures.__dataclass_fields__})
+    return added(found)

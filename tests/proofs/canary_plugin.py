@@ -1,0 +1,26 @@
+"""A pytest plugin: the platforms of the tests have a key that exists nowhere else, and everything is logged to a file.
+
+``CANARY`` is the key and ``CANARY_LOG`` the folder for the logs; each process writes its own.
+"""
+
+import logging
+import os
+import sys
+from pathlib import Path
+
+EQUIPMENT = Path(__file__).resolve().parents[1] / "equipment"
+
+
+def pytest_configure(config) -> None:
+    """Before any test module takes the key over."""
+    sys.path.append(str(EQUIPMENT))
+    import dev_server  # noqa: PLC0415 - found through the path above
+    import socket_platform  # noqa: PLC0415 - see above
+
+    socket_platform.KEY = dev_server.KEY = os.environ["CANARY"]
+    dev_server.Reached.key = os.environ["CANARY"]
+    dev_server.Reached.__init__.__defaults__ = (os.environ["CANARY"],)
+    log = logging.FileHandler(Path(os.environ["CANARY_LOG"]) / f"{os.getpid()}.log")
+    log.setFormatter(logging.Formatter("%(name)s %(levelname)s %(message)s %(args)r"))
+    logging.getLogger().addHandler(log)
+    logging.getLogger().setLevel(logging.DEBUG)
