@@ -9,7 +9,7 @@ from proof_report import HEADING, Outcome, row
 from proof_run import outcome_of
 from sabotage import PROTECTIONS
 
-QUICK = {"outage", "clock", "isolation", "render", "poison"}
+QUICK = {"clock", "corruption", "disk", "isolation", "render"}
 """Lines whose sabotage takes a few seconds, and is tried with every run of the tests."""
 
 
@@ -17,6 +17,14 @@ QUICK = {"outage", "clock", "isolation", "render", "poison"}
 def test_a_promise_is_kept(name: str) -> None:
     """The short form of a line keeps all its bounds."""
     assert outcome_of(name, short=True, within_s=100).broken == []
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(2_500)
+@pytest.mark.parametrize("name", list(LINES))
+def test_a_promise_is_kept_at_full_length(name: str) -> None:
+    """As `make prove` measures it."""
+    assert outcome_of(name, short=False).broken == []
 
 
 @pytest.mark.parametrize(
