@@ -33,6 +33,8 @@ from .store_rules import APPLICATION, OWNERS, checked_owners, directory, journal
 
 _MOST_SHELVES: Final = 1_000
 _AT_ONCE: Final = 8
+_ROOM: Final = 4
+"""How many more lines than items are asked for: some are of values that were replaced since."""
 
 
 def _now() -> datetime:
@@ -113,8 +115,8 @@ class SynapStore(BaseStore):
         for op in ops:
             found: Sequence[Item] = ()
             if isinstance(op, GetOp):
-                kept = shelves[op.namespace].alive(now).get(op.key)
-                results.append(kept.item(op.namespace) if kept else None)
+                kept = shelves[op.namespace].items.get(op.key)
+                results.append(kept.item(op.namespace) if kept and not kept.expired(now) else None)
                 found = (results[-1],) if isinstance(results[-1], Item) else ()
             elif isinstance(op, SearchOp):
                 found = await self._search(op, shelves, now)
@@ -127,7 +129,8 @@ class SynapStore(BaseStore):
                 message = f"{type(op).__name__} is no operation of a store"
                 raise InvalidInputError(message)
             if isinstance(op, GetOp | SearchOp) and op.refresh_ttl:
-                renewed |= dict.fromkeys((item.namespace, item.key) for item in found)
+                seen = [(item.namespace, item.key) for item in found]
+                renewed |= dict.fromkeys(at for at in seen if shelves[at[0]].items[at[1]].to_renew(now))
         await self._write([op for op in ops if isinstance(op, PutOp)], renewed, shelves, now)
         return results
 
@@ -165,20 +168,22 @@ class SynapStore(BaseStore):
             (namespace, kept)
             for namespace in self._below(op.namespace_prefix)
             for kept in shelves[namespace].alive(now).values()
-            if not op.filter or matches(json.loads(kept.value), op.filter)
+            if not op.filter or matches(kept.value(), op.filter)
         ]
         wanted.sort(key=lambda found: found[1].updated_at, reverse=True)
         scores: dict[str, float] = {}
         if op.query:
             spaces = dict.fromkeys(namespace for namespace, kept in wanted if kept.indexed)
-            ranked = await asyncio.gather(*(self._journals.ranked(self._journal(space), op.query) for space in spaces))
+            limit = _ROOM * (op.offset + op.limit)
+            asked = (self._journals.ranked(self._journal(space), op.query, limit=limit) for space in spaces)
+            ranked = await asyncio.gather(*asked)
             scores = {line_id: score for ranking in ranked for line_id, score in ranking.items()}
         scored = [
-            kept.found(namespace, scores.get(kept.line_ids[-1]) if kept.indexed else None) for namespace, kept in wanted
+            (scores.get(kept.line_ids[-1]) if kept.indexed else None, namespace, kept) for namespace, kept in wanted
         ]
         # Stable: what has no score stays in its order, behind everything that has one.
-        scored.sort(key=lambda item: -1.0 if item.score is None else item.score, reverse=True)
-        return scored[op.offset : op.offset + op.limit]
+        scored.sort(key=lambda found: -1.0 if found[0] is None else found[0], reverse=True)
+        return [kept.found(space, score) for score, space, kept in scored[op.offset : op.offset + op.limit]]
 
     async def _list(self, op: ListNamespacesOp, now: datetime) -> list[Namespace]:
         meant = [space for space in self._directory.namespaces if listed(space, op.match_conditions or ())]
@@ -195,7 +200,7 @@ class SynapStore(BaseStore):
     ) -> None:
         """What the batch changes, in one call; of several puts under one key the last counts."""
         last = {(op.namespace, op.key): op for op in puts}
-        journals = {namespace: self._journal(namespace) for namespace, _ in [*last, *renewed]}
+        journals = {namespace: self._journal(namespace) for namespace in {at[0] for at in [*last, *renewed]}}
         lines: list[tuple[Scope, str]] = []
         erased: list[str] = []
         for (namespace, key), op in last.items():
@@ -207,7 +212,7 @@ class SynapStore(BaseStore):
         lines += [
             (journals[namespace], renewed_line(key, at=now))
             for namespace, key in renewed
-            if (namespace, key) not in last and shelves[namespace].items[key].to_renew(now)
+            if (namespace, key) not in last
         ]
         new = {op.namespace for op in last.values() if op.value is not None} - self._directory.namespaces.keys()
         if new:

@@ -26,16 +26,21 @@ _RENEW_FROM: Final = 0.01
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Kept:
-    """An item that is there. ``value`` is JSON; ``ttl`` is in minutes; ``line_ids`` are all its lines so far."""
+    """An item. ``text`` is the line that put it, ``line_ids`` are all its lines; ``ttl`` is in minutes."""
 
     key: str
-    value: str
+    text: str
     created_at: datetime
     updated_at: datetime
     ttl: float | None
     expires_at: datetime
     indexed: bool
     line_ids: tuple[str, ...]
+
+    def value(self) -> dict[str, Any]:
+        """The value, nobody else's object."""
+        value: dict[str, Any] = json.loads(self.text)["value"]
+        return value
 
     def expired(self, now: datetime) -> bool:
         """True if its time is over."""
@@ -48,9 +53,9 @@ class Kept:
         return now + timedelta(minutes=self.ttl * (1 - _RENEW_FROM)) >= self.expires_at
 
     def item(self, namespace: Namespace) -> Item:
-        """For LangGraph; the value is nobody else's object."""
+        """For LangGraph."""
         return Item(
-            value=json.loads(self.value),
+            value=self.value(),
             key=self.key,
             namespace=namespace,
             created_at=self.created_at,
@@ -59,7 +64,7 @@ class Kept:
 
     def found(self, namespace: Namespace, score: float | None) -> SearchItem:
         """For LangGraph, as the result of a search."""
-        return SearchItem(namespace, self.key, json.loads(self.value), self.created_at, self.updated_at, score)
+        return SearchItem(namespace, self.key, self.value(), self.created_at, self.updated_at, score)
 
 
 @dataclass(slots=True)
@@ -68,6 +73,8 @@ class Shelf:
 
     position: int = 0
     items: dict[str, Kept] = field(default_factory=dict[str, Kept])
+    _keys: dict[str, str] = field(default_factory=dict[str, str])
+    """The items' keys by their digests."""
 
     def take(self, lines: Iterable[Line]) -> None:
         """Follow these lines; those that were followed before change nothing, and those that are none of ours."""
@@ -89,28 +96,29 @@ class Shelf:
         if at is None:
             return
         if isinstance(key := entry.get("item"), str) and isinstance(entry.get("value"), dict):
-            self._put(key, entry, at, line.line_id)
+            self._put(key, entry, at, line)
             return
-        named = {digest(key): key for key in self.items}.get(str(entry.get("gone") or entry.get("renewed")))
+        named = self._keys.get(str(entry.get("gone") or entry.get("renewed")))
         if named is not None and "gone" in entry:
-            del self.items[named]
+            del self.items[named], self._keys[digest(named)]
         elif named is not None:
             kept = self.items[named]
             self.items[named] = replace(kept, expires_at=_end(at, kept.ttl), line_ids=(*kept.line_ids, line.line_id))
 
-    def _put(self, key: str, entry: Mapping[str, Any], at: datetime, line_id: str) -> None:
+    def _put(self, key: str, entry: Mapping[str, Any], at: datetime, line: Line) -> None:
         before = self.items.pop(key, None)
         ttl = entry.get("ttl")
         ttl = float(ttl) if isinstance(ttl, int | float) else None
+        self._keys[digest(key)] = key
         self.items[key] = Kept(
             key=key,
-            value=json.dumps(entry["value"], ensure_ascii=False),
+            text=line.text,
             created_at=before.created_at if before and not before.expired(at) else at,
             updated_at=at,
             ttl=ttl,
             expires_at=_end(at, ttl),
             indexed=entry.get("index") is not False,
-            line_ids=(*(before.line_ids if before else ()), line_id),
+            line_ids=(*(before.line_ids if before else ()), line.line_id),
         )
 
 

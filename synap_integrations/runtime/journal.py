@@ -152,14 +152,14 @@ class Journals:
                 message = "the platform lists turns without their positions: items cannot be read from it"
                 raise ServiceUnavailableError(message)
 
-    async def ranked(self, journal: Scope, query: str) -> dict[str, float]:
-        """Line ids by how well they answer the query, best first."""
+    async def ranked(self, journal: Scope, query: str, *, limit: int) -> dict[str, float]:
+        """Line ids by how well they answer the query, best first; at most ``limit``, and never more than 200."""
         # The client knows whose conversation it is from the lines that were read before; naming nobody asks for
         # what was said in it and for nothing else of theirs.
         found = await self._platform.fetch(
             journal.conversation_id,
             search_query=query,
-            max_results=_MOST_FOUND,
+            max_results=min(limit, _MOST_FOUND),
             include_conversation_context=False,
             response_shape="ranked",
         )
