@@ -38,6 +38,7 @@ BENCHMARKS = {
     "zero_code": "bench_zero_code",
     "memory": "bench_memory",
     "llamaindex": "bench_llamaindex",
+    "store": "bench_store",
 }
 WANTS = {"llamaindex": "llama_index"}
 """What has to be installed for a benchmark; without it, it is left out of the whole run."""

@@ -34,6 +34,7 @@ FIGURES = {
         "LlamaIndex turn, memory, never waiting",
         "LlamaIndex turn while the platform answers after 500 ms",
     ],
+    "store": ["50 puts and 50 gets: p50", "100 puts: p50", "100 gets: p50"],
 }
 
 
