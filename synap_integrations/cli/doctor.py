@@ -15,7 +15,7 @@ from synap_integrations.settings import Settings
 
 from .settings import effect, setting_rows
 from .stored import AS_JSON
-from .terminal import Cell, Paper, at_home, print_json
+from .terminal import Cell, Paper, at_home, counted, print_json
 
 if TYPE_CHECKING:
     from .checks.findings import Finding
@@ -86,12 +86,12 @@ def _print(finding: Finding) -> None:
 
 
 def _print_end(findings: list[Finding], problems: int) -> None:
-    warnings = sum(finding.level == "warning" for finding in findings)
+    warnings = counted(sum(finding.level == "warning" for finding in findings), "warning")
     Paper().line()
     if problems:
-        Paper().line(Cell(f"{problems} problems, {warnings} warnings", "bad"))
-    elif warnings:
-        Paper().line(Cell(f"No problem, {warnings} warnings", "warning"))
+        Paper().line(Cell(f"{counted(problems, 'problem')}, {warnings}", "bad"))
+    elif not warnings.startswith("0 "):
+        Paper().line(Cell(f"No problem, {warnings}", "warning"))
     else:
         Paper().line(Cell("Everything is fine.", "good"))
 

@@ -12,7 +12,7 @@ from synap_integrations.model import Scope
 from synap_integrations.settings import Settings
 
 from .stored import AS_JSON
-from .terminal import Cell, Paper, agreed, at_home, print_json
+from .terminal import Cell, Paper, agreed, at_home, counted, print_json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -97,8 +97,11 @@ def _print_receipt(receipt: list[Reached], missed: int) -> None:
     if not receipt:
         paper.line(Cell("nothing there", "dim"), "this machine holds nothing")
     if missed:
-        paper.line(Cell("incomplete", "bad"), f"{missed} places were not reached")
+        paper.line(Cell("incomplete", "bad"), f"{counted(missed, 'place')} not reached")
 
 
 def _counted(counts: Mapping[str, int]) -> str:
-    return ", ".join(f"{number} {kind}" for kind, number in counts.items() if number)
+    found = ((number, kind) for kind, number in counts.items() if number)
+    return ", ".join(
+        counted(number, kind.removesuffix("s")) if kind.endswith("s") else f"{number} {kind}" for number, kind in found
+    )

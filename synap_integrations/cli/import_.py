@@ -17,6 +17,8 @@ from synap_integrations import scoping
 from synap_integrations.errors import InvalidInputError
 from synap_integrations.model import AssistantMessage, Event, Scope, UserMessage
 from synap_integrations.settings import Settings
+from synap_integrations.transcripts.formats import documents_in, reader_for
+from synap_integrations.transcripts.messages import Skipped, completed
 
 from .stored import AS_JSON
 from .terminal import Cell, Paper, print_json
@@ -79,8 +81,6 @@ def command(  # noqa: PLR0913 - the options
 
     Exit code 1: not everything was delivered; what waits goes out at the next start.
     """
-    from synap_integrations.transcripts.formats import documents_in, reader_for  # noqa: PLC0415 - not for --help
-
     asked = scoping.checked(Scope(conversation, user, customer_id=customer))
     documents = documents_in(file)
     reader = reader_for(documents, name=format_)
@@ -118,8 +118,6 @@ def _record(synap: Synap, events: Iterable[tuple[Past, str]], timeout_s: float) 
 
 
 def _counted(read: Iterable[Read], asked: Scope, imported: Imported) -> Iterator[Past]:
-    from synap_integrations.transcripts.messages import Skipped, completed  # noqa: PLC0415 - not for --help
-
     for one in read:
         if isinstance(one, Skipped):
             imported.skipped[one.what] += 1

@@ -13,7 +13,7 @@ from synap_integrations.errors import ContextNotFoundError
 from synap_integrations.settings import Settings
 
 from .stored import AS_JSON, CONVERSATION, USER
-from .terminal import Cell, Paper, agreed, at_home, in_short, print_json
+from .terminal import Cell, Paper, agreed, at_home, counted, in_short, print_json
 
 if TYPE_CHECKING:
     from synap_integrations.outbox.looking import Held
@@ -98,7 +98,7 @@ def retry(ids: tuple[str, ...], user: str | None, conversation: str | None, time
     rows = [row for row in _chosen(ids, user=user, conversation=conversation) if row.dead]
     tended = tending.retry(rows)
     if not as_json:
-        Paper().line(f"{tended.rows} of {len(rows)} dead letters wait again.")
+        Paper().line(f"{tended.rows} of {counted(len(rows), 'dead letter')} wait again.")
     _say_what_was_not_reached(tended)
     return max(_delivered(timeout, as_json=as_json), int(tended.rows < len(rows)))
 
@@ -140,7 +140,7 @@ def drop(  # noqa: PLR0913 - the options
         Paper().line("There is nothing to drop.")
         return 0
     lost = sum(not row.dead for row in rows)
-    question = f"Drop {len(rows) - lost} dead letters and {lost} that were never delivered, for good?"
+    question = f"Drop {counted(len(rows) - lost, 'dead letter')} and {lost} that were never delivered, for good?"
     if not agreed(question, yes=yes):
         return 1
     tended = tending.drop(rows)
@@ -199,9 +199,10 @@ def _cells(row: Held) -> list[Cell]:
     why = f"\n{in_short(entry.reason, 200)}" if entry.reason else ""
     tries = f", tried {entry.attempts} times" if entry.attempts else ""
     about = f"{entry.row.kind} of {row.user_id} in {row.conversation_id}{tries}\n{what}{why}"
+    # Ids begin with the time: it is their ends that differ.
     return [
         Cell(f"{row.captured_at.astimezone():%Y-%m-%d %H:%M}", "dim"),
-        Cell(entry.row.event_id[:8]),
+        Cell(entry.row.event_id[-12:]),
         state,
         Cell(about),
     ]

@@ -11,7 +11,7 @@ import click
 from synap_integrations.errors import InvalidInputError
 
 from .stored import AS_JSON, CUSTOMER, DB, USER, described, opened, stored_in
-from .terminal import Cell, Paper, print_json
+from .terminal import Cell, Paper, counted, print_json
 
 if TYPE_CHECKING:
     from synap_integrations.server.inspector.reading import Reading
@@ -96,8 +96,7 @@ def _print(chat: Chat, entries: list[Entry]) -> None:
 
     heading = Paper()
     heading.line(Cell(chat.name, "title"))
-    turns = "1 turn" if chat.turns == 1 else f"{chat.turns} turns"
-    heading.line(Cell(f"{_whose(chat)}, {turns}", "dim"))
+    heading.line(Cell(f"{_whose(chat)}, {counted(chat.turns, 'turn')}", "dim"))
     paper, day = Paper((5, 9)), ""
     for entry in entries:
         moment = (entry.turn.said_at if isinstance(entry, Said) else at(entry)).astimezone()

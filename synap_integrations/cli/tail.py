@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from synap_integrations.server.inspector.following import News
 
 _POLL_S: Final = 0.2
+_TRIES: Final = 50
 _KINDS: Final = ("user", "assistant", "tool", "thinking", "pushed", "shown")
 _EPILOG = """\b
 synap tail
@@ -77,9 +79,15 @@ def command(  # noqa: PLR0913 - the options
 
 
 def _wait_for(path: Path) -> None:
-    if not path.exists():
-        sys.stderr.write(f"Nothing was recorded in {path} yet; waiting for it.\n")
-    while not (path.exists() and path.stat().st_size):
+    """Wait until the file is there, and a little longer for whoever makes it to finish."""
+    if path.exists():
+        return
+    sys.stderr.write(f"Nothing was recorded in {path} yet; waiting for it.\n")
+    while not path.exists():
+        time.sleep(_POLL_S)
+    for _ in range(_TRIES):
+        with suppress(InvalidInputError), opened(path):
+            return
         time.sleep(_POLL_S)
 
 

@@ -127,6 +127,11 @@ def print_json(value: Mapping[str, object] | Sequence[object], *, lines: bool = 
         sys.stdout.write(f"{safe}\n")
 
 
+def counted(number: int, thing: str) -> str:
+    """``1 turn``, ``2 turns``."""
+    return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
+
+
 def at_home(path: Path | str) -> str:
     """A path as people write it."""
     return str(path).replace(str(Path.home()), "~", 1)

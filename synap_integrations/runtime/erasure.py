@@ -92,7 +92,10 @@ class Erasure:
         customers = {row.customer_id or "" for row in self._matching(scope)}
         if self._file.exists():
             with closing(Database(self._file)) as database, database.read() as db:
-                customers |= {row[0] for row in db.execute(f"{_OWNERS} WHERE user_id = ?", (scope.user_id,))}
+                if scope.conversation_id is None:
+                    customers |= {row[0] for row in db.execute(f"{_OWNERS} WHERE user_id = ?", (scope.user_id,))}
+                else:
+                    customers |= {target.customer_id for target in _targets(database, scope)}
         if len(customers) > 1:
             named = ", ".join(sorted(customer or "none" for customer in customers))
             message = f"several customers have a user {scope.user_id} ({named}): pass --customer"

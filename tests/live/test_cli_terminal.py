@@ -132,7 +132,7 @@ def test_what_waits_is_listed_and_dropped_only_after_a_yes(waiting) -> None:
         assert "422: too long" in terminal.text
     for answer, code, left in (("n\r", 1, 1), ("y\r", 0, 0)):
         with Terminal("outbox", "drop", "--dead") as terminal:
-            terminal.until("Drop 1 dead letters")
+            terminal.until("Drop 1 dead letter")
             terminal.type(answer)
             assert terminal.code() == code
         rows = [json.loads(line) for line in plain("outbox", "ls", "--json").stdout.splitlines()]
@@ -167,7 +167,7 @@ def test_somebody_is_forgotten_after_a_yes_and_nobody_else(remembered, waiting) 
     """The counts are shown first, a no forgets nothing, a yes all of it, and the receipt says where."""
     with Terminal("forget", "--user", "ana") as terminal:
         terminal.until("for good?")
-        assert "4 waiting, 1 dead letters" in terminal.text
+        assert "4 waiting, 1 dead letter" in terminal.text
         terminal.type("\r")
         assert terminal.code() == 1
     assert plain("show", "c-42").returncode == 0
@@ -215,7 +215,7 @@ def test_the_doctor_on_a_terminal(remembered) -> None:
         assert terminal.colour_of("fine") == "green"
         assert terminal.colour_of("warning") == "brown"
         assert "SYNAP_MASK" in terminal.text
-        assert "No problem, 1 warnings" in terminal.text
+        assert "No problem, 1 warning" in terminal.text
 
 
 def test_completion_knows_the_commands() -> None:

@@ -78,6 +78,9 @@ def test_two_people_with_one_id_are_never_both_forgotten_by_a_slip(kept_in: str)
     keep((acme, "of acme"), (globex, "of globex"))
     with pytest.raises(InvalidInputError, match="acme, globex"):
         Erasure(Settings.read(), Scope(None, "ana"))
+    forgotten(Scope("c-acme", "ana"))
+    assert (files_with("of acme"), bool(files_with("of globex"))) == ([], True)
+    keep((acme, "of acme"))
     forgotten(Scope(None, "ana", customer_id="acme"))
     assert files_with("of acme") == []
     assert files_with("of globex")

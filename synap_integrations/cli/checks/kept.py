@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from synap_integrations.cli.terminal import counted
 from synap_integrations.errors import InvalidInputError
 from synap_integrations.outbox.looking import OutboxFolder, outboxes
 from synap_integrations.outbox.tending import everything_held
@@ -62,11 +63,11 @@ def _of_one(box: OutboxFolder) -> Iterator[Finding]:
     if box.waiting:
         says = f"{box.waiting} wait in {name}, the oldest since {box.oldest}"
         if box.in_use:
-            yield Finding("outbox", "note", f"{says}; {box.in_use} running processes deliver theirs")
+            yield Finding("outbox", "note", f"{says}; {counted(box.in_use, 'running process')} at work on them")
         else:
             yield Finding("outbox", "warning", f"{says}; no running process delivers them", "synap outbox flush")
     if box.dead_letters:
-        says = f"{box.dead_letters} dead letters in {name}: refused for good"
+        says = f"{counted(box.dead_letters, 'dead letter')} in {name}: refused for good"
         yield Finding("outbox", "warning", says, "synap outbox ls --dead")
     for file in box.unreadable:
         yield Finding("outbox", "warning", f"{box.folder}/{file} cannot be read", "synap outbox ls")
@@ -90,7 +91,7 @@ def memory_findings(settings: Settings) -> Iterator[Finding]:
         yield Finding("memory", "problem", str(error), f"synap dev --db {path}  (brings an older file up)")
         return
     turns = sum(person.turns for person in people)
-    says = f"{path}: {turns} turns of {len(people)} users"
+    says = f"{path}: {counted(turns, 'turn')} of {counted(len(people), 'user')}"
     if sound == "ok":
         yield Finding("memory", "fine", says)
     else:
