@@ -2,9 +2,11 @@
 
 import json
 import os
+import pty
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -68,7 +70,7 @@ def held(path: str | Path) -> dict:
     return found
 
 
-def push(source: Path, server, home: Path, *options: str, wait: bool = True):
+def push(source: Path, server, home: Path, *options: str, wait: bool = True, stderr: int = subprocess.PIPE):
     """Start `synap push`; wait for its end unless told otherwise."""
     command = [
         sys.executable,
@@ -86,7 +88,7 @@ def push(source: Path, server, home: Path, *options: str, wait: bool = True):
         "SYNAP_GRPC_PORT": str(server.grpc_port),
         "SYNAP_STORAGE_PATH": str(home),
     }
-    process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=stderr, text=True)
     if not wait:
         return process
     out, err = process.communicate(timeout=60)
@@ -167,6 +169,25 @@ def test_a_server_that_goes_away_leaves_a_push_that_can_be_repeated(tmp_path) ->
         code, _, _ = push(source, server, tmp_path / "home")
         assert code == 0
         assert held(server.file) == held(source)
+
+
+def test_in_a_terminal_a_bar_shows_how_far_it_is(tmp_path) -> None:
+    """The bar goes to its end on stderr; the result is on stdout."""
+    source = a_store(tmp_path / "mine.db")
+    with dev_server(tmp_path / "theirs.db") as server:
+        ours, theirs = pty.openpty()
+        process = push(source, server, tmp_path / "home", wait=False, stderr=theirs)
+        os.close(theirs)
+        shown = b""
+        with suppress(OSError):  # the other end of a terminal that is gone cannot be read
+            while part := os.read(ours, 4096):
+                shown += part
+        os.close(ours)
+        out, _ = process.communicate(timeout=60)
+        assert process.returncode == 0
+        assert b"pushing" in shown
+        assert b"100%" in shown
+        assert out.startswith("pushed 80 turns, 3 events, 1 documents")
 
 
 def test_a_dry_run_counts_and_sends_nothing(tmp_path) -> None:
