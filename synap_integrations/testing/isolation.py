@@ -25,6 +25,7 @@ Place = Literal["context", "answer", "recorded turn"]
 ROUNDS: Final[tuple[Round, ...]] = get_args(Round)
 WORKERS: Final = 8
 _NOBODY: Final = "nobody that was named"
+_RECALL_S: Final = 5.0
 _FLUSH_S: Final = 120.0
 _CANARY: Final = re.compile(r"canary(\d{6})x[0-9a-f]{12}")
 
@@ -96,7 +97,8 @@ class _Watched(runtime.Synap):
     """A Synap that keeps what it was asked to show, and to whom."""
 
     def __init__(self, folder: str) -> None:
-        super().__init__(storage_path=folder, base_url="local")
+        # Here a slow answer must not pass for a memory that shows nothing.
+        super().__init__(storage_path=folder, base_url="local", recall_timeout_s=_RECALL_S)
         self.shown: list[tuple[str, str]] = []
         self.recorded: list[tuple[str, str]] = []
 
