@@ -31,6 +31,7 @@ BENCHMARKS = {
     "recall": "bench_recall",
     "push": "bench_push",
     "retrieval": "bench_retrieval",
+    "retriever": "bench_retriever",
     "server": "bench_server",
     "outbox": "bench_outbox",
     "burst": "bench_burst",

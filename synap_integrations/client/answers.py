@@ -69,7 +69,9 @@ async def answered(client: Any, question: Question, scope: Scope, *, ask: Ask) -
 
 
 async def _read(client: Any, question: ReadConversation, scope: Scope, ask: Ask) -> Answer:  # noqa: ANN401 - see above
-    """A conversation that the platform does not know is empty."""
+    """A conversation that nobody names, or that the platform does not know, is empty."""
+    if scope.conversation_id is None:
+        return Answer()
     words: dict[str, Any] = {"conversation_id": scope.conversation_id, "style": question.style}
     if isinstance(client.conversation, Conversation):
         verb = client.conversation.context_for_prompt

@@ -171,11 +171,11 @@ class Synap:
         """The platform's answer to a question of the application's, after at most ``timeout_s`` seconds, by default
         `Settings.lookup_timeout_s`. Never raises: the answer says what went wrong.
         """
-        return self._enquiries.ask(question, self._complete(scope), timeout_s, self._time_to_start)
+        return self._enquiries.ask(question, self._told_apart(scope), timeout_s, self._time_to_start)
 
     async def aask(self, question: Question, *, scope: Scope, timeout_s: float | None = None) -> Answer:
         """`ask` that waits without blocking the event loop."""
-        return await self._enquiries.aask(question, self._complete(scope), timeout_s, self._time_to_start)
+        return await self._enquiries.aask(question, self._told_apart(scope), timeout_s, self._time_to_start)
 
     # --- forgetting ------------------------------------------------------------------------------------------
 
@@ -305,6 +305,10 @@ class Synap:
             "timeout_s": self.settings.recall_timeout_s if timeout_s is None else timeout_s,
             "reachable": self._may_answer,
         }
+
+    def _told_apart(self, scope: Scope) -> Scope:
+        """Whose memory is asked for. A conversation that nobody named has nothing to tell; unknown users stay apart."""
+        return scope if scope.user_id is not None else self._complete(scope)
 
     def _complete(self, scope: Scope) -> Scope:
         return scoping.complete(scope, fallback_conversation=self._conversation)

@@ -23,6 +23,7 @@ CASES = {
     ],
     "12_llamaindex_hand_off.py": ["tool_name='handoff'", "AssistantMessage(content='It is 5.', incomplete=False)"],
     "13_llamaindex_and_langchain.py": ["prompt     | * [said on ", "user: I'm allergic to shellfish."],
+    "14_llamaindex_memory_and_documents.py": ["found I'm allergic to shellfish.", "found The stew has mussels in it."],
 }
 
 

@@ -20,6 +20,10 @@ CASES = {
         [],
         ["recorded  user: I moved to Lisbon in May. (c-1)", "pushed    ", "found     ", "listening False"],
     ),
+    "07_agent_with_memory_tools.py": (
+        [],
+        ["allergic to shellfish.\nagent Not the stew", "found I'm allergic to shellfish.\nfound The stew"],
+    ),
     "06_switch_to_cloud.py": ([], ["platform  embedded, in ", "agent     Happy to meet you.", "delivered"]),
 }
 
