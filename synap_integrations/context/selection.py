@@ -99,12 +99,15 @@ def index(bundle: ContextBundle, *, arrived_s: float = 0.0) -> Pushed:
 
 
 def covers(pushed: Iterable[Pushed], query: str) -> bool:
-    """True if one of the items shares so many words with the question that asking would add little."""
+    """True if one of the items shares so many words with the question that asking would add little.
+
+    An item that holds the question itself shares all of its words and need not answer it.
+    """
     asked, itself = words(query), _normal(query)
     if len(asked) < 2:
         return False
     return any(
-        len(asked & one.words) >= COVERED * len(asked) and one.key != itself
+        len(asked & one.words) >= COVERED * len(asked) and itself not in one.key
         for held in pushed
         for one in held.candidates
     )

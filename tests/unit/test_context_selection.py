@@ -122,3 +122,10 @@ def test_a_turn_is_recognised_through_a_template(query, turn, same):
 def test_estimate_is_for_every_script():
     """One token for four bytes: a quarter of the letters of English, most of the signs of Chinese."""
     assert [estimate_tokens(text) for text in ("", "abcd", "abcde", "汉字汉字", "🙂")] == [0, 1, 2, 3, 1]
+
+
+def test_a_window_around_the_question_does_not_cover_it() -> None:
+    """What was just asked elsewhere comes back as part of an item; that is no answer to it."""
+    question = "When does the ferry to Cacilhas leave?"
+    assert not covers([pushed(("a", f"user: {question}\nassistant: Let me look."))], question)
+    assert covers([pushed(("a", "The ferry to Cacilhas does leave at nine, when it is calm"))], question)
