@@ -18,6 +18,7 @@ from synap_integrations.model import ContextBundle, ContextItem
 PUSHED_MS = 0.3
 SERVER_MS = 8.0
 TURNS = 10_000
+BATCH = 500
 SCOPE = Scope(None, "ana")
 QUERY = "Which hotel in Lisbon did Ana like?"
 CONFIG = {"metadata": {"user_id": "ana"}}
@@ -29,7 +30,8 @@ WORDS = ("quiet", "late", "blue", "expensive", "friendly", "broken", "sunny", "n
 
 def measure(effort: Effort) -> Report:
     pushed, found = _pushed(effort.of(3000))
-    server, asked = _server(effort.of(400))
+    turns = effort.of(TURNS, least=BATCH) // BATCH * BATCH
+    server, asked = _server(effort.of(400), turns)
     return Report(
         [
             Figure(
@@ -46,7 +48,7 @@ def measure(effort: Effort) -> Report:
                 "ms",
                 SERVER_MS,
                 spread=server,
-                note=f"LangChain's invoke and loopback included; {TURNS:,} turns of one user; {asked} documents",
+                note=f"LangChain's invoke and loopback included; {turns:,} turns of one user; {asked} documents",
             ),
         ]
     )
@@ -67,20 +69,20 @@ def _pushed(times: int) -> tuple[Spread, int]:
         return Spread.of([_timed(retriever, QUERY) for _ in range(times)]).times(1e3), len(first)
 
 
-def _server(times: int) -> tuple[Spread, int]:
+def _server(times: int, turns: int) -> tuple[Spread, int]:
     """A `synap dev` process of its own; each question is another one, so that nothing is answered from before."""
     sys.path.append(str(Path(__file__).parents[1] / "tests" / "equipment"))
     from dev_server import dev_server
 
     with tempfile.TemporaryDirectory() as folder, dev_server() as server:
         talk = Talk()
-        for start in range(0, TURNS, 500):
+        for start in range(0, turns, BATCH):
             messages = [
                 {"conversation_id": f"c-{at // 50}", "user_id": "ana", "role": "user", "content": talk.say(8)}
-                for at in range(start, start + 500)
+                for at in range(start, start + BATCH)
             ]
             status, answer = server.post("/v1/conversations/messages/batch", {"messages": messages})
-            assert (status, answer["succeeded"]) == (200, 500), answer
+            assert (status, answer["succeeded"]) == (200, BATCH), answer
         with Synap(**server.address, storage_path=folder, lookup_timeout_s=10) as synap:
             retriever = SynapRetriever(synap, mode="accurate")
             questions = [f"When did I {talk.say(4)}?" for _ in range(times)]

@@ -22,6 +22,7 @@ FIGURES = {
     "recall": ["recall of fresh context, rendered"],
     "push": ["user turn recorded to its bundle in the store"],
     "retrieval": [],  # its figures are shown without targets, where the conversations are at hand
+    "retriever": ["retriever, from pushed context", "retriever, from a local server"],
     "server": ["synap dev, start to ready", "event on the stream to its bundle, p95"],
     "outbox": ["append to the outbox, encoding included", "envelopes accepted while delivering"],
     "burst": ["turns accepted", LOST],
