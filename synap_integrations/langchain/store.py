@@ -28,7 +28,7 @@ from synap_integrations.runtime import Synap, memory_over
 from synap_integrations.runtime.journal import Journals
 from synap_integrations.scoping import checked
 
-from .store_entries import Kept, Namespace, Shelf, gone_line, put_line, renewed_line
+from .store_entries import Directory, Kept, Namespace, Shelf, gone_line, put_line, renewed_line
 from .store_rules import APPLICATION, OWNERS, checked_owners, directory, journal_of, listed, matches
 
 _MOST_SHELVES: Final = 1_000
@@ -76,7 +76,7 @@ class SynapStore(BaseStore):
         self._owners = checked_owners(owners)
         self._nobody = checked(Scope(None, user_id or APPLICATION, customer_id=customer_id))
         self._now = now
-        self._directory = _Directory()
+        self._directory = Directory()
         self._shelves: OrderedDict[Namespace, Shelf] = OrderedDict()
 
     def batch(self, ops: Iterable[Op]) -> list[Result]:
@@ -149,7 +149,7 @@ class SynapStore(BaseStore):
             shelf = self._shelves.setdefault(namespace, Shelf())
             self._shelves.move_to_end(namespace)
             async with room:
-                shelf.take(await self._journals.read(self._journal(namespace), after=shelf.position))
+                await self._follow(self._journal(namespace), shelf)
             return namespace, shelf
 
         read = dict(await asyncio.gather(*map(one, namespaces)))
@@ -158,9 +158,19 @@ class SynapStore(BaseStore):
         return read
 
     async def _read_directory(self) -> None:
-        lines = await self._journals.read(directory(self._nobody), after=self._directory.position)
-        for line in lines:
-            self._directory.note(line.position, line.text)
+        await self._follow(directory(self._nobody), self._directory)
+
+    async def _follow(self, journal: Scope, follower: Directory | Shelf) -> None:
+        """Bring it up to date, with one call where all goes on as it was.
+
+        If the last line that is known is not there any more, something was forgotten, and all of it is read anew.
+        """
+        known = follower.last
+        lines = await self._journals.read(journal, after=known.position - 1 if known else 0)
+        if known is not None and lines[:1] != [known]:
+            lines = await self._journals.read(journal, after=0)
+            follower.clear()
+        follower.take(lines)
 
     async def _search(self, op: SearchOp, shelves: Mapping[Namespace, Shelf], now: datetime) -> list[SearchItem]:
         """Ranked first, where there is a query, then the newest."""
@@ -235,22 +245,3 @@ class SynapStore(BaseStore):
         ]
         await self._write(over, (), shelves, now)
         return len(over)
-
-
-class _Directory:
-    """The namespaces that were ever put into."""
-
-    def __init__(self) -> None:
-        self.position = 0
-        self.namespaces: dict[Namespace, None] = {}
-
-    def note(self, position: int, text: str) -> None:
-        """Follow one line."""
-        self.position = max(position, self.position)
-        try:
-            entry = json.loads(text)
-        except (ValueError, RecursionError):
-            return
-        labels = entry.get("namespace") if isinstance(entry, dict) else None
-        if isinstance(labels, list) and labels and all(isinstance(label, str) for label in labels):
-            self.namespaces[tuple(labels)] = None

@@ -69,9 +69,9 @@ class Kept:
 
 @dataclass(slots=True)
 class Shelf:
-    """The items of one namespace, as the lines up to ``position`` have left them."""
+    """The items of one namespace, as the lines up to ``last`` have left them."""
 
-    position: int = 0
+    last: Line | None = None
     items: dict[str, Kept] = field(default_factory=dict[str, Kept])
     _keys: dict[str, str] = field(default_factory=dict[str, str])
     """The items' keys by their digests."""
@@ -79,9 +79,15 @@ class Shelf:
     def take(self, lines: Iterable[Line]) -> None:
         """Follow these lines; those that were followed before change nothing, and those that are none of ours."""
         for line in lines:
-            if line.position > self.position:
-                self.position = line.position
+            if self.last is None or line.position > self.last.position:
+                self.last = line
                 self._follow(line)
+
+    def clear(self) -> None:
+        """Know nothing: the journal is read anew."""
+        self.last = None
+        self.items.clear()
+        self._keys.clear()
 
     def alive(self, now: datetime) -> dict[str, Kept]:
         """The items whose time is not over."""
@@ -120,6 +126,32 @@ class Shelf:
             indexed=entry.get("index") is not False,
             line_ids=(*(before.line_ids if before else ()), line.line_id),
         )
+
+
+@dataclass(slots=True)
+class Directory:
+    """The namespaces that were ever put into, as the lines up to ``last`` name them."""
+
+    last: Line | None = None
+    namespaces: dict[Namespace, None] = field(default_factory=dict[Namespace, None])
+
+    def take(self, lines: Iterable[Line]) -> None:
+        """Follow these lines; those that are none of ours change nothing."""
+        for line in lines:
+            if self.last is None or line.position > self.last.position:
+                self.last = line
+            try:
+                entry = json.loads(line.text)
+            except (ValueError, RecursionError):
+                continue
+            labels = entry.get("namespace") if isinstance(entry, dict) else None
+            if isinstance(labels, list) and labels and all(isinstance(label, str) for label in labels):
+                self.namespaces[tuple(labels)] = None
+
+    def clear(self) -> None:
+        """Know nothing: the journal is read anew."""
+        self.last = None
+        self.namespaces.clear()
 
 
 def put_line(op: PutOp, *, at: datetime) -> str:
