@@ -356,10 +356,11 @@ async def test_what_is_kept_of_a_user_goes_when_the_user_is_forgotten(here, tmp_
         async with SynapClient(settings=here.settings) as client:
             done = await client.data.delete("user", user_id="ana", confirm="ana")
             assert done.fully_removed
-        fresh = SynapStore(here)
-        assert await fresh.aget(ANA, "secret") is None
-        assert (await fresh.aget(MATEO, "other")).value == {"text": "stays"}
-        fresh.close()
+        assert await store.aget(ANA, "secret") is None
+        assert await store.asearch(("users",), query="kiln") == await store.asearch(MATEO, query="kiln")
+        assert (await store.aget(MATEO, "other")).value == {"text": "stays"}
+        await store.aput(ANA, "new", {"text": "a new beginning"})
+        assert keys(await store.asearch(ANA)) == ["new"]
 
 
 def test_owners_can_be_named_by_patterns_of_ones_own(here) -> None:
@@ -600,3 +601,20 @@ def test_items_are_turns_that_people_can_read(here, tmp_path) -> None:
     db.close()
     assert [(user, role) for user, role, _ in rows] == [(APPLICATION, "assistant"), ("ana", "assistant")]
     assert '"item": "food"' in rows[1][2]
+
+
+def test_the_example_runs_as_printed(tmp_path) -> None:
+    """``08_langgraph_store.py`` keeps, finds, and forgets; nothing on stderr."""
+    program = Path(__file__).parents[2] / "examples" / "08_langgraph_store.py"
+    done = subprocess.run(
+        [sys.executable, str(program)],
+        env=os.environ | {"SYNAP_STORAGE_PATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "ana: I fire clay at 1,240 degrees. | I live in Porto.\n" in done.stdout
+    assert "best: I fire clay at 1,240 degrees.\n" in done.stdout
+    assert "left: [('users', 'ben', 'notes')]\n" in done.stdout
