@@ -37,7 +37,7 @@ def holding(kind: str) -> Iterator[Held]:
     if kind == "the platform's SDK":
         yield from _sdk()
         return
-    with Synap(base_url="local", storage_path=Path(":memory:"), lookup_timeout_s=5) as synap:
+    with Synap(base_url="local", storage_path=Path(":memory:"), lookup_timeout_s=20) as synap:
         before = use_default(synap)
         try:
             yield Held(None if kind == "nothing" else synap, synap)
@@ -58,7 +58,9 @@ def _sdk() -> Iterator[Held]:
             storage_path=folder,
         )
         sdk = maximem.MaximemSynapSDK(api_key=server.address["api_key"], config=config, _force_new=True)
-        synap = memory_over(sdk)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("SYNAP_LOOKUP_TIMEOUT_S", "20")  # the first one starts the SDK, on a busy machine
+            synap = memory_over(sdk)
         try:
             yield Held(sdk, synap)
         finally:
