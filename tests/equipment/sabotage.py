@@ -73,16 +73,6 @@ def _hoarding(original: Callable[..., None]) -> Callable[..., None]:
     return give_back
 
 
-def _at_the_end(_: object) -> Callable[..., None]:
-    def send_again(lanes, *, first=None) -> None:
-        """What is not acknowledged goes behind what came after it."""
-        for written in lanes._unacknowledged.values():
-            lanes._lane_of(written.envelope).waiting.append(written.envelope)
-        lanes._unacknowledged.clear()
-
-    return send_again
-
-
 def _lane_of_its_own(_: object) -> Callable[..., object]:
     def lane_of(lanes, envelope):
         """As if every turn were a conversation."""
@@ -236,12 +226,6 @@ PROTECTIONS: dict[str, Protection] = {
         f"{OUTBOX}.lanes:Lanes._lane_of",
         _lane_of_its_own,
         (f"{UNIT}delivery.py::test_an_hour_of_outage_loses_nothing_and_ends_within_a_minute", f"{PROVEN}[order]"),
-    ),
-    "first-things-first": Protection(
-        "What is written again goes before what came after it.",
-        f"{OUTBOX}.lanes:Lanes.send_again",
-        _at_the_end,
-        (ORDER_AFTER_RECONNECT,),
     ),
     "window": Protection(
         "A platform that never acknowledges does not fill our memory.",
