@@ -30,7 +30,12 @@ from synap_integrations.ports import Answer
 from synap_integrations.testing import FakeMemory
 
 # LlamaIndex itself uses what pydantic has deprecated.
-pytestmark = [pytest.mark.usefixtures("no_turn_left"), pytest.mark.filterwarnings("ignore::DeprecationWarning")]
+# LlamaIndex's synchronous engines, and the SDK, leave event loops to the garbage collector.
+pytestmark = [
+    pytest.mark.usefixtures("no_turn_left"),
+    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+]
 BOTH = pytest.mark.parametrize("sync", [True, False], ids=["sync", "async"])
 
 
