@@ -291,7 +291,7 @@ class Receipt:
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """What recall returns: items, recent turns, and where they came from.
+    """What recall returns: items, the turns of the conversation before the question, and where they came from.
 
     ``source`` is ``"pushed"`` (it was there), ``"fetched"`` (we asked for it) or ``"none"``.
     """
