@@ -16,6 +16,8 @@ from .places import Place, outbox_files, sweep
 _log = logging.getLogger(__name__)
 
 _CHUNK: Final = 256
+_UNREADABLE: Final = (sqlite3.DatabaseError, UnicodeDecodeError)
+"""What SQLite raises over a damaged file; its message may quote the damage, which is no text then."""
 
 
 class Home(Protocol):
@@ -79,7 +81,7 @@ class Adoption:
         """True if rows were taken over, or the file was put aside."""
         try:
             ledger = Ledger(place.path, salvage=True)
-        except sqlite3.DatabaseError as error:
+        except _UNREADABLE as error:
             if _is_busy(error):  # somebody looks at it; next time
                 place.leave()
                 return False
@@ -95,7 +97,7 @@ class Adoption:
             if version != SCHEMA_VERSION:
                 ledger.close()
                 return _put_aside(place, "it is not an outbox")
-        except sqlite3.DatabaseError:
+        except _UNREADABLE:
             ledger.close()
             return _put_aside(place, "it cannot be read")
         return self._move_in(ledger, place, home)
@@ -137,7 +139,7 @@ class Salvage:
         self.damaged: set[int] = set()
         try:
             self.sound = ledger.sound()
-        except sqlite3.DatabaseError:
+        except _UNREADABLE:
             self.sound = False
 
     def intact(self) -> list[int]:
@@ -155,16 +157,20 @@ class Salvage:
                 else:
                     self.damaged.add(entry.seq)
                     self.sound = False
-        except sqlite3.DatabaseError:
+        except _UNREADABLE:
             self.sound = False
 
     def entries(self, seqs: list[int]) -> Iterator[Entry]:
         """The rows at these places, one at a time."""
         for seq in seqs:
             try:
-                yield self._ledger.entry(seq)
-            except sqlite3.DatabaseError:
+                entry = self._ledger.entry(seq)
+            except _UNREADABLE:
+                entry = None
+            if entry is None:
                 self.sound = False
+            else:
+                yield entry
 
     def missing(self, mark: int | None) -> int:
         """How many rows were committed, and are not there any more."""
@@ -172,11 +178,12 @@ class Salvage:
             return 0
         try:
             return max(0, mark - max(0, self._ledger.last_known()))
-        except sqlite3.DatabaseError:
+        except (*_UNREADABLE, TypeError, ValueError):  # a number that is none any more
+            self.sound = False
             return 0
 
 
-def _is_busy(error: sqlite3.DatabaseError) -> bool:
+def _is_busy(error: Exception) -> bool:
     return getattr(error, "sqlite_errorcode", None) in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
 
 

@@ -279,9 +279,10 @@ class Ledger:
         for columns in self._db.execute(query):
             yield _entry(columns)
 
-    def entry(self, seq: int) -> Entry:
-        """The row at a place in the order, which exists."""
-        return _entry(self._db.execute("SELECT * FROM entry WHERE seq = ?", (seq,)).fetchone())
+    def entry(self, seq: int) -> Entry | None:
+        """The row at a place in the order. None for a row that was read before, if the tree above it is damaged."""
+        columns = self._db.execute("SELECT * FROM entry WHERE seq = ?", (seq,)).fetchone()
+        return None if columns is None else _entry(columns)
 
     def sound(self) -> bool:
         """True if SQLite finds nothing wrong with the file."""

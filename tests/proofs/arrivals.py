@@ -9,6 +9,9 @@ from pathlib import Path
 
 import zygote
 
+LONGEST_S = 300.0
+"""For what is left: a hundred thousand turns take two minutes."""
+
 
 @dataclass(frozen=True)
 class Arrivals:
@@ -28,7 +31,7 @@ class Arrivals:
 def settled(folder: Path, told: set[str]) -> Arrivals:
     """Deliver what is left, as the next start does; then judge. Turns end in their number in the conversation."""
     outbox, worker = zygote.desk(folder)
-    worker.flush(60)
+    worker.flush(LONGEST_S)
     worker.close(10)
     # What a process left that was killed while it made its file is put aside; a turn in it would be lost, and seen so.
     left = sum(path.suffix != ".corrupt" for path in (folder / "outbox").glob("ob-*"))

@@ -9,7 +9,7 @@ from pathlib import Path
 from delivery_world import turn
 
 from synap_integrations.model import Envelope
-from synap_integrations.outbox import SqliteOutbox
+from synap_integrations.outbox import Counts, SqliteOutbox
 
 Image = dict[str, bytes]
 """A file of a dead process by suffix: with its log, or tidied up."""
@@ -19,7 +19,7 @@ Image = dict[str, bytes]
 class Figures:
     """``altered``: files of which a turn came out that nobody had said.
 
-    ``silent``: turns missing, and no file put aside. ``rescued`` turns of ``held`` came out of the damaged files.
+    ``silent``: turns missing, and no file put aside or left alone. ``rescued`` turns of ``held`` came out.
     """
 
     flipped: int
@@ -45,14 +45,15 @@ def measure(folder: Path, *, flips: int, cuts: int, turns: int = 40, seed: int =
         for suffix, data in damaged.items():
             (place / f"ob-bent-1-aa{suffix}").write_bytes(data)
         try:
-            found, adds_up = _adopted(place)
+            found, counts = _adopted(place)
         except Exception:  # noqa: BLE001 - that nothing comes out is what is counted
             raised += 1
             continue
         altered += any(expected.get(envelope.event_id) != envelope for envelope in found)
-        silent += len(found) < turns and not list(place.glob("*.corrupt*"))
+        known = len(found) + counts.waiting + counts.dead_letters
+        silent += known < turns and not list(place.glob("ob-bent-*"))
         rescued += len(found)
-        unaccounted += not adds_up
+        unaccounted += not counts.add_up
     return Figures(flips, cuts, (flips + cuts) * turns, rescued, altered, silent, raised, unaccounted)
 
 
@@ -84,13 +85,13 @@ def _cut(images: list[Image], count: int) -> Iterator[Image]:
         yield image | {suffix: image[suffix][: len(image[suffix]) * number // count]}
 
 
-def _adopted(folder: Path) -> tuple[list[Envelope], bool]:
+def _adopted(folder: Path) -> tuple[list[Envelope], Counts]:
     outbox = SqliteOutbox(folder, capture_wait_s=30)
     for _ in range(10):
         if not outbox.adopt():
             break
     found = outbox.claim(1_000)
     outbox.acknowledge([envelope.event_id for envelope in found])
-    adds_up = outbox.counts().add_up
+    counts = outbox.counts()
     outbox.close()
-    return found, adds_up
+    return found, counts
