@@ -81,7 +81,7 @@ def name() -> str:
     return str(uuid.uuid4())
 
 
-async def until(condition, *, within_s: float = 5.0) -> bool:
+async def until(condition, *, within_s: float = 20.0) -> bool:
     """True as soon as the condition holds; False if it does not in time."""
     deadline = time.monotonic() + within_s
     while not condition():
