@@ -23,7 +23,7 @@ from .dev_banner import as_json, as_text
 
 if TYPE_CHECKING:
     from synap_integrations.server.embedded import LocalSynap
-    from synap_integrations.server.serve import DevServer
+    from synap_integrations.server.serving.dev_server import DevServer
 
 MEMORY: Final = ":memory:"
 _PORT: Final = 8787
@@ -125,8 +125,8 @@ def _opened(wanted: Wanted) -> Iterator[LocalSynap]:
 
 def _ready_to_begin(synap: LocalSynap, wanted: Wanted) -> bool:
     """Forget and remember what is to be forgotten and remembered. False if the user does not want that after all."""
-    from synap_integrations.server.erasure import erase  # noqa: PLC0415 - not for --help
     from synap_integrations.server.seeds import sow  # noqa: PLC0415 - not for --help
+    from synap_integrations.server.store.erasure import erase  # noqa: PLC0415 - not for --help
 
     if wanted.reset:
         if not (wanted.yes or _may_forget(synap, wanted)):
@@ -159,7 +159,7 @@ def _may_forget(synap: LocalSynap, wanted: Wanted) -> bool:
 def _server(synap: LocalSynap, wanted: Wanted) -> DevServer:
     """Raises: InvalidInputError, if a package is missing, or the key is not good enough for where it is to serve."""
     try:
-        from synap_integrations.server.serve import DevServer, ServerOptions  # noqa: PLC0415 - may be missing
+        from synap_integrations.server.serving.dev_server import DevServer, ServerOptions  # noqa: PLC0415 - may be missing
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] not in _SERVER_PACKAGES:
             raise
@@ -180,7 +180,7 @@ def _server(synap: LocalSynap, wanted: Wanted) -> DevServer:
 
 
 def _key(synap: LocalSynap, wanted: Wanted) -> Secret:
-    from synap_integrations.server.access import kept_key, new_key  # noqa: PLC0415 - not for --help
+    from synap_integrations.server.serving.access import kept_key, new_key  # noqa: PLC0415 - not for --help
 
     given, path = wanted.api_key, synap.engine.database.path
     if wanted.unsafe_bind is not None and len(given or "") < _LEAST_KEY_CHARS:

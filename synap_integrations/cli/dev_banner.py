@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from synap_integrations.server.serve import DevServer
+    from synap_integrations.server.serving.dev_server import DevServer
 
 _EXPORTED: Final = ("SYNAP_BASE_URL", "SYNAP_API_KEY", "SYNAP_GRPC_PORT")
 _FOR_THE_SDK: Final = ("SYNAP_GRPC_HOST", "SYNAP_GRPC_USE_TLS")

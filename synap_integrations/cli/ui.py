@@ -21,7 +21,7 @@ from synap_integrations.settings import Settings
 
 if TYPE_CHECKING:
     from synap_integrations.server.embedded import LocalSynap
-    from synap_integrations.server.page_server import PageServer
+    from synap_integrations.server.serving.page_server import PageServer
 
 _SERVER_PACKAGES: Final = frozenset({"starlette", "uvicorn", "h11", "anyio", "jinja2"})
 _ENDINGS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -78,8 +78,8 @@ def _opened(path: Path, *, write: bool) -> Iterator[LocalSynap]:
 
 
 def _server(synap: LocalSynap, *, port: int, write: bool) -> PageServer:
-    from synap_integrations.server.access import new_key  # noqa: PLC0415 - not for --help
-    from synap_integrations.server.page_server import PageOptions, PageServer  # noqa: PLC0415 - not for --help
+    from synap_integrations.server.serving.access import new_key  # noqa: PLC0415 - not for --help
+    from synap_integrations.server.serving.page_server import PageOptions, PageServer  # noqa: PLC0415 - not for --help
 
     from .outside import outside  # noqa: PLC0415 - not for --help
 

@@ -19,7 +19,7 @@ from synap_integrations.outbox.tending import everything_held
 from synap_integrations.server.database import Database
 from synap_integrations.server.embedded import FILE_NAME
 from synap_integrations.server.engine import Engine
-from synap_integrations.server.forgetting import Target
+from synap_integrations.server.store.forgetting import Target
 from synap_integrations.settings import Settings
 
 from .runs import FILE_NAME as RUNS

@@ -20,15 +20,15 @@ from synap_integrations.ports import Lent, LocalStream
 from synap_integrations.settings import Settings
 from synap_integrations.wire.proto import DecodeError, StreamEvent, StreamResponse
 
-from .anticipation import Cause
 from .database import Database
 from .engine import Engine
 from .forks import survives_forks
-from .push import Pusher
+from .push.anticipation import Cause
+from .push.pusher import Pusher
 from .records import Recorded
-from .rest_answers import refusal
-from .rest_api import Answer, RestApi
-from .stream_api import ListenSession
+from .rest.answers import refusal
+from .rest.api import Answer, RestApi
+from .stream.session import ListenSession
 
 _log = logging.getLogger(__name__)
 

@@ -10,9 +10,7 @@ from synap_integrations.model import new_id
 from synap_integrations.ports import Lent
 
 from .database import Database
-from .forgetting import Forgetting, Forgotten, Target
-from .ledger import Ledger
-from .profile import Profile, profile_of
+from .finding.retrieval import WEAK, coverage, interleaved, spread, terms, with_meaning, with_notes
 from .records import (
     Bundle,
     Found,
@@ -29,13 +27,15 @@ from .records import (
     Turn,
     microseconds,
 )
-from .retrieval import WEAK, coverage, interleaved, spread, terms, with_meaning, with_notes
-from .statements import StatementStore
-from .store import Store
+from .statements.profile import Profile, profile_of
+from .statements.store import StatementStore
+from .store.forgetting import Forgetting, Forgotten, Target
+from .store.ledger import Ledger
+from .store.turns import Store
 
 if TYPE_CHECKING:
-    from .meaning import Meaning
-    from .reader import Reader
+    from .finding.meaning import Meaning
+    from .reading.reader import Reader
 
 KINDS: Final[tuple[Kind, ...]] = get_args(Kind)
 MOST_FOUND: Final = 200
@@ -72,14 +72,14 @@ class Engine:
     def lend(self, lent: Lent) -> None:
         """Use these models from now on, where none was lent before. Raises: InvalidInputError, if they are none."""
         if lent.embeddings is not None and self.meaning is None:
-            from .encoders import encoder_of  # noqa: PLC0415 - only for those who have one
-            from .meaning import Meaning  # noqa: PLC0415 - only for those who have one
+            from .finding.encoders import encoder_of  # noqa: PLC0415 - only for those who have one
+            from .finding.meaning import Meaning  # noqa: PLC0415 - only for those who have one
 
             self.meaning = Meaning(self.database, encoder_of(lent.embeddings))
             self.meaning.wake()
         if lent.extractor is not None and self.reader is None:
-            from .extraction import extractor_of  # noqa: PLC0415 - only for those who have one
-            from .reader import Reader  # noqa: PLC0415 - only for those who have one
+            from .reading.extraction import extractor_of  # noqa: PLC0415 - only for those who have one
+            from .reading.reader import Reader  # noqa: PLC0415 - only for those who have one
 
             extractor, budget = extractor_of(lent.extractor), lent.extraction_tokens
             self.reader = Reader(self.database, extractor, budget_tokens=budget, now=self.now, new_id=self.new_id)

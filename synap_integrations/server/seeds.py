@@ -11,7 +11,7 @@ from synap_integrations.errors import InvalidInputError
 
 from .engine import Engine
 from .records import NewTurn
-from .rest_bodies import Request, new_turn
+from .rest.bodies import Request, new_turn
 
 _TOGETHER: Final = 500
 

@@ -20,15 +20,15 @@ from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from synap_integrations.client.platform import Platform
-from synap_integrations.server.access import Access, new_key
 from synap_integrations.server.database import Database
 from synap_integrations.server.embedded import LocalSynap
 from synap_integrations.server.engine import Engine
-from synap_integrations.server.gate import Gate
-from synap_integrations.server.grpc_service import ListenService
-from synap_integrations.server.http_app import build_app
-from synap_integrations.server.limits import DEFAULT
-from synap_integrations.server.serve import DevServer, ServerOptions, on_a_thread
+from synap_integrations.server.serving.access import Access, new_key
+from synap_integrations.server.serving.dev_server import DevServer, ServerOptions, on_a_thread
+from synap_integrations.server.serving.gate import Gate
+from synap_integrations.server.serving.grpc_service import ListenService
+from synap_integrations.server.serving.http_app import build_app
+from synap_integrations.server.serving.limits import DEFAULT
 from synap_integrations.settings import Secret, Settings
 
 from .clock import VirtualClock

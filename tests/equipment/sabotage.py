@@ -324,7 +324,7 @@ PROTECTIONS: dict[str, Protection] = {
     ),
     "host-check": Protection(
         "A request that calls the local server by another name is refused.",
-        "synap_integrations.server.gate:Gate._not_here",
+        "synap_integrations.server.serving.gate:Gate._not_here",
         _NOTHING,
         ("tests/unit/test_server_gate.py", f"{PROVEN}[attacks]"),
     ),

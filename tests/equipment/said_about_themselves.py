@@ -1,4 +1,4 @@
-"""Sentences judged by hand: what each says about the user, in the words of `server.patterns`, or that it says nothing.
+"""Sentences judged by hand: what each says about the user, in the words of the patterns, or that it says nothing.
 
 ``SAYS`` has kind, slot and value; some are said in ways that no pattern knows: the set shows what is missed, too.
 ``SAYS_NOTHING`` has what looks like it and is none: questions, wishes, doubts, somebody else's words, small talk about

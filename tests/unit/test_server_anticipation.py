@@ -6,11 +6,11 @@ from datetime import UTC, datetime
 import pytest
 from local_synap import Caller, Clock, engine_of, items_of
 
-from synap_integrations.server import push as push_module
-from synap_integrations.server.anticipation import Cause, anticipate
-from synap_integrations.server.push import USUAL, Pusher
+from synap_integrations.server.push import pusher as push_module
+from synap_integrations.server.push.anticipation import Cause, anticipate
+from synap_integrations.server.push.pusher import USUAL, Pusher
 from synap_integrations.server.records import NewTurn, Owner
-from synap_integrations.server.stream_api import AGAIN_S, MOST_LIVE, ListenSession
+from synap_integrations.server.stream.session import AGAIN_S, MOST_LIVE, ListenSession
 from synap_integrations.wire.proto import ConversationEvent, StreamEvent
 
 ANA = Owner("", "ana")

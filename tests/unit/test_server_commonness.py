@@ -5,10 +5,10 @@ import itertools
 import pytest
 from local_synap import engine_of
 
-from synap_integrations.server import commonness
-from synap_integrations.server.commonness import Commonness
+from synap_integrations.server.finding import commonness
+from synap_integrations.server.finding.commonness import Commonness
+from synap_integrations.server.finding.retrieval import expression
 from synap_integrations.server.records import NewTurn, Owner
-from synap_integrations.server.retrieval import expression
 
 ANA = Owner("", "ana")
 PLACES = ("lisbon", "porto", "faro", "evora", "braga", "sintra", "nazare")

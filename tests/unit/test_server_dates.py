@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from synap_integrations.server.dates import named_times
+from synap_integrations.server.statements.dates import named_times
 
 WEDNESDAY = datetime(2026, 3, 4, 12, tzinfo=UTC)
 DAY = timedelta(days=1)

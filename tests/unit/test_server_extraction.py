@@ -17,7 +17,7 @@ from synap_integrations.guard import incidents
 from synap_integrations.ports import Lent
 from synap_integrations.server import background
 from synap_integrations.server.database import Database
-from synap_integrations.server.extraction import Extraction, Passage, extractor_of, reading_of
+from synap_integrations.server.reading.extraction import Extraction, Passage, extractor_of, reading_of
 from synap_integrations.server.records import Happening, NewTurn, Owner
 
 ANA = Owner("", "ana")

@@ -6,8 +6,8 @@ import pytest
 from local_synap import Caller, engine_of
 
 from synap_integrations.server.database import Database
-from synap_integrations.server.forgetting import KEPT_IN_LOG, Target
 from synap_integrations.server.records import Owner
+from synap_integrations.server.store.forgetting import KEPT_IN_LOG, Target
 
 CANARY = "zanzibarquokka"
 ANA, BOB = Owner("", "ana"), Owner("", "bob")

@@ -4,7 +4,7 @@ import pytest
 from local_synap import Caller
 
 from synap_integrations.server.compaction import HEADING
-from synap_integrations.server.documents import MOST_CHARS, Piece, pieces_of
+from synap_integrations.server.documents.pieces import MOST_CHARS, Piece, pieces_of
 
 CALL = "call-2026-03-01"
 MANUAL = "The pump starts with the green button.\n\nThe pump stops with the red lever. Never pull it twice."

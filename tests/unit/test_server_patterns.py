@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from said_about_themselves import SAYS, SAYS_NOTHING
 
-from synap_integrations.server.patterns import CONFIDENCE, stated
+from synap_integrations.server.statements.patterns import CONFIDENCE, stated
 
 SAID_AT = datetime(2026, 3, 4, 12, tzinfo=UTC)
 

@@ -7,8 +7,8 @@ import time
 import pytest
 from local_synap import Caller, engine_of, items_of
 
-from synap_integrations.server.anticipation import Cause, anticipate
-from synap_integrations.server.push import MOST_WAITING, Pusher
+from synap_integrations.server.push.anticipation import Cause, anticipate
+from synap_integrations.server.push.pusher import MOST_WAITING, Pusher
 from synap_integrations.server.records import NewTurn, Owner
 
 ANA = Owner("", "ana")

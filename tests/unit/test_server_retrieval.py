@@ -2,8 +2,7 @@
 
 import pytest
 
-from synap_integrations.server.records import Hit, Place
-from synap_integrations.server.retrieval import (
+from synap_integrations.server.finding.retrieval import (
     HALF_LIFE_US,
     MAX_TERMS,
     RECENCY,
@@ -15,6 +14,7 @@ from synap_integrations.server.retrieval import (
     telling,
     terms,
 )
+from synap_integrations.server.records import Hit, Place
 
 LONG_AGO = -1000 * HALF_LIFE_US
 

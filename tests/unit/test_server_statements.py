@@ -8,8 +8,8 @@ from local_synap import Caller, Clock, engine_of
 
 from synap_integrations.server import database as database_module
 from synap_integrations.server.database import Database
-from synap_integrations.server.patterns import MOST
 from synap_integrations.server.records import NewTurn, Owner
+from synap_integrations.server.statements.patterns import MOST
 
 ANA = Owner("", "ana")
 
@@ -145,7 +145,7 @@ def test_a_profile_is_what_the_user_said(engine) -> None:
 
 def test_a_fault_in_reading_loses_no_turn(engine, monkeypatch) -> None:
     """The turn is stored, and what it says about the user is not found."""
-    monkeypatch.setattr("synap_integrations.server.statements.stated", lambda *_, **__: 1 / 0)
+    monkeypatch.setattr("synap_integrations.server.statements.store.stated", lambda *_, **__: 1 / 0)
     tell(engine, "I live in Lisbon.")
     assert len(engine.transcript("c")) == 1
     assert known(engine) == []

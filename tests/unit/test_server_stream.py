@@ -3,9 +3,9 @@
 import pytest
 from local_synap import Caller, engine_of
 
-from synap_integrations.server.push import Pusher
+from synap_integrations.server.push.pusher import Pusher
 from synap_integrations.server.records import Owner
-from synap_integrations.server.stream_api import ListenSession
+from synap_integrations.server.stream.session import ListenSession
 from synap_integrations.wire.proto import (
     ContextAssembledEvent,
     ContextUsedEvent,

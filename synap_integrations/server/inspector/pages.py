@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from typing import Final
 from urllib.parse import urlencode
 
-from synap_integrations.server.anticipation import Cause, anticipate
 from synap_integrations.server.embedded import LocalSynap
+from synap_integrations.server.push.anticipation import Cause, anticipate
 from synap_integrations.server.records import Item
 
 from . import transcript

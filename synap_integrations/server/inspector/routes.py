@@ -17,7 +17,7 @@ from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Re
 from starlette.routing import BaseRoute, Route
 
 from synap_integrations.server.embedded import LocalSynap
-from synap_integrations.server.rest_answers import refusal
+from synap_integrations.server.rest.answers import refusal
 
 from .assets import ASSETS
 from .outside import Outside

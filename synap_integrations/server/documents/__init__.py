@@ -1,0 +1,1 @@
+"""What is handed over in one piece, kept as turns of a conversation of its own."""

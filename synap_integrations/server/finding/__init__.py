@@ -1,0 +1,1 @@
+"""Which turns answer a question: by words, by meaning, newer ones a little first."""

@@ -1,0 +1,1 @@
+"""When to push, what, and to whom."""

@@ -1,0 +1,1 @@
+"""What users said about themselves: found by strict patterns, with the days that they name."""

@@ -1,0 +1,1 @@
+"""Turns, and what happened besides, as rows; and how they are forgotten, completely."""

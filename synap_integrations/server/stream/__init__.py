@@ -1,0 +1,1 @@
+"""One ``Listen`` call, without I/O of its own."""
