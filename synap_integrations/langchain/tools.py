@@ -92,6 +92,10 @@ class CallBook:
             return call
         if named.told:
             return named
+        if (named.name, named.args) == (call.name, call.args):
+            # One of two calls that look the same was taken for the other, whose own tool has still to start.
+            call.started, named.started = False, True
+            return named
         # Recorded under the other id already; the one that was named needs no answer any more.
         self.answer(named)
         return call

@@ -6,6 +6,7 @@ import langgraph.prebuilt
 import pytest
 from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
 from langchain_core.prompts import ChatPromptTemplate
+from langchain_core.runnables import RunnableLambda
 from langchain_core.tools import InjectedToolCallId, tool
 from langchain_models import (
     GRAPH_MODES,
@@ -68,6 +69,23 @@ def test_s30_parallel_calls_are_paired_by_id(second, mode, memory, config):
     assert results == {"x": "3", "y": str(second["a"] + second["b"])}
     assert transcript(memory)[0] == "U go"
     assert transcript(memory)[-1] == "A done"
+
+
+@every_mode
+def test_s30_calls_that_look_the_same_may_run_in_any_order(mode, memory, config):
+    """A loop that runs the second of two identical calls first still gets each result under its own id."""
+    model = ScriptedModel(
+        replies=[asking("", call("add", {"a": 1, "b": 2}, "x"), call("add", {"a": 1, "b": 2}, "y")), AIMessage("done")]
+    )
+
+    def loop(inputs, config):
+        asked = model.invoke(inputs["messages"], config)
+        results = [add.invoke(one, config) for one in reversed(asked.tool_calls)]
+        return model.invoke([*inputs["messages"], asked, *results], config)
+
+    run(mode, RunnableLambda(loop), {"messages": [HumanMessage("go")]}, config)
+    assert sorted(pairs(memory)) == [("C", "x"), ("C", "y"), ("R", "x"), ("R", "y")]
+    assert [told for told in transcript(memory) if told[0] == "R"] == ["R add=3", "R add=3"]
 
 
 @tool
