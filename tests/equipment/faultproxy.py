@@ -11,9 +11,10 @@ import asyncio
 import random
 import threading
 from collections import deque
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final, Self
+
+from connections import answered_by
 
 
 @dataclass(frozen=True)
@@ -75,11 +76,9 @@ class FaultProxy:
     async def _serve(self) -> None:
         self._stopped = asyncio.Event()
         self._pumps: set[asyncio.Task[None]] = set()
-        server = await asyncio.start_server(self._connected, "127.0.0.1", 0)
-        self.port = server.sockets[0].getsockname()[1]
-        self._ready.set()
-        await self._stopped.wait()
-        server.close()
+        async with answered_by(self._serve_one) as self.port:
+            self._ready.set()
+            await self._stopped.wait()
         others = asyncio.all_tasks() - {asyncio.current_task()}
         for task in others:
             task.cancel()
@@ -90,14 +89,10 @@ class FaultProxy:
             pump.cancel()
         self._frozen.set()
 
-    async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with suppress(asyncio.CancelledError):  # the proxy ends; asyncio would complain about a cancelled connection
-            await self._serve_one(reader, writer)
-
     async def _serve_one(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
         fate = self.script.popleft() if self.script else self.usual
-        ends = [writer]
+        ends, cut = [writer], fate.cut_after is not None
         try:
             if not fate.accept:
                 return
@@ -123,7 +118,7 @@ class FaultProxy:
             self._pumps -= {there, back}
         finally:
             for end in ends:
-                end.transport.abort() if fate.cut_after is not None else end.close()
+                end.transport.abort() if cut or self._stopped.is_set() else end.close()
 
     async def _pump(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, fate: Fate, *, upwards: bool

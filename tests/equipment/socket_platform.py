@@ -22,6 +22,7 @@ from http import HTTPStatus
 from typing import Final, Self
 
 import grpc
+from connections import answered_by
 
 from synap_integrations.wire.proto import (
     ContextBundleProto,
@@ -180,11 +181,9 @@ class SocketPlatform:
         )
         self.grpc_port = server.add_insecure_port("127.0.0.1:0")
         await server.start()
-        rest = await asyncio.start_server(self._http, "127.0.0.1", 0)
-        self.rest_port = rest.sockets[0].getsockname()[1]
-        self._ready.set()
-        await self._stopped.wait()
-        rest.close()
+        async with answered_by(self._http) as self.rest_port:
+            self._ready.set()
+            await self._stopped.wait()
         for stream in self._streams:
             stream.over.set()
         await server.stop(0.2)

@@ -7,6 +7,7 @@ import time
 
 import pytest
 from clocks import in_virtual_time
+from connections import answered_by
 from faultproxy import BLACK_HOLE, REFUSE, Fate, FaultProxy
 from faulty_disk import FULL, OK, FaultyDisk
 from history import assert_accounted, assert_delivered
@@ -39,28 +40,20 @@ def echo():
     import threading  # noqa: PLC0415 - only here
 
     loop, ready = asyncio.new_event_loop(), threading.Event()
-    server: list[asyncio.Server] = []
+    ports: list[int] = []
+    over = asyncio.Event()
 
     async def serve() -> None:
-        server.append(await asyncio.start_server(answer, "127.0.0.1", 0))
-        ready.set()
+        async with answered_by(answer) as port:
+            ports.append(port)
+            ready.set()
+            await over.wait()
 
-    def run() -> None:
-        loop.run_until_complete(serve())
-        loop.run_forever()
-
-    thread = threading.Thread(target=run, daemon=True)
+    thread = threading.Thread(target=loop.run_until_complete, args=(serve(),), daemon=True)
     thread.start()
     assert ready.wait(5)
-    yield server[0].sockets[0].getsockname()[1]
-
-    async def end() -> None:
-        server[0].close()
-        for task in asyncio.all_tasks() - {asyncio.current_task()}:
-            task.cancel()
-
-    asyncio.run_coroutine_threadsafe(end(), loop).result(5)
-    loop.call_soon_threadsafe(loop.stop)
+    yield ports[0]
+    loop.call_soon_threadsafe(over.set)
     thread.join(5)
     loop.close()
 
