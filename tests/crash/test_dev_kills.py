@@ -100,7 +100,7 @@ async def acknowledged_by(call) -> list[str]:
     return list(StreamResponse.FromString(data).event_ack.event_ids)
 
 
-async def killed_while_writing(db: Path, *, times: int, seed: int) -> None:
+async def assert_nothing_acknowledged_is_lost(db: Path, *, times: int, seed: int) -> None:
     """Two writers each way, and a server that dies under them."""
     victim, over = Victim(db, seed), asyncio.Event()
     acknowledged: dict[str, list[str]] = {name: [] for name in ("rest-a", "rest-b", "stream-a", "stream-b")}
@@ -140,14 +140,14 @@ def everything(server: Served, conversation: str) -> list[str]:
 
 async def test_what_was_acknowledged_survives_every_kill(tmp_path) -> None:
     """Six kills under four writers: no acknowledged turn is missing, doubled or out of order."""
-    await killed_while_writing(tmp_path / "dev.db", times=6, seed=4)
+    await assert_nothing_acknowledged_is_lost(tmp_path / "dev.db", times=6, seed=4)
 
 
 @pytest.mark.soak
 @pytest.mark.timeout(900)
 async def test_what_was_acknowledged_survives_a_hundred_kills(tmp_path) -> None:
     """The same, a hundred times."""
-    await killed_while_writing(tmp_path / "dev.db", times=100, seed=5)
+    await assert_nothing_acknowledged_is_lost(tmp_path / "dev.db", times=100, seed=5)
 
 
 async def test_our_client_finds_the_next_server_by_itself(tmp_path) -> None:
@@ -167,6 +167,8 @@ async def test_our_client_finds_the_next_server_by_itself(tmp_path) -> None:
             said = ["after the kill", "before the kill", "while it is down"]
             await until(lambda: sorted(victim.server.found("kill down")) == said)
             await client.instance.stop_listening()
+        assert victim.kills == 1
+        assert sorted(victim.server.found("kill down")) == said
     finally:
         victim.server.stop()
         victim.server.process.communicate()

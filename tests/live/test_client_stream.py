@@ -120,6 +120,7 @@ async def test_callbacks_may_be_async_and_may_fail(client, synap_platform):
         synap_platform.push(ContextBundleProto(bundle_id=name))
         await synap_platform.until(lambda name=name: name in heard)
         synap_platform.drop_streams()
+    assert heard == ["a", "b"]
 
 
 async def test_malformed_messages_are_skipped(client, synap_platform, ears):
@@ -200,6 +201,7 @@ async def test_a_platform_that_does_not_greet_is_listened_to(synap_platform, pon
         await client.instance.listen()
         await client.instance.send_message("hi", **ANA)
         await synap_platform.until(synap_platform.contents)
+    assert synap_platform.contents() == ["hi"]
 
 
 async def test_a_platform_that_is_not_there_is_a_network_error(synap_platform):
@@ -259,6 +261,7 @@ async def test_a_silent_stream_is_replaced(client, synap_platform, ears):
     await synap_platform.until(lambda: client.instance.is_listening)
     synap_platform.push(ContextBundleProto(bundle_id="read again"))
     await synap_platform.until(lambda: ears.contexts)
+    assert [bundle["bundle_id"] for bundle in ears.contexts] == ["read again"]
 
 
 @pytest.mark.parametrize(
@@ -271,6 +274,7 @@ async def test_a_stream_that_is_told_to_go_comes_back(client, synap_platform, ea
     await synap_platform.until(lambda: ears.reconnects)
     await client.instance.send_message("hi", **ANA, event_id="e1")
     await synap_platform.until(lambda: ears.acknowledged() == ["e1"])
+    assert synap_platform.contents() == ["hi"]
 
 
 async def test_a_refusal_for_good_ends_the_stream(client, synap_platform, ears):

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import time
 from datetime import UTC, datetime
 from types import SimpleNamespace
 
@@ -225,11 +226,14 @@ async def test_sync_verbs_and_any_keyword_will_do():
 async def test_close_keeps_to_its_time():
     """Also with a client that never comes back, or fails on the way."""
     client = RecordingClient()
-    client.instance.stop_listening = lambda: asyncio.sleep(60)
-    async with asyncio.timeout(5):
-        await Route(client).close(0.05)
-    client.instance.stop_listening = lambda: 1 / 0
+    asked = []
+    client.instance.stop_listening = lambda: asked.append("never") or asyncio.sleep(60)
+    began = time.monotonic()
     await Route(client).close(0.05)
+    client.instance.stop_listening = lambda: asked.append("fails") or 1 / 0
+    await Route(client).close(0.05)
+    assert asked == ["never", "fails"]
+    assert time.monotonic() - began < 5
 
 
 # --- our client ---------------------------------------------------------------------------------------------------

@@ -169,9 +169,10 @@ def test_a_platform_that_never_answers_holds_up_one_conversation_at_a_time() -> 
         await asyncio.sleep(0.1)
         world.append(*(turn(f"{n}", f"c-{n}") for n in range(20)))
         await world.until(lambda: world.store.counts().delivered == 20, within_s=5)
+        assert world.store.counts().waiting == 1
         await world.drained(120)
 
-    play(scene, first_then([None]))
+    assert texts(play(scene, first_then([None])).transport.received)[-1] == "stuck"
 
 
 def test_somebody_in_a_hurry_does_not_sit_out_a_backoff() -> None:
@@ -184,7 +185,7 @@ def test_somebody_in_a_hurry_does_not_sit_out_a_backoff() -> None:
         world.delivery.expedite()
         await world.drained(1)
 
-    play(scene, lambda _: DOWN)
+    assert texts(play(scene, lambda _: DOWN).transport.received) == ["1"]
 
 
 def test_delivery_gives_way_to_a_burst_of_capture() -> None:

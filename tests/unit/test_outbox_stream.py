@@ -198,7 +198,9 @@ def test_a_stream_that_breaks_while_it_opens_is_opened_again(fault: BaseExceptio
         world.transport.stream = None
         await world.drained(120)
 
-    play(scene, stream=fault, needs_stream=True)
+    world = play(scene, stream=fault, needs_stream=True)
+    assert texts(world.transport.received) == ["ToolCall"]
+    assert world.transport.opened > 1
 
 
 def test_a_hurry_opens_the_stream_at_once_too() -> None:
@@ -211,4 +213,4 @@ def test_a_hurry_opens_the_stream_at_once_too() -> None:
         world.delivery.expedite()
         await world.drained(1)
 
-    play(scene, stream=DOWN, needs_stream=True)
+    assert texts(play(scene, stream=DOWN, needs_stream=True).transport.received) == ["ToolCall"]

@@ -65,4 +65,5 @@ ours = Ours.FromString(theirs.SerializeToString())
 assert ours.conversation_event.metadata["k"] == "v"
 assert Theirs.FromString(ours.SerializeToString()) == theirs
 """
-    subprocess.run([sys.executable, "-c", code], check=True)
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert ran.returncode == 0, ran.stderr
