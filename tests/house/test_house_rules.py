@@ -104,6 +104,44 @@ def test_every_test_says_what_it_proves(path: Path) -> None:
     assert not silent
 
 
+JUDGES = {"fnmatch_lines", "re_match_lines", "raises", "warns", "fail"}
+"""Functions of pytest's that fail a test, beside whatever is called ``assert_…``."""
+
+
+def judges(test: ast.AST) -> bool:
+    """Whether a test says itself what must be so: a wait that ends, or a call that does not raise, is not enough."""
+    called = {
+        node.func.attr if isinstance(node.func, ast.Attribute) else node.func.id
+        for node in ast.walk(test)
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute | ast.Name)
+    }
+    asserts = any(isinstance(node, ast.Assert) for node in ast.walk(test))
+    return asserts or bool(called & JUDGES) or any(name.startswith("assert_") for name in called)
+
+
+@pytest.mark.parametrize("path", TESTS, ids=named)
+def test_every_test_says_what_must_be_so(path: Path) -> None:
+    """An ``assert``, an expected error, or a function whose name begins with ``assert_``, in the test itself."""
+    tests = [node for node in ast.walk(tree_of(path)) if isinstance(node, FUNCTIONS) and node.name.startswith("test_")]
+    assert [test.name for test in tests if not judges(test)] == []
+
+
+@pytest.mark.parametrize(
+    ("body", "does"),
+    [
+        ("wait(lambda: arrived)", False),
+        ("subprocess.run([], check=True)", False),
+        ("assert arrived", True),
+        ("with pytest.raises(KeyError): look_up()", True),
+        ("assert_delivered(sent, arrived)", True),
+        ("run().assert_outcomes(passed=1)", True),
+    ],
+)
+def test_a_wait_is_no_judgement(body: str, does: bool) -> None:
+    """The rule above, on the bodies of tests that keep it and that break it."""
+    assert judges(ast.parse(body)) is does
+
+
 def loaded_by(statement: str) -> set[str]:
     """Top-level modules that a fresh interpreter has loaded after the statement."""
     code = f"{statement}\nimport sys\nprint(*sorted({{name.partition('.')[0] for name in sys.modules}}))"
