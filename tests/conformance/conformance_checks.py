@@ -274,7 +274,7 @@ async def telemetry(world, driver):
     async with driver.Session(world) as client:
         await client.record(name(), "hello", user=name())
         started = time.monotonic()
-    assert time.monotonic() - started < 1.5
+    assert time.monotonic() - started < 4
     status, _, _ = world.call("POST", "/v1/telemetry/batch", {"events": []})
     assert status == 200
 

@@ -140,7 +140,7 @@ def test_a_slow_disk_does_not_hold_the_chain(folder) -> None:
         began = time.monotonic()
         for number in range(20):
             outbox.append(turn(str(number)))
-        assert time.monotonic() - began < 0.5
+        assert time.monotonic() - began < 2
         assert outbox.counts().pending_commit == 20
         disk.on_write = lambda path, nth: OK
         outbox.maintain()

@@ -80,8 +80,8 @@ def test_a_black_hole_costs_the_chain_nothing(synap_platform, rest) -> None:
             say(synap, str(number))
             took.append(time.perf_counter() - began)
             time.sleep(0.002)
-        assert statistics.median(took) < 0.005
-        assert max(took) < 0.5
+        assert statistics.median(took) < 0.02
+        assert max(took) < 2
         assert synap.status().waiting == 201
 
 
