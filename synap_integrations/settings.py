@@ -5,6 +5,7 @@ Explicit argument, then environment, then default. Nothing else in the package r
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import hmac
 import os
@@ -22,6 +23,8 @@ CLOUD_URL: Final = "https://synap-cloud-prod.maximem.ai"
 
 _HANDED_ON: Final = frozenset({"SYNAP_RUN"})
 """What `synap run` tells the program that it starts; no setting, because nobody sets it."""
+_OUTBOX_KEY_BYTES: Final = 32
+_URL_SAFE: Final = str.maketrans("-_", "+/")
 _TRUE: Final = frozenset({"1", "true", "yes", "on"})
 _FALSE: Final = frozenset({"0", "false", "no", "off"})
 
@@ -127,8 +130,29 @@ def _words(raw: str) -> tuple[str, ...]:
     return tuple(word for part in raw.split(",") if (word := part.strip()))
 
 
+def outbox_keys(raw: str) -> tuple[Secret, ...]:
+    """Keys of 32 bytes as base64, with commas between them. Raises: ValueError, which does not repeat them."""
+    return tuple(Secret(base64.b64encode(_octets_of_key(word)).decode()) for word in _words(raw))
+
+
+def _octets_of_key(word: str) -> bytes:
+    try:
+        digits = word.translate(_URL_SAFE).rstrip("=")
+        key = base64.b64decode(digits + "=" * (-len(digits) % 4), validate=True)
+    except ValueError:
+        key = b""
+    if len(key) != _OUTBOX_KEY_BYTES:
+        message = f"is not {_OUTBOX_KEY_BYTES} bytes as base64 (make some: openssl rand -base64 32)"
+        raise ValueError(message)
+    return key
+
+
 def _setting(variable: str, default: Any, parse: Callable[[str], Any], text: str) -> Any:  # noqa: ANN401 - dataclass field
     return field(default=default, metadata={"variable": variable, "parse": parse, "help": text}, kw_only=True)
+
+
+_SECRETS: Final = (Secret, outbox_keys)
+"""Parsers of what no error repeats."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,6 +240,12 @@ class Settings:
     )
     outbox_max_rows: int = _setting("SYNAP_OUTBOX_MAX_ROWS", 200_000, _count, "Most turns that wait on disk.")
     outbox_max_mb: int = _setting("SYNAP_OUTBOX_MAX_MB", 256, _count, "Most megabytes that wait on disk.")
+    outbox_key: tuple[Secret, ...] = _setting(
+        "SYNAP_OUTBOX_KEY",
+        (),
+        outbox_keys,
+        "Encrypts what waits on disk: 32 bytes as base64; after a comma, keys of before that only open.",
+    )
     extraction_max_tokens: int = _setting(
         "SYNAP_EXTRACTION_MAX_TOKENS", 200_000, _count, "Most tokens an extractor may spend in one process."
     )
@@ -337,6 +367,6 @@ def _parsed(parse: Callable[[str], Any], raw: str, name: str) -> Any:  # noqa: A
     try:
         return parse(raw)
     except ValueError as error:
-        shown = "its value" if parse is Secret else repr(raw)
+        shown = "its value" if parse in _SECRETS else repr(raw)
         message = f"{name}: {shown} {error}"
         raise InvalidInputError(message, details={"argument": name}) from None

@@ -57,6 +57,8 @@ def _shown(value: object) -> object:
     """The value as JSON can hold it; of a key only that there is one."""
     if isinstance(value, Secret):
         return f"set (fingerprint {value.fingerprint()})"
+    if isinstance(value, tuple) and all(isinstance(one, Secret) for one in value):
+        return f"set (fingerprint {', '.join(one.fingerprint() for one in value)})" if value else None
     return value if value is None or isinstance(value, bool | int | float | str) else str(value)
 
 

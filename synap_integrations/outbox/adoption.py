@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final, Protocol
 
 from .erasure import Tombstone, lift, tombstones
-from .ledger import SCHEMA_VERSION, Entry, Ledger
+from .ledger import READABLE, SCHEMA_VERSION, Entry, Ledger
 from .places import Place, outbox_files, sweep
 
 _log = logging.getLogger(__name__)
@@ -94,7 +94,7 @@ class Adoption:
                 ledger.close()
                 place.leave()
                 return False
-            if version != SCHEMA_VERSION:
+            if version not in READABLE:
                 ledger.close()
                 return _put_aside(place, "it is not an outbox")
         except _UNREADABLE:

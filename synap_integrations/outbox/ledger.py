@@ -16,7 +16,9 @@ from typing import Final, NamedTuple
 from .rows import Row, UnreadableRowError
 
 APPLICATION_ID: Final = 0x53594E50  # "SYNP"
-SCHEMA_VERSION: Final = 1
+SCHEMA_VERSION: Final = 2
+"""2: rows may be sealed. The tables of an older file are not altered: whoever adopts it takes its rows to a new one."""
+READABLE: Final = frozenset({1, SCHEMA_VERSION})
 BEFORE_ALL: Final = -(2**62)
 """A sequence number below every row's."""
 MEMORY: Final = Path(":memory:")
@@ -27,19 +29,20 @@ DEAD: Final = 2
 _SCHEMA: Final = """
 CREATE TABLE turn(
     seq INTEGER PRIMARY KEY, event_id TEXT UNIQUE NOT NULL, conv INTEGER NOT NULL, scope TEXT NOT NULL,
-    kind TEXT NOT NULL, framework TEXT, captured_at INTEGER NOT NULL, body BLOB NOT NULL, crc INTEGER NOT NULL,
+    kind TEXT NOT NULL, framework TEXT, captured_at INTEGER NOT NULL, body BLOB NOT NULL, sealed_by TEXT,
+    crc INTEGER NOT NULL,
     state INTEGER NOT NULL, first_write_at INTEGER, attempts INTEGER NOT NULL, not_before INTEGER, reason TEXT);
 CREATE INDEX dead ON turn(seq) WHERE state = 2;
 CREATE TABLE seen(event_id TEXT PRIMARY KEY, until INTEGER NOT NULL);
 CREATE TABLE meta(key TEXT PRIMARY KEY, value INTEGER NOT NULL);
 INSERT INTO meta VALUES ('settled_to', 0);
 PRAGMA application_id = 1398361680;
-PRAGMA user_version = 1;
+PRAGMA user_version = 2;
 """
 _INSERT: Final = """
-INSERT OR IGNORE INTO turn(event_id, conv, scope, kind, framework, captured_at, body,
+INSERT OR IGNORE INTO turn(event_id, conv, scope, kind, framework, captured_at, body, sealed_by,
                            seq, crc, state, first_write_at, attempts, not_before, reason)
-SELECT ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ? WHERE NOT EXISTS (SELECT 1 FROM seen WHERE event_id = ?1)
+SELECT ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ? WHERE NOT EXISTS (SELECT 1 FROM seen WHERE event_id = ?1)
 """
 _TAKE: Final = """
 SELECT * FROM entry
@@ -51,11 +54,13 @@ ORDER BY seq LIMIT ?
 """
 _VIEWS: Final = """
 CREATE TEMP VIEW entry AS
-SELECT event_id, conv, scope, kind, framework, captured_at, body,
+SELECT event_id, conv, scope, kind, framework, captured_at, body, sealed_by,
        seq, crc, state, first_write_at, attempts, not_before, reason FROM turn;
 CREATE TEMP VIEW measure AS
 SELECT seq, event_id, state, length(body) + length(scope) + 200 AS size FROM turn;
 """
+_NOT_SEALED: Final = ("body, sealed_by,", "body, NULL AS sealed_by,")
+"""How the columns of version 2 are read from version 1."""
 _MARK_WRITTEN: Final = """
 UPDATE turn SET first_write_at = ? WHERE seq IN (SELECT value FROM json_each(?)) AND first_write_at IS NULL
 """
@@ -136,9 +141,10 @@ class Ledger:
         with ExitStack() as failing:
             failing.callback(self._db.close)
             self._db.execute("PRAGMA locking_mode = EXCLUSIVE").close()
-            self._db.executescript(_VIEWS)
             if not salvage:
                 self._configure(durability)
+            older = self._number("PRAGMA user_version") == 1
+            self._db.executescript(_VIEWS.replace(*_NOT_SEALED) if older else _VIEWS)
             failing.pop_all()
 
     def _configure(self, durability: str) -> None:
@@ -335,7 +341,7 @@ def is_full(error: Exception) -> bool:
 
 
 def _entry(columns: Sequence[object]) -> Entry:
-    return Entry(Row(*columns[:7]), *columns[7:])  # type: ignore[arg-type] # the checksum says whether the types are right
+    return Entry(Row(*columns[:8]), *columns[8:])  # type: ignore[arg-type] # the checksum says whether the types are right
 
 
 def _json(values: Iterable[object]) -> str:

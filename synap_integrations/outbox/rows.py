@@ -45,7 +45,8 @@ class Row(NamedTuple):
     """One envelope at rest. ``captured_at`` is in microseconds since 1970, UTC.
 
     ``conversation`` is a 64-bit hash that keeps a conversation in order without reading the scope. Two conversations
-    with the same hash would share a place in the queue, nothing else.
+    with the same hash would share a place in the queue, nothing else. ``sealed_by`` names the key without which neither
+    scope nor body can be read; None is clear text.
     """
 
     event_id: str
@@ -55,6 +56,7 @@ class Row(NamedTuple):
     framework: str | None
     captured_at: int
     body: bytes
+    sealed_by: str | None = None
 
     @property
     def size(self) -> int:
@@ -64,7 +66,8 @@ class Row(NamedTuple):
     def checksum(self, seq: int) -> int:
         """CRC-32 over the row and its place in the order: a flipped bit in any of them is found."""
         head = f"{seq}\n{self.event_id}\n{self.conversation}\n{self.scope}\n{self.kind}\n{self.framework}\n"
-        return zlib.crc32(self.body, zlib.crc32(f"{head}{self.captured_at}".encode("utf-8", "surrogatepass")))
+        head += str(self.captured_at) if self.sealed_by is None else f"{self.captured_at}\n{self.sealed_by}"
+        return zlib.crc32(self.body, zlib.crc32(head.encode("utf-8", "surrogatepass")))
 
 
 def encode(envelope: Envelope) -> Row:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from .ledger import SCHEMA_VERSION, Ledger
+from .ledger import READABLE, Ledger
 from .looking import Held, held, outbox_folders
 from .places import Place, outbox_files
 
@@ -81,7 +81,7 @@ def _tended(rows: Iterable[Held], change: Callable[[Ledger, Sequence[Held]], int
 
 def _changed(path: Path, found: Collection[Held], change: Callable[[Ledger, Sequence[Held]], int]) -> int:
     with closing(Ledger(path)) as ledger:
-        if ledger.version != SCHEMA_VERSION:
+        if ledger.version not in READABLE:
             message = "not an outbox of this version"
             raise sqlite3.NotSupportedError(message)
         changed = change(ledger, list(found))
