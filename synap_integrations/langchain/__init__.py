@@ -6,35 +6,35 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from .agent_tools import SynapForgetTool, SynapSearchTool, SynapStoreTool
-    from .augmented import with_synap_memory
     from .callbacks import SynapCallbackHandler
-    from .history import SynapChatMessageHistory
-    from .history_middleware import SynapHistoryMiddleware
-    from .memory import SynapMemory
-    from .middleware import SynapMiddleware
-    from .node import create_synap_node
-    from .retriever import SynapRetriever
-    from .short_term import synap_st_message, synap_st_runnable
-    from .store import SynapStore
-    from .template import synap_context
+    from .history.chat_history import SynapChatMessageHistory
+    from .history.memory import SynapMemory
+    from .history.middleware import SynapHistoryMiddleware
+    from .history.short_term import synap_st_message, synap_st_runnable
+    from .lookup.agent_tools import SynapForgetTool, SynapSearchTool, SynapStoreTool
+    from .lookup.node import create_synap_node
+    from .lookup.retriever import SynapRetriever
+    from .prompts.augmented import with_synap_memory
+    from .prompts.middleware import SynapMiddleware
+    from .prompts.template import synap_context
+    from .store.store import SynapStore
 
 _HOME = {
     "SynapCallbackHandler": ".callbacks",
-    "SynapChatMessageHistory": ".history",
-    "SynapForgetTool": ".agent_tools",
-    "SynapHistoryMiddleware": ".history_middleware",
-    "SynapMemory": ".memory",
-    "SynapMiddleware": ".middleware",
-    "SynapRetriever": ".retriever",
-    "SynapSearchTool": ".agent_tools",
-    "SynapStore": ".store",
-    "SynapStoreTool": ".agent_tools",
-    "create_synap_node": ".node",
-    "synap_context": ".template",
-    "synap_st_message": ".short_term",
-    "synap_st_runnable": ".short_term",
-    "with_synap_memory": ".augmented",
+    "SynapChatMessageHistory": ".history.chat_history",
+    "SynapForgetTool": ".lookup.agent_tools",
+    "SynapHistoryMiddleware": ".history.middleware",
+    "SynapMemory": ".history.memory",
+    "SynapMiddleware": ".prompts.middleware",
+    "SynapRetriever": ".lookup.retriever",
+    "SynapSearchTool": ".lookup.agent_tools",
+    "SynapStore": ".store.store",
+    "SynapStoreTool": ".lookup.agent_tools",
+    "create_synap_node": ".lookup.node",
+    "synap_context": ".prompts.template",
+    "synap_st_message": ".history.short_term",
+    "synap_st_runnable": ".history.short_term",
+    "with_synap_memory": ".prompts.augmented",
 }
 
 __all__ = [

@@ -100,7 +100,7 @@ def test_a_history_per_session(mode, held):
 
 def forget_this_process():
     """What a new process does not know: the turns that this one has seen."""
-    from synap_integrations.langchain import memory  # noqa: PLC0415 - its state is meant
+    from synap_integrations.langchain.history import memory  # noqa: PLC0415 - its state is meant
 
     memory._turns._seen.clear()
 

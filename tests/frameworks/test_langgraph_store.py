@@ -24,7 +24,7 @@ from langgraph.store.base import (
 from synap_integrations import Scope, Synap, SynapClient
 from synap_integrations.errors import InvalidInputError, SynapError
 from synap_integrations.langchain import SynapStore
-from synap_integrations.langchain.store_rules import APPLICATION, OWNERS, journal_of, matches
+from synap_integrations.langchain.store.rules import APPLICATION, OWNERS, journal_of, matches
 from synap_integrations.server.embedded import FILE_NAME
 from synap_integrations.settings import Settings
 

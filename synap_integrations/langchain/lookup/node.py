@@ -10,7 +10,7 @@ from langchain_core.runnables import RunnableConfig, RunnableLambda
 from synap_integrations.context.render import as_block
 from synap_integrations.guard import contained
 from synap_integrations.langchain import translate
-from synap_integrations.langchain.asking import scope_for
+from synap_integrations.langchain.lookup.asking import scope_for
 from synap_integrations.model import Context, ContextUsed, Scope
 from synap_integrations.runtime.asking import Asker
 from synap_integrations.runtime.searching import SearchTerms

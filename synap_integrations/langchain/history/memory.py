@@ -13,9 +13,9 @@ from langchain_core.chat_history import BaseChatMessageHistory
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
 
 from synap_integrations.guard import contained
-from synap_integrations.langchain.injection import OURS, Injector
 from synap_integrations.langchain.ledger import captured_scope
 from synap_integrations.langchain.messages import has_calls, role_of, text_of
+from synap_integrations.langchain.prompts.injection import OURS, Injector
 from synap_integrations.model import AssistantMessage, Context, Scope, UserMessage
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from langchain_core.messages import SystemMessage
 from langchain_core.runnables import RunnableConfig, RunnableLambda
 
-from synap_integrations.langchain.asking import scope_for
+from synap_integrations.langchain.lookup.asking import scope_for
 from synap_integrations.runtime.asking import Asker
 from synap_integrations.runtime.short_term import ShortTerm, above
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
 
 from synap_integrations.guard import contained
-from synap_integrations.langchain.memory import SynapMemory
+from synap_integrations.langchain.history.memory import SynapMemory
 from synap_integrations.model import Context
 from synap_integrations.ports import Answer, ReadConversation
 from synap_integrations.runtime.asking import Asker

@@ -10,7 +10,7 @@ from langchain_core.tools import BaseTool, ToolException
 from pydantic import BaseModel, PrivateAttr, ValidationError
 
 from synap_integrations.guard import contained
-from synap_integrations.langchain.asking import scope_for
+from synap_integrations.langchain.lookup.asking import scope_for
 from synap_integrations.runtime.asking import Asker
 from synap_integrations.runtime.deeds import (
     BROKEN,

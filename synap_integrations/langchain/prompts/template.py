@@ -8,7 +8,7 @@ from langchain_core.runnables import RunnableConfig, RunnableLambda
 
 from synap_integrations.guard import contained
 from synap_integrations.langchain import translate
-from synap_integrations.langchain.injection import Injector
+from synap_integrations.langchain.prompts.injection import Injector
 from synap_integrations.model import Scope
 
 if TYPE_CHECKING:

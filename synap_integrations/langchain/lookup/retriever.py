@@ -11,7 +11,7 @@ from langchain_core.retrievers import BaseRetriever
 from langchain_core.runnables import RunnableConfig
 from pydantic import PrivateAttr
 
-from synap_integrations.langchain.asking import scope_for
+from synap_integrations.langchain.lookup.asking import scope_for
 from synap_integrations.ports import Answer
 from synap_integrations.runtime.asking import Asker
 from synap_integrations.runtime.searching import SearchTerms, metadata_of, text_of

@@ -28,8 +28,8 @@ from synap_integrations.runtime import Synap, memory_over
 from synap_integrations.runtime.journal import Journals
 from synap_integrations.scoping import checked
 
-from .store_entries import Directory, Kept, Namespace, Shelf, gone_line, put_line, renewed_line
-from .store_rules import APPLICATION, OWNERS, checked_owners, directory, journal_of, listed, matches
+from .entries import Directory, Kept, Namespace, Shelf, gone_line, put_line, renewed_line
+from .rules import APPLICATION, OWNERS, checked_owners, directory, journal_of, listed, matches
 
 _MOST_SHELVES: Final = 1_000
 _AT_ONCE: Final = 8

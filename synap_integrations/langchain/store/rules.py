@@ -15,7 +15,7 @@ from synap_integrations.errors import InvalidInputError
 from synap_integrations.model import Scope
 from synap_integrations.scoping import checked
 
-from .store_entries import Namespace
+from .entries import Namespace
 
 APPLICATION: Final = "langgraph-store"
 """The user whose memory holds what belongs to no user, and the list of namespaces."""

@@ -8,10 +8,10 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, Final
 
 from synap_integrations.guard import contained
-from synap_integrations.langchain.history import answered_turns, messages_of
-from synap_integrations.langchain.injection import in_internal_run
+from synap_integrations.langchain.history.chat_history import answered_turns, messages_of
 from synap_integrations.langchain.messages import role_of, text_of
-from synap_integrations.langchain.middleware import SynapMiddleware, with_messages
+from synap_integrations.langchain.prompts.injection import in_internal_run
+from synap_integrations.langchain.prompts.middleware import SynapMiddleware, with_messages
 from synap_integrations.ports import Answer, ReadConversation
 from synap_integrations.runtime.asking import Asker
 

@@ -1,0 +1,1 @@
+"""The conversation so far: as a chat history, before a prompt, and as a text."""

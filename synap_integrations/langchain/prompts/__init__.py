@@ -1,0 +1,1 @@
+"""Context in prompts: beside what the user said, in a copy that only the model sees."""
