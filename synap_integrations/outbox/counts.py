@@ -32,6 +32,8 @@ class Counts:
     """Appended again under the id of an envelope that waits or was delivered; counted nowhere else."""
     pending_commit: int = 0
     """Of those waiting: still in memory, because the disk is slow."""
+    locked: int = 0
+    """In files of earlier processes whose key was not given; counted nowhere else."""
 
     @property
     def add_up(self) -> bool:
@@ -59,8 +61,8 @@ class Tally:
     dead_octets: int = 0
     """Bytes of the dead letters that are kept."""
 
-    def counts(self, pending: int) -> Counts:
-        """A snapshot; ``pending`` envelopes were captured, but are not in any file yet."""
+    def counts(self, pending: int, locked: int = 0) -> Counts:
+        """A snapshot; ``pending`` envelopes were captured, but are not in any file yet; ``locked`` are out of reach."""
         return Counts(
             captured=self.captured + pending,
             adopted=self.adopted,
@@ -72,4 +74,5 @@ class Tally:
             forgotten=self.forgotten,
             repeats=self.repeats,
             pending_commit=pending,
+            locked=locked,
         )

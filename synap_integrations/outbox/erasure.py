@@ -40,6 +40,8 @@ class Erased:
     """Of those waiting: handed to delivery already; they may have left the machine, or leave it in this moment."""
     files_in_use: int = 0
     """Files of other living processes: they deliver what they hold; what they leave behind will be left out."""
+    files_locked: int = 0
+    """Files whose key was not given: nothing is sent from them; what they hold is left out when the key is given."""
     files_put_aside: int = 0
     """Damaged files that were kept for inspection (``*.corrupt``): nobody reads them, so look at them yourself."""
 
@@ -49,6 +51,15 @@ def ids_of(scope: Scope) -> Ids:
     ids = (scope.conversation_id, scope.user_id, scope.customer_id, scope.session_id)
     conversation, user, customer, session = (None if name is None else text(name) for name in ids)
     return conversation, user, customer, session
+
+
+def concerns(ids: Ids, row: Row) -> bool:
+    """True if the row is of these ids."""
+    try:
+        held = json.loads(row.scope)
+        return all(name in (None, held[place]) for place, name in enumerate(ids))
+    except (ValueError, IndexError, TypeError, KeyError):
+        return False
 
 
 @dataclass(frozen=True, slots=True)

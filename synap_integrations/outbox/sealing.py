@@ -105,14 +105,10 @@ class Sealing:
             raise LockedRowError(message)
         return key.open(row)
 
-    def opens(self, row: Row) -> bool:
-        """True unless a key is missing."""
-        return row.sealed_by is None or row.sealed_by in self._keys
-
-    def anew(self, row: Row) -> Row:
-        """A row of an earlier process as it is kept from now on. Raises: as `opened`."""
-        ours = None if self._first is None else self._first.name
-        return row if row.sealed_by == ours else self.sealed(self.opened(row))
+    def missing(self, row: Row) -> frozenset[str]:
+        """The key that the row needs and we do not have, if there is one."""
+        known = row.sealed_by is None or row.sealed_by in self._keys
+        return frozenset() if known else frozenset({str(row.sealed_by)})
 
 
 def _outside(row: Row) -> bytes:

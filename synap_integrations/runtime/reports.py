@@ -12,8 +12,9 @@ class Status:
     """What became of what was captured.
 
     ``captured + adopted == delivered + waiting + refused + dead_letters + forgotten``.
-    ``adopted`` was captured by earlier processes that ended before it was delivered. ``state`` is what delivery is
-    doing now, ``incidents`` our own faults that were contained, by door and cause.
+    ``adopted`` was captured by earlier processes that ended before it was delivered; ``locked`` too, but sealed with a
+    key that ``SYNAP_OUTBOX_KEY`` does not name: it stays on disk. ``state`` is what delivery is doing now,
+    ``incidents`` our own faults that were contained, by door and cause.
     """
 
     captured: int = 0
@@ -23,6 +24,7 @@ class Status:
     dead_letters: int = 0
     adopted: int = 0
     forgotten: int = 0
+    locked: int = 0
     state: str = "not started"
     platform: str = ""
     outbox: str = ""
