@@ -5,6 +5,7 @@ product knows nothing of this: each entry says which function of it is replaced 
 the name from the variable SABOTAGE.
 """
 
+import contextlib
 import dataclasses
 import importlib
 import os
@@ -84,6 +85,24 @@ def _lane_of_its_own(_: object) -> Callable[..., object]:
     return lane_of
 
 
+def _forgets_what_it_took(_: object) -> Callable[..., None]:
+    def send_again(lanes, *, first=None) -> None:
+        """As if all of it had arrived."""
+        lanes._unacknowledged.clear()
+
+    return send_again
+
+
+def _waits_for_acknowledgements(original: Callable[..., None]) -> Callable[..., None]:
+    def link_decided(delivery) -> None:
+        """Write nothing again until an acknowledgement is overdue."""
+        delivery._lanes.send_again = lambda **_: None
+        original(delivery)
+        del delivery._lanes.send_again
+
+    return link_decided
+
+
 PROTECTIONS: dict[str, Protection] = {
     "commit-before-return": Protection(
         "A turn is in the file when capture returns.",
@@ -124,15 +143,31 @@ PROTECTIONS: dict[str, Protection] = {
     ),
     "adoption": Protection(
         "What a dead process left is delivered by the next one.",
-        f"{OUTBOX}.adoption:Adoption.adopt_one",
+        f"{OUTBOX}.adoption:Adoption.adopt",
         _NO,
         (f"{UNIT}worker.py::test_flush_delivers_what_earlier_processes_left",),
     ),
     "adoption-order": Protection(
-        "What earlier processes left goes before our own.",
-        f"{OUTBOX}.sqlite:SqliteOutbox.make_way",
-        lambda _: lambda outbox, count: outbox._shelf.last_seq + 1,
-        (f"{UNIT}adoption.py::test_older_turns_go_before_our_own",),
+        "What earlier processes left goes before our own, in the order it was said.",
+        f"{OUTBOX}.adoption:_in_time",
+        lambda _: lambda entries, file: enumerate(entries, file * 10**6),
+        (
+            f"{UNIT}adoption.py::test_older_turns_go_before_our_own",
+            f"{UNIT}adoption.py::test_a_conversation_in_several_files_is_in_the_order_it_was_said",
+        ),
+    ),
+    "adopted-whole": Protection(
+        "A file that is taken over is nobody's until it is taken over as a whole.",
+        f"{OUTBOX}.ledger:Entry.arriving",
+        lambda _: lambda entry: entry,
+        ("tests/crash/test_adoption_kills.py::test_nobody_sends_a_part_of_a_file_that_somebody_else_sends_too",),
+        quick=True,
+    ),
+    "one-adopter": Protection(
+        "What several processes left goes to one of those that are there.",
+        f"{OUTBOX}.adoption:alone_in",
+        lambda _: lambda folder: contextlib.nullcontext(enter_result=True),
+        (f"{UNIT}adoption.py::test_while_one_adopts_nobody_else_does",),
     ),
     "seen-ids": Protection(
         "What was delivered is not accepted again under the same id.",
@@ -204,9 +239,16 @@ PROTECTIONS: dict[str, Protection] = {
     ),
     "poison-isolation": Protection(
         "An event that ends each stream does not keep the others from arriving.",
-        f"{OUTBOX}.delivery:Delivery._look_for_poison",
+        f"{OUTBOX}.trial:Trial.stream_ended",
         _NOTHING,
         (f"{UNIT}stream.py::test_an_event_that_kills_each_stream_becomes_a_dead_letter",),
+    ),
+    "empty-stream": Protection(
+        "No event is condemned for what the network does.",
+        f"{OUTBOX}.trial:Trial.stream_began",
+        lambda original: lambda trial, now: original(trial, now - 2.0),
+        (f"{UNIT}trial.py::test_a_network_that_cuts_every_connection_condemns_nobody",),
+        quick=True,
     ),
     "one-who-repeats": Protection(
         "A lost stream's events are repeated by delivery alone.",
@@ -217,9 +259,15 @@ PROTECTIONS: dict[str, Protection] = {
     "send-again": Protection(
         "What a lost stream took is written again.",
         f"{OUTBOX}.lanes:Lanes.send_again",
-        _NOTHING,
-        (ORDER_AFTER_RECONNECT,),
+        _forgets_what_it_took,
+        (ORDER_AFTER_RECONNECT, f"{PROVEN}[order]"),
         quick=True,
+    ),
+    "again-goes-first": Protection(
+        "What a lost stream took is written before what came after it.",
+        f"{OUTBOX}.delivery:Delivery._link_decided",
+        _waits_for_acknowledgements,
+        (ORDER_AFTER_RECONNECT, f"{PROVEN}[order]"),
     ),
     "one-lane-each": Protection(
         "A turn is sent after the turn before it.",
@@ -229,7 +277,7 @@ PROTECTIONS: dict[str, Protection] = {
     ),
     "window": Protection(
         "A platform that never acknowledges does not fill our memory.",
-        f"{OUTBOX}.delivery:_WINDOW",
+        f"{OUTBOX}.trial:WINDOW",
         _value(10**9),
         (f"{UNIT}stream.py::test_a_platform_that_never_acknowledges_fills_the_window_and_no_more",),
     ),

@@ -46,10 +46,10 @@ LINES: dict[str, Line] = {
         ("commit-before-return", "adoption"),
     ),
     "killpoints": Line(
-        "kill -9 at 17 named places",
+        "kill -9 at 18 named places",
         "killpoint_proof",
-        Form({"rounds": 1}, {"reached": 18}),
-        Form({"rounds": 5}, {"reached": 90}),
+        Form({"rounds": 1}, {"reached": 19}),
+        Form({"rounds": 5}, {"reached": 95}),
         ARRIVED | {"missed": 0},
         ("commit-before-return", "adoption"),
     ),
@@ -91,7 +91,7 @@ LINES: dict[str, Line] = {
         Form({"turns": 2_000, "hours": 0.4, "every_s": 6, "conversations": 3}, {"outages": 20, "streams_lost": 10}),
         Form({"turns": 50_000, "hours": 10, "every_s": 6, "conversations": 3}, {"outages": 500, "streams_lost": 300}),
         SETTLED,
-        ("one-lane-each",),
+        ("again-goes-first", "send-again", "one-lane-each"),
     ),
     "poison": Line(
         "turns that end each stream, among good ones (virtual)",
