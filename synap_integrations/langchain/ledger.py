@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
 from synap_integrations import runtime, scoping
-from synap_integrations.guard import is_quiet
+from synap_integrations.guard import contained, is_quiet
 from synap_integrations.langchain import ending, graph, identity, messages, steps, translate
 from synap_integrations.langchain.conversations import Conversation, Conversations
 from synap_integrations.langchain.options import RunId
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from synap_integrations.langchain.roots import Root
 
 _log = logging.getLogger(__name__)
+_DOOR: Final = contained("callbacks")
 _INTERNAL_TAGS: Final = frozenset({"nostream", "langsmith:hidden"})
 _PLACES: Final = ("seq:step:", "map:key:", "branch:", "condition:", "graph:step:")
 _NO_METADATA: Final[Mapping[str, object]] = {}
@@ -102,10 +103,15 @@ class Ledger:
 
     def token(self, run_id: RunId, token: object) -> None:
         """A streamed piece of a model's answer."""
-        # Without the lock: a dictionary look-up and an append are atomic, and tokens are many.
+        # Without lock and door: a dictionary look-up and an append are atomic and do not fail, and tokens are many.
         run = self._runs.get(run_id)
-        if run is not None and run.tokens is not None:
-            run.tokens.append(token if isinstance(token, str) else messages.text_of_content(token))
+        if run is None or run.tokens is None:
+            return
+        if isinstance(token, str) and not run.root.awaiting:
+            run.tokens.append(token)
+            return
+        with _DOOR:
+            run.tokens.append(messages.text_of_content(token))
             if run.root.awaiting:
                 self._settle_now(run.root)
 
@@ -130,6 +136,9 @@ class Ledger:
 
     def chain_ended(self, run_id: RunId, outputs: object, inputs: object) -> None:
         """A chain ends; a streamed one names its real inputs only now."""
+        step = self._runs.get(run_id)
+        if step is None or not (step.first or step.root.awaiting):
+            return  # most events are these: something between question and answer has ended, which says nothing
         with self._lock:
             run = self._ending(run_id)
             if run is None:

@@ -15,6 +15,7 @@ from synap_integrations.context.render import without_context
 from synap_integrations.llamaindex import translate
 from synap_integrations.llamaindex.turns import Injection
 from synap_integrations.model import RecentTurn, Scope
+from synap_integrations.runtime.short_term import said_before
 
 MAX_CONVERSATIONS: Final = 1_000
 """Conversations whose history one memory object holds."""
@@ -92,10 +93,8 @@ class History:
         if not turns:
             return
         here = [(str(m.role.value), translate.text_of(m)) for m in self._messages if m.role not in _RESULTS]
-        there = [(turn.role, turn.content) for turn in turns]
-        overlap = next((at for at in range(len(there)) if here[: len(there) - at] == there[at:]), len(there))
         self.loaded = True
-        earlier = [translate.message_of(turn) for turn in turns[:overlap]]
+        earlier = [translate.message_of(turn) for turn in said_before(turns, here)]
         self._messages[:0] = earlier
         self._tokens[:0] = [self._size(message) for message in earlier]
 

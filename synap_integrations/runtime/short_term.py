@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Literal, Self, cast, get_args
 
 from synap_integrations.errors import InvalidInputError
+from synap_integrations.model import RecentTurn
 from synap_integrations.ports import Answer, ReadConversation
 
 from .searching import conversation_block
@@ -41,6 +43,14 @@ class ShortTerm:
         if answer.fault is not None and self.raises:
             raise answer.fault
         return conversation_block(answer)
+
+
+def said_before(told: Sequence[RecentTurn], here: Sequence[tuple[str, str]]) -> Sequence[RecentTurn]:
+    """Of the turns that the platform tells of, those before the ones that are here, given as (role, content): where the
+    last ones told are the first ones here, they are the same.
+    """
+    there = [(turn.role, turn.content) for turn in told]
+    return told[: next((at for at in range(len(there)) if list(here[: len(there) - at]) == there[at:]), len(there))]
 
 
 def above(system: str, block: str, opening: str | None, closing: str | None) -> str:

@@ -47,6 +47,22 @@ roles = {"human": "user", "ai": "assistant"}
 prompt = [[roles.get(message.type, message.type), str(message.content)] for message in model.seen[-1]]
 """
 
+ALONE = LANGCHAIN.replace(', "callbacks": [handler]', "")
+"""The memory itself records, where no handler listens."""
+
+BY_HAND = """
+import sys
+from synap_integrations import flush
+from synap_integrations.langchain import SynapMemory
+
+history = SynapMemory(user_id="ana", conversation_id="trip")
+history.add_user_message(sys.argv[1])
+roles = {"human": "user", "ai": "assistant"}
+prompt = [[roles[message.type], message.content] for message in history.messages]
+history.add_ai_message(sys.argv[2])
+flush(20)
+"""
+
 END = """
 import json
 from synap_integrations.context.render import without_context
@@ -68,10 +84,14 @@ def prompt_of(program: str, said: str, answer: str) -> list[list[str]]:
     return json.loads(done.stdout.splitlines()[-1])
 
 
-@pytest.mark.parametrize("program", [LLAMAINDEX, LANGCHAIN], ids=["llamaindex", "langchain"])
+@pytest.mark.parametrize(
+    "program",
+    [LLAMAINDEX, LANGCHAIN, ALONE, BY_HAND],
+    ids=["llamaindex", "langchain", "langchain_alone", "langchain_by_hand"],
+)
 def test_a_new_process_has_the_turns_of_the_one_before(program: str) -> None:
     """Three processes, one conversation: each prompt holds what was said in those before it, once and in order."""
-    if program is LANGCHAIN:
+    if program is not LLAMAINDEX:
         pytest.importorskip("langchain_core")
     assert prompt_of(program, "I fly to Lisbon.", "Have fun.") == [["user", "I fly to Lisbon."]]
     assert prompt_of(program, "With Carla.", "Nice.") == [

@@ -2,38 +2,37 @@
 
 from __future__ import annotations
 
-import threading
-import weakref
-from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from langchain_core.chat_history import BaseChatMessageHistory
-from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
+from langchain_core.messages import BaseMessage, HumanMessage
 
 from synap_integrations.guard import contained
+from synap_integrations.langchain.history.turns import SeenTurns, answered_turns
 from synap_integrations.langchain.ledger import captured_scope
 from synap_integrations.langchain.messages import has_calls, role_of, text_of
 from synap_integrations.langchain.prompts.injection import OURS, Injector
 from synap_integrations.model import AssistantMessage, Context, Scope, UserMessage
-
-if TYPE_CHECKING:
-    from synap_integrations.ports import Memory
+from synap_integrations.ports import Answer, Lookup, Memory, ReadConversation
 
 _RECALL: Final = contained("recall")
 _RECORD: Final = contained("record")
-_MAX_CONVERSATIONS: Final = 1_000
-_MAX_MESSAGES: Final = 400
+_NOTHING: Final = Answer()
+_turns: Final = SeenTurns()
 
 
 class SynapMemory(BaseChatMessageHistory):
     """The turns of a conversation, and in front of the next one what helps with it.
 
-    ``RunnableWithMessageHistory(chain, SynapMemory)`` works as it stands: the session id is the conversation. The
-    turns are those this process has seen, or those the platform tells of. Context is a transient human message at the
-    end, directly before the user's own; it is never kept. Turns are recorded by the `SynapCallbackHandler` of the run;
-    where none listens, `add_messages` records them.
+    ``RunnableWithMessageHistory(chain, SynapMemory)`` works as it stands: the session id is the conversation. Context
+    is a transient human message at the end, directly before the user's own; it is never kept. Turns are recorded by the
+    `SynapCallbackHandler` of the run; where none listens, `add_messages` records them.
+
+    The turns are those that this process has seen. Those of earlier processes come with the context that a handler's
+    turn brings; where none listens, the platform is asked for them at the first read, and given
+    ``SYNAP_LOOKUP_TIMEOUT_S``.
 
     ``session_id`` names the conversation, as in LangChain's own histories, if ``conversation_id`` does not.
 
@@ -61,7 +60,10 @@ class SynapMemory(BaseChatMessageHistory):
         with _RECALL:
             if self._reading is None:
                 scope = self._injector.scope_for()
-                self._begin(self._injector.memory.recall(None, scope=scope), scope)
+                context = self._recalled(scope)
+                lookup = self._lookup_for(context, scope)
+                told = lookup.ask(ReadConversation(), scope=scope) if lookup else _NOTHING
+                self._begin(context, told, scope)
         return self._shown()
 
     async def aget_messages(self) -> list[BaseMessage]:
@@ -69,7 +71,10 @@ class SynapMemory(BaseChatMessageHistory):
         with _RECALL:
             if self._reading is None:
                 scope = self._injector.scope_for()
-                self._begin(await self._injector.memory.arecall(None, scope=scope), scope)
+                context = await self._arecalled(scope)
+                lookup = self._lookup_for(context, scope)
+                told = await lookup.aask(ReadConversation(), scope=scope) if lookup else _NOTHING
+                self._begin(context, told, scope)
         return self._shown()
 
     def add_messages(self, messages: Sequence[BaseMessage]) -> None:
@@ -78,7 +83,7 @@ class SynapMemory(BaseChatMessageHistory):
             reading, self._reading = self._reading, None
             scope = reading.scope if reading else self._injector.scope_for()
             new = [message for message in messages if message.additional_kwargs.get("lc_source") != OURS]
-            _turns.add(self._injector.memory, scope, new, before=reading.turns if reading else ())
+            _turns.add(self._injector.memory, scope, new)
             if not (reading and reading.captured) and captured_scope() is None:
                 self._record(new, scope)
 
@@ -87,7 +92,7 @@ class SynapMemory(BaseChatMessageHistory):
         self.add_messages(messages)
 
     def clear(self) -> None:
-        """Forget the turns that this process has seen. What the platform remembers is not touched."""
+        """Begin the conversation anew, in this process. What the platform remembers is not touched."""
         self._reading = None
         with _RECORD:
             _turns.clear(self._injector.memory, self._injector.scope_for())
@@ -96,12 +101,32 @@ class SynapMemory(BaseChatMessageHistory):
         """`clear`; it does not block."""
         self.clear()
 
-    def _begin(self, context: Context, scope: Scope) -> None:
+    # --- inside ------------------------------------------------------------------------------------------------------
+
+    def _recalled(self, scope: Scope) -> Context:
+        return self._injector.memory.recall(None, scope=scope)
+
+    async def _arecalled(self, scope: Scope) -> Context:
+        return await self._injector.memory.arecall(None, scope=scope)
+
+    def _lookup_for(self, context: Context, scope: Scope) -> Lookup | None:
+        """Whom to ask for the turns of earlier processes; None if they are known, or nobody can tell."""
+        memory = self._injector.memory
+        known = context.recent_turns or _turns.of(memory, scope).whole
+        if known or scope.conversation_id is None or not self._asks():
+            return None
+        return memory if isinstance(memory, Lookup) else None
+
+    def _asks(self) -> bool:
+        """A handler's turn has been recorded before this read: then the recall was answered for it."""
+        return captured_scope() is None
+
+    def _begin(self, context: Context, told: Answer, scope: Scope) -> None:
         """From here to the end of the turn the history reads the same: LangChain counts on it."""
-        turns = _turns.of(self._injector.memory, scope) or _told(context)
+        seen = _turns.learn(self._injector.memory, scope, context.recent_turns or answered_turns(told))
         block = self._injector.shown(context, scope)
         beside = (HumanMessage(content=block.text, additional_kwargs={"lc_source": OURS}),) if block else ()
-        self._reading = _Reading(scope, turns, beside, captured=captured_scope() is not None)
+        self._reading = _Reading(scope, seen.turns, beside, captured=captured_scope() is not None)
 
     def _shown(self) -> list[BaseMessage]:
         return [*self._reading.turns, *self._reading.beside] if self._reading else []
@@ -123,43 +148,3 @@ class _Reading:
     turns: tuple[BaseMessage, ...]
     beside: tuple[BaseMessage, ...]
     captured: bool
-
-
-def _told(context: Context) -> tuple[BaseMessage, ...]:
-    """The turns that the platform tells of."""
-    return tuple(
-        [
-            HumanMessage(content=turn.content) if turn.role == "user" else AIMessage(content=turn.content)
-            for turn in context.recent_turns
-        ]
-    )
-
-
-class _Turns:
-    """The turns that this process has seen, by memory and scope: a history object lives for one call only. Bounded."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._seen: weakref.WeakKeyDictionary[Memory, OrderedDict[Scope, tuple[BaseMessage, ...]]] = (
-            weakref.WeakKeyDictionary()
-        )
-
-    def of(self, memory: Memory, scope: Scope) -> tuple[BaseMessage, ...]:
-        with self._lock:
-            return self._seen.get(memory, OrderedDict()).get(scope, ())
-
-    def add(self, memory: Memory, scope: Scope, new: Sequence[BaseMessage], *, before: Sequence[BaseMessage]) -> None:
-        with self._lock:
-            conversations = self._seen.setdefault(memory, OrderedDict())
-            kept = (*(conversations.get(scope) or before), *new)
-            conversations[scope] = kept[-_MAX_MESSAGES:]
-            conversations.move_to_end(scope)
-            if len(conversations) > _MAX_CONVERSATIONS:
-                conversations.popitem(last=False)
-
-    def clear(self, memory: Memory, scope: Scope) -> None:
-        with self._lock:
-            self._seen.get(memory, OrderedDict()).pop(scope, None)
-
-
-_turns: Final = _Turns()

@@ -4,24 +4,20 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, Final
 
-from synap_integrations.guard import contained
-from synap_integrations.langchain.history.chat_history import answered_turns, messages_of
+from synap_integrations.langchain.history.turns import answered_turns, messages_of
 from synap_integrations.langchain.messages import role_of, text_of
-from synap_integrations.langchain.prompts.injection import in_internal_run
 from synap_integrations.langchain.prompts.middleware import SynapMiddleware, with_messages
 from synap_integrations.ports import Answer, ReadConversation
 from synap_integrations.runtime.asking import Asker
 
 if TYPE_CHECKING:
-    from langchain.agents.middleware.types import ModelRequest, ModelResponse
+    from langchain.agents.middleware.types import ModelRequest
     from langchain_core.messages import BaseMessage
 
     from synap_integrations.model import RecentTurn, Scope
 
-_RECALL: Final = contained("recall")
 _MAX_FROZEN: Final = 1_000
 
 
@@ -63,41 +59,17 @@ class SynapHistoryMiddleware(SynapMiddleware):
         self._lock = threading.Lock()
         self._frozen: OrderedDict[tuple[Scope, str], tuple[RecentTurn, ...]] = OrderedDict()
 
-    def wrap_model_call(
-        self, request: ModelRequest[Any], handler: Callable[[ModelRequest[Any]], ModelResponse[Any]]
-    ) -> ModelResponse[Any]:
-        """The model call with the conversation's earlier turns in front of its messages."""
-        if in_internal_run():
-            return handler(request)
-        scope = self._scope(request)
-        turns: tuple[RecentTurn, ...] = ()
-        with _RECALL:
-            known = self._held(request, scope)
-            turns = (
-                known
-                if known is not None
-                else self._freeze(request, scope, self._asker.lookup.ask(ReadConversation(), scope=scope))
-            )
-        with self._captured(scope):
-            return handler(_continuing(request, turns))
+    def _prepared(self, request: ModelRequest[Any], scope: Scope) -> ModelRequest[Any]:
+        turns = self._held(request, scope)
+        if turns is None:
+            turns = self._freeze(request, scope, self._asker.lookup.ask(ReadConversation(), scope=scope))
+        return _continuing(request, turns)
 
-    async def awrap_model_call(
-        self, request: ModelRequest[Any], handler: Callable[[ModelRequest[Any]], Awaitable[ModelResponse[Any]]]
-    ) -> ModelResponse[Any]:
-        """The async model call with the conversation's earlier turns in front of its messages."""
-        if in_internal_run():
-            return await handler(request)
-        scope = self._scope(request)
-        turns: tuple[RecentTurn, ...] = ()
-        with _RECALL:
-            known = self._held(request, scope)
-            turns = (
-                known
-                if known is not None
-                else self._freeze(request, scope, await self._asker.lookup.aask(ReadConversation(), scope=scope))
-            )
-        with self._captured(scope):
-            return await handler(_continuing(request, turns))
+    async def _aprepared(self, request: ModelRequest[Any], scope: Scope) -> ModelRequest[Any]:
+        turns = self._held(request, scope)
+        if turns is None:
+            turns = self._freeze(request, scope, await self._asker.lookup.aask(ReadConversation(), scope=scope))
+        return _continuing(request, turns)
 
     def _held(self, request: ModelRequest[Any], scope: Scope) -> tuple[RecentTurn, ...] | None:
         """What the first model call of this turn was shown: all laps of a turn see the same."""

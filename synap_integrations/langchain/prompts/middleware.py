@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from langchain.agents.middleware.types import ModelRequest, ModelResponse
 
 _ATTACH: Final = contained("attach")
+_RECALL: Final = contained("recall")
 _ACTIVE: Final[ContextVar[SynapCallbackHandler | None]] = ContextVar("synap_middleware_handler", default=None)
 
 # LangChain adds what this variable holds to the handlers of every run that is started while it is set.
@@ -66,24 +67,34 @@ class SynapMiddleware(AgentMiddleware[Any, Any, Any]):
     def wrap_model_call(
         self, request: ModelRequest[Any], handler: Callable[[ModelRequest[Any]], ModelResponse[Any]]
     ) -> ModelResponse[Any]:
-        """The model call with context in its request."""
+        """The model call, prepared, and captured if nobody else captures it."""
         if in_internal_run():
             return handler(request)
         scope = self._scope(request)
-        messages = self._injector.into(request.messages, scope)
+        with _RECALL:
+            request = self._prepared(request, scope)
         with self._captured(scope):
-            return handler(with_messages(request, messages))
+            return handler(request)
 
     async def awrap_model_call(
         self, request: ModelRequest[Any], handler: Callable[[ModelRequest[Any]], Awaitable[ModelResponse[Any]]]
     ) -> ModelResponse[Any]:
-        """The async model call with context in its request."""
+        """The async model call, prepared, and captured if nobody else captures it."""
         if in_internal_run():
             return await handler(request)
         scope = self._scope(request)
-        messages = await self._injector.ainto(request.messages, scope)
+        with _RECALL:
+            request = await self._aprepared(request, scope)
         with self._captured(scope):
-            return await handler(with_messages(request, messages))
+            return await handler(request)
+
+    def _prepared(self, request: ModelRequest[Any], scope: Scope) -> ModelRequest[Any]:
+        """What the model is shown instead of this request."""
+        return with_messages(request, self._injector.into(request.messages, scope))
+
+    async def _aprepared(self, request: ModelRequest[Any], scope: Scope) -> ModelRequest[Any]:
+        """`_prepared` that waits without blocking the event loop."""
+        return with_messages(request, await self._injector.ainto(request.messages, scope))
 
     def _scope(self, request: ModelRequest[Any]) -> Scope:
         """Whose turn it is. One that names no conversation is a conversation of its own, the same in all its calls."""

@@ -1,0 +1,93 @@
+"""Turns as messages: those that a platform tells of, and those that this process has seen."""
+
+from __future__ import annotations
+
+import threading
+import weakref
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
+
+from synap_integrations.langchain.messages import role_of, text_of
+from synap_integrations.model import RecentTurn, Scope
+from synap_integrations.ports import Answer, Memory
+from synap_integrations.runtime.short_term import said_before
+
+_MAX_CONVERSATIONS: Final = 1_000
+_MAX_MESSAGES: Final = 400
+
+
+def messages_of(turns: Sequence[RecentTurn]) -> tuple[BaseMessage, ...]:
+    """The turns as messages."""
+    return tuple(
+        [
+            HumanMessage(content=turn.content) if turn.role == "user" else AIMessage(content=turn.content)
+            for turn in turns
+        ]
+    )
+
+
+def answered_turns(answer: Answer) -> tuple[RecentTurn, ...]:
+    """The turns up to the last answer: a question behind it is the one that is being answered now."""
+    turns = list(answer.turns)
+    while turns and turns[-1].role == "user":
+        turns.pop()
+    return tuple(turns)
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """A conversation as this process knows it. ``whole``: with what was said before this process took part in it."""
+
+    turns: tuple[BaseMessage, ...] = ()
+    whole: bool = False
+
+
+class SeenTurns:
+    """What this process has seen, by memory and scope: a history object lives for one call only. Bounded."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._seen: weakref.WeakKeyDictionary[Memory, OrderedDict[Scope, Seen]] = weakref.WeakKeyDictionary()
+
+    def of(self, memory: Memory, scope: Scope) -> Seen:
+        """The conversation so far."""
+        with self._lock:
+            return self._known(memory, scope)
+
+    def learn(self, memory: Memory, scope: Scope, told: Sequence[RecentTurn]) -> Seen:
+        """The conversation with its earlier turns, as the platform tells of them; what is whole stays as it is."""
+        with self._lock:
+            known = self._known(memory, scope)
+            if known.whole:
+                return known
+            earlier = said_before(told, [(role_of(message), text_of(message)) for message in known.turns])
+            return self._put(memory, scope, Seen((*messages_of(earlier), *known.turns), whole=True))
+
+    def add(self, memory: Memory, scope: Scope, new: Sequence[BaseMessage]) -> None:
+        """These were said."""
+        with self._lock:
+            known = self._known(memory, scope)
+            self._put(memory, scope, replace(known, turns=(*known.turns, *new)))
+
+    def clear(self, memory: Memory, scope: Scope) -> None:
+        """From here on the conversation begins anew."""
+        with self._lock:
+            self._put(memory, scope, Seen(whole=True))
+
+    def _known(self, memory: Memory, scope: Scope) -> Seen:
+        return self._seen.get(memory, OrderedDict()).get(scope, _NOTHING)
+
+    def _put(self, memory: Memory, scope: Scope, seen: Seen) -> Seen:
+        conversations = self._seen.setdefault(memory, OrderedDict())
+        conversations[scope] = seen = replace(seen, turns=seen.turns[-_MAX_MESSAGES:])
+        conversations.move_to_end(scope)
+        if len(conversations) > _MAX_CONVERSATIONS:
+            conversations.popitem(last=False)
+        return seen
+
+
+_NOTHING: Final = Seen()
