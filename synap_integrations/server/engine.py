@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Sequence
 from datetime import UTC, datetime
+from itertools import islice
 from typing import TYPE_CHECKING, Final, get_args
 
 from synap_integrations.model import new_id
@@ -148,14 +149,28 @@ class Engine:
         Each query is ranked for itself, then they take turns.
         """
         limit = min(limit, MOST_FOUND)
-        rankings = [self.ranked(owner, query, conversation_id=conversation_id) for query in queries]
-        held = self.store.at(owner, {place for ranking in rankings for place, _ in ranking[: 2 * limit]})
-        kept = [[entry for entry in ranking if entry[0] in held][: per_query or limit] for ranking in rankings]
+        held: dict[Place, Turn] = {}
+        kept: list[list[tuple[Place, float]]] = []
+        for query in queries:
+            ranking = self.ranked(owner, query, conversation_id=conversation_id)
+            held |= (best := self.best(owner, ranking, limit=per_query or limit))
+            kept.append([entry for entry in ranking if entry[0] in best])
         answered: dict[Place, list[str]] = {place: [] for place in held}
         for query, ranking in zip(queries, kept, strict=True):
             for place, _ in ranking:
                 answered[place].append(query)
         return [Found(held[place], score, tuple(answered[place])) for place, score in interleaved(kept)[:limit]]
+
+    def best(self, owner: Owner, ranking: Sequence[tuple[Place, float]], *, limit: int) -> dict[Place, Turn]:
+        """The first ``limit`` turns of a ranking: what was forgotten leaves places without one."""
+        found: dict[Place, Turn] = {}
+        for first in range(0, len(ranking), limit or 1):
+            places = [place for place, _ in ranking[first : first + limit]]
+            held = self.store.at(owner, places)
+            found |= {place: held[place] for place in places if place in held}
+            if len(found) >= limit:
+                break
+        return dict(islice(found.items(), limit))
 
     def ranked(
         self,
@@ -165,7 +180,7 @@ class Engine:
         conversation_id: str | None = None,
         without: frozenset[Place] = frozenset(),
     ) -> list[tuple[Place, float]]:
-        """Places by score, best first. A place at the edge of a conversation may not exist."""
+        """Places by score, best first. What was forgotten leaves places that do not exist any more."""
         hits = self.store.search(owner, terms(query), conversation_id=conversation_id)
         ranking = spread(hits, now_us=microseconds(self.now()), without=without)
         noted = [

@@ -162,11 +162,15 @@ class Place(NamedTuple):
 
 
 class Hit(NamedTuple):
-    """A turn that shares words with a query, and how well (BM25, higher is better)."""
+    """A turn that shares words with a query, and how well (BM25, higher is better).
+
+    ``last`` is the last position of its conversation.
+    """
 
     place: Place
     said_at: int
     score: float
+    last: int
 
 
 @dataclass(frozen=True, slots=True)

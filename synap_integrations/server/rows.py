@@ -31,7 +31,7 @@ def turn_of(row: Sequence[Any]) -> Turn:
         role=row[8],
         speaker=row[9],
         content=row[10],
-        metadata=json.loads(row[11]),
+        metadata={} if row[11] == "{}" else json.loads(row[11]),
         said_at=moment(row[12]),
         recorded_at=moment(row[13]),
     )

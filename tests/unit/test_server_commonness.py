@@ -6,8 +6,8 @@ import pytest
 from local_synap import engine_of
 
 from synap_integrations.server.finding import commonness
-from synap_integrations.server.finding.commonness import Commonness
-from synap_integrations.server.finding.retrieval import expression
+from synap_integrations.server.finding.commonness import Commonness, share
+from synap_integrations.server.finding.retrieval import counting, expression
 from synap_integrations.server.records import NewTurn, Owner
 
 ANA = Owner("", "ana")
@@ -30,7 +30,7 @@ def engine(monkeypatch):
 def split(engine, *words):
     """The words to look for, and those that only count."""
     with engine.database.read() as db:
-        return Commonness().split(db, words, owner=1)
+        return Commonness().split(db, words, owner=1, turns=share(db, 1)[0])
 
 
 def test_common_words_only_count_in_the_score(engine) -> None:
@@ -63,13 +63,41 @@ def test_counts_grow_with_what_is_said(engine) -> None:
     """A word that has become common is looked for no more."""
     counted = Commonness()
     with engine.database.read() as db:
-        assert counted.split(db, ["umbrella", "lisbon"], owner=1) == (["umbrella", "lisbon"], [])
+        assert counted.split(db, ["umbrella", "lisbon"], owner=1, turns=share(db, 1)[0]) == (["umbrella", "lisbon"], [])
     engine.record_all([NewTurn(owner=ANA, conversation_id="d", role="user", content="umbrella") for _ in range(200)])
     with engine.database.read() as db:
-        assert counted.split(db, ["umbrella", "lisbon"], owner=1) == (["lisbon"], ["umbrella"])
+        assert counted.split(db, ["umbrella", "lisbon"], owner=1, turns=share(db, 1)[0]) == (["lisbon"], ["umbrella"])
 
 
 def test_besides_widens_nothing() -> None:
     """Whose it is, is asked in any case."""
-    found = expression(["a"], owner=7, besides=["b"])
+    found = counting(expression(["a"], owner=7), ["b"], owner=7)
     assert found == 'owner:"7" AND {speaker body}:("a") AND (owner:"7" OR {speaker body}:("b"))'
+
+
+@pytest.mark.parametrize("words", [["lisbon", "umbrella"], ["weather", "porto"], ["zebra"]], ids=" ".join)
+def test_who_said_most_finds_the_same_as_who_said_little(engine, words) -> None:
+    """Whether whose a turn is, is a word of the query or looked at afterwards: the same turns, nobody else's."""
+    alone = engine.store.search(ANA, words, limit=20)
+    cities = itertools.cycle(PLACES)
+    turns = [f"the weather in {next(cities)} umbrella" for _ in range(1_000)]
+    engine.record_all(
+        [NewTurn(owner=Owner("", "rui"), conversation_id="c", role="user", content=said) for said in turns]
+    )
+    with engine.database.read() as db:
+        assert [share(db, owner) for owner in (1, 2)] == [(700, False), (1_000, True)]
+    among = engine.store.search(ANA, words, limit=20)
+    assert {hit.place.conversation for hit in among} <= {1}
+    assert len(among) == len(alone)
+    assert {hit.place.conversation for hit in engine.store.search(Owner("", "rui"), words, limit=20)} <= {2}
+
+
+def test_nothing_of_others_comes_up_in_the_search_of_who_said_most(engine) -> None:
+    """Of two people in one file, the one with most of the turns is still shown only their own."""
+    other = NewTurn(owner=Owner("", "rui"), conversation_id="r", role="user", content="umbrella umbrella umbrella")
+    engine.record(other)
+    with engine.database.read() as db:
+        assert share(db, 1) == (700, True)
+    found = engine.store.search(ANA, ["umbrella"], limit=20)
+    assert len(found) == 3
+    assert {hit.place.conversation for hit in found} == {1}

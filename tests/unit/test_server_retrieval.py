@@ -70,20 +70,25 @@ def test_the_speaker_is_indexed_apart(content, speaker, found) -> None:
     assert indexed(content, speaker) == found
 
 
+def hit(conversation: int, position: int, said_at: int = LONG_AGO, score: float = 1.0, *, last: int = 20) -> Hit:
+    """A turn that was found."""
+    return Hit(Place(conversation, position), said_at, score, last)
+
+
 def test_a_hit_gives_its_neighbours_their_share() -> None:
     """The turn after a hit gets half of its score, the second after it 0.35, those before it 0.25 and 0.1."""
-    found = dict(spread([Hit(Place(1, 3), LONG_AGO, 10.0)], now_us=0))
+    found = dict(spread([hit(1, 3, LONG_AGO, 10.0)], now_us=0))
     assert found == {Place(1, 3): 10, Place(1, 4): 5, Place(1, 5): 3.5, Place(1, 2): 2.5, Place(1, 1): 1}
 
 
 def test_shares_stay_inside_the_conversation() -> None:
-    """There is no turn before the first one."""
-    assert all(place.position > 0 for place, _ in spread([Hit(Place(1, 1), 0, 1.0)], now_us=0))
+    """There is no turn before the first one, and none after the last."""
+    assert [place.position for place, _ in spread([hit(1, 1, last=2)], now_us=0)] == [1, 2]
 
 
 def test_newer_turns_count_a_little_more() -> None:
     """Of two equal hits the newer is first, by a quarter at most, and half of that after a half-life."""
-    hits = [Hit(Place(1, 10), LONG_AGO, 1.0), Hit(Place(2, 10), 0, 1.0), Hit(Place(3, 10), -HALF_LIFE_US, 1.0)]
+    hits = [hit(1, 10), hit(2, 10, 0), hit(3, 10, -HALF_LIFE_US)]
     found = dict(spread(hits, now_us=0))
     assert found[Place(2, 10)] == pytest.approx(1 + RECENCY)
     assert found[Place(3, 10)] == pytest.approx(1 + RECENCY / 2)
@@ -92,7 +97,7 @@ def test_newer_turns_count_a_little_more() -> None:
 
 def test_what_is_left_out_neither_gives_nor_gets() -> None:
     """A turn that the prompt holds anyway does not lift its neighbours."""
-    hits = [Hit(Place(1, 5), LONG_AGO, 9.0), Hit(Place(1, 8), LONG_AGO, 2.0)]
+    hits = [hit(1, 5, LONG_AGO, 9.0), hit(1, 8, LONG_AGO, 2.0)]
     found = dict(spread(hits, now_us=0, without=frozenset({Place(1, 5)})))
     assert Place(1, 5) not in found
     assert found[Place(1, 6)] == pytest.approx(0.2)
@@ -100,7 +105,7 @@ def test_what_is_left_out_neither_gives_nor_gets() -> None:
 
 def test_equal_scores_come_in_the_same_order_every_time() -> None:
     """Ties are broken by place."""
-    hits = [Hit(Place(number, 1), LONG_AGO, 1.0) for number in (5, 3, 4)]
+    hits = [hit(number, 1) for number in (5, 3, 4)]
     assert [place.conversation for place, _ in spread(hits, now_us=0)][:3] == [3, 4, 5]
 
 

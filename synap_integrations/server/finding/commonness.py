@@ -1,7 +1,8 @@
 """Which words of a question are too common to look for by themselves, where somebody has said very much.
 
 Of a user with 40,000 turns half hold some word of most questions, and ranking all of those costs more than everything
-else. Only turns that hold one of the rarer words are ranked then; the common ones still count in their scores.
+else. Only turns that hold one of the rarer words are ranked then; the common ones still count in their scores. Among
+17,000 turns, of which 788 are LoCoMo's, recall is the same whether 1,000 or 8,000 are ranked.
 """
 
 from __future__ import annotations
@@ -16,9 +17,9 @@ from synap_integrations.server.forks import survives_forks
 
 from .retrieval import expression
 
-LARGE: Final = 4_000
+LARGE: Final = 2_000
 """Turns of a user up to which every word is looked for."""
-MOST_RANKED: Final = 4_000
+MOST_RANKED: Final = 1_000
 """About how many turns are ranked at most; the rarest word is looked for in any case."""
 _MOST_KNOWN: Final = 20_000
 
@@ -35,9 +36,10 @@ class Commonness:
         self._lock = threading.Lock()
         self._counts: OrderedDict[tuple[int, int, str], int] = OrderedDict()
 
-    def split(self, db: sqlite3.Connection, words: Sequence[str], *, owner: int) -> tuple[list[str], list[str]]:
-        """The words to look for, and those that only count."""
-        (turns,) = db.execute("SELECT coalesce(sum(turns), 0) FROM conversation WHERE owner = ?", (owner,)).fetchone()
+    def split(
+        self, db: sqlite3.Connection, words: Sequence[str], *, owner: int, turns: int
+    ) -> tuple[list[str], list[str]]:
+        """The words to look for, and those that only count, for an owner of so many turns."""
         if turns <= LARGE:
             return list(words), []
         # Counts are kept until the user has said a sixteenth more, or so.
@@ -64,3 +66,11 @@ class Commonness:
             while len(self._counts) > _MOST_KNOWN:
                 self._counts.popitem(last=False)
         return int(count)
+
+
+def share(db: sqlite3.Connection, owner: int) -> tuple[int, bool]:
+    """How many turns the owner has said, and whether that is most of what there is."""
+    turns, everybodys = db.execute(
+        "SELECT coalesce(sum(turns), 0), (SELECT max(id) FROM turn) FROM conversation WHERE owner = ?", (owner,)
+    ).fetchone()
+    return turns, 2 * turns > (everybodys or 0)

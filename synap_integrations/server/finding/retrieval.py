@@ -61,22 +61,20 @@ def telling(query: str) -> bool:
 
 
 def expression(
-    words: Sequence[str],
-    *,
-    owner: int,
-    conversation: int | None = None,
-    columns: str = "speaker body",
-    besides: Sequence[str] = (),
+    words: Sequence[str], *, owner: int, conversation: int | None = None, columns: str = "speaker body"
 ) -> str:
     """The FTS5 query for what one owner, or one conversation, has that holds any of the words in these columns.
 
-    What holds some of the words ``besides``, too, scores higher. Every word is a quoted string, so that nothing in it
-    is syntax.
+    Every word is a quoted string, so that nothing in it is syntax.
     """
     whose = f'owner:"{owner}"' if conversation is None else f'owner:"{owner}" AND conversation:"{conversation}"'
-    wanted = f"{whose} AND {holding(words, columns=columns)}"
-    # Always true, and its words count in the score nevertheless.
-    return f'{wanted} AND (owner:"{owner}" OR {holding(besides, columns=columns)})' if besides else wanted
+    return f"{whose} AND {holding(words, columns=columns)}"
+
+
+def counting(match: str, besides: Sequence[str], *, owner: int) -> str:
+    """The FTS5 query for the same turns of the owner; those that hold some of these words, too, score higher."""
+    # Always true of the owner's turns, and its words count in the score nevertheless.
+    return f'{match} AND (owner:"{owner}" OR {holding(besides)})' if besides else match
 
 
 def holding(words: Sequence[str], *, columns: str = "speaker body") -> str:
@@ -101,18 +99,19 @@ def named(content: str) -> tuple[str | None, str]:
 def spread(hits: Iterable[Hit], *, now_us: int, without: frozenset[Place] = frozenset()) -> list[tuple[Place, float]]:
     """Places by score, best first: each hit gives shares to its neighbours, and newer hits give a little more.
 
-    Places in ``without`` neither give nor get. Some places may not exist. Ties are broken by place.
+    Places in ``without`` neither give nor get. Ties are broken by place. What was forgotten leaves places that do not
+    exist any more.
     """
-    scores: defaultdict[Place, float] = defaultdict(float)
-    for place, said_at, score in hits:
-        if place in without:
+    scores: defaultdict[tuple[int, int], float] = defaultdict(float)
+    for (conversation, position), said_at, score, last in hits:
+        if without and (conversation, position) in without:
             continue
         fresh = score * (1 + RECENCY * 0.5 ** (max(now_us - said_at, 0) / HALF_LIFE_US))
         for distance, share in SHARES:
-            neighbour = Place(place.conversation, place.position + distance)
-            if neighbour.position > 0 and neighbour not in without:
-                scores[neighbour] += share * fresh
-    return sorted(scores.items(), key=lambda entry: (-entry[1], entry[0]))
+            if 0 < position + distance <= last:
+                scores[conversation, position + distance] += share * fresh
+    ranking = sorted((-score, place) for place, score in scores.items() if place not in without)
+    return [(Place._make(place), -score) for score, place in ranking]
 
 
 def with_notes(

@@ -35,15 +35,15 @@ def reasons(engine: Engine, owner: Owner, query: str, *, limit: int) -> list[Rea
     by_words = dict(spread(hits, now_us=now_us))
     unit = 1.0 if engine.meaning is None else max(by_words.values(), default=1.0)
     own = {hit.place: (hit.score, _given(hit, now_us)) for hit in hits}
-    best = engine.ranked(owner, query)[: 2 * limit]
-    held = engine.store.at(owner, [place for place, _ in best])
+    ranking = engine.ranked(owner, query)
+    held = engine.best(owner, ranking, limit=limit)
     found: list[Reason] = []
-    for place, score in best:
+    for place, score in ranking:
         if place in held:
             (words, fresh), whole = own.get(place, (0.0, 0.0)), by_words.get(place, 0.0)
             parts = (words / unit, (fresh - words) / unit, (whole - fresh) / unit)
             found.append(Reason(held[place], score, *parts, score - whole / unit))
-    return found[:limit]
+    return found
 
 
 def _given(hit: Hit, now_us: int) -> float:

@@ -116,19 +116,20 @@ def _windows(  # noqa: PLR0913 - what the choice depends on
     """The best turns for the queries, each with its neighbours, without those of ``shown``, which gets their places."""
     running = frozenset(shown)
     rankings = [engine.ranked(cause.owner, query, without=running) for query in queries]
-    best = [(place, score) for place, score in interleaved(rankings)[: 2 * _CENTRES]]
-    around = {centre: _around(centre, running) for centre, _ in best}
-    held = engine.store.at(cause.owner, {place for places in around.values() for place in places})
-    best = [(place, score) for place, score in best if place in held][:_CENTRES]
-    best.sort(key=lambda entry: entry[0].conversation == here)
-    items: list[Item] = []
+    ranking = interleaved(rankings)
+    held = engine.best(cause.owner, ranking, limit=_CENTRES)
+    best = sorted(((place, score) for place, score in ranking if place in held), key=lambda entry: entry[0][0] == here)
+    chosen: list[tuple[Place, float, list[Place]]] = []
     for centre, score in best:
-        if len(items) == MOST_ITEMS:
-            break
-        if centre not in shown:
-            turns = [held[place] for place in around[centre] if place in held and place not in shown]
-            shown.update(around[centre])
-            items.append(_item(held[centre], turns, score))
+        if len(chosen) < MOST_ITEMS and centre not in shown:
+            around = [place for place in _around(centre, running) if place not in shown]
+            chosen.append((centre, score, around))
+            shown.update(_around(centre, running))
+    held |= engine.store.at(cause.owner, {place for _, _, around in chosen for place in around} - held.keys())
+    items = [
+        _item(held[centre], [held[place] for place in around if place in held], score)
+        for centre, score, around in chosen
+    ]
     if faint or any(_strong(engine, cause.owner, query, items, best) for query in queries):
         return items
     shown.intersection_update(running)

@@ -9,8 +9,8 @@ from datetime import datetime
 from typing import Any, Final
 
 from synap_integrations.server.database import Database
-from synap_integrations.server.finding.commonness import Commonness
-from synap_integrations.server.finding.retrieval import CANDIDATES, expression, indexed
+from synap_integrations.server.finding.commonness import Commonness, share
+from synap_integrations.server.finding.retrieval import CANDIDATES, counting, expression, holding, indexed
 from synap_integrations.server.records import Hit, NewTurn, Owner, Place, Recorded, Turn, microseconds, moment
 from synap_integrations.server.rows import json_text, owner_number, place_of, turn_of
 from synap_integrations.server.statements.store import notice
@@ -19,14 +19,29 @@ from .forgetting import is_forgotten, unindex
 
 # The speaker's name counts a fifth of a word of the turn; whose it is decides, but does not count.
 _SEARCH: Final = """
-    SELECT turn.conversation, turn.position, turn.said_at, -best.rank
+    SELECT turn.conversation, turn.position, turn.said_at, -best.rank, conversation.turns
     FROM (
         SELECT rowid, rank FROM turn_words
         WHERE turn_words MATCH ? AND rank MATCH 'bm25(0.0, 0.0, 0.2, 1.0)' ORDER BY rank LIMIT ?
     ) AS best
-    JOIN turn ON turn.id = best.rowid
+    JOIN turn ON turn.id = best.rowid JOIN conversation ON conversation.id = turn.conversation
     WHERE turn.owner = (SELECT id FROM owner WHERE customer_id = ? AND user_id = ?)
     ORDER BY best.rank, turn.id
+"""
+# The same where most turns are the owner's: whose one is, is looked at in the order of the ranking, until there are
+# enough. As a word of the query it would be looked up for all of them.
+_SEARCH_MOST: Final = """
+    SELECT turn.conversation, turn.position, turn.said_at, -turn_words.rank, conversation.turns
+    FROM turn_words CROSS JOIN turn ON turn.id = turn_words.rowid
+    CROSS JOIN conversation ON conversation.id = turn.conversation
+    WHERE turn_words MATCH ?1 AND rank MATCH 'bm25(0.0, 0.0, 0.2, 1.0)'
+    AND turn.owner = (SELECT id FROM owner WHERE customer_id = ?3 AND user_id = ?4)
+    ORDER BY turn_words.rank LIMIT ?2
+"""
+_WHOSE: Final = """
+    SELECT owner.id, conversation.id FROM owner
+    LEFT JOIN conversation ON conversation.owner = owner.id AND conversation.conversation_id = ?1
+    WHERE customer_id = ?2 AND user_id = ?3
 """
 _AT: Final = """
     SELECT turn.* FROM json_each(?) AS place CROSS JOIN owned_turn AS turn
@@ -74,19 +89,19 @@ class Store:
         if not words:
             return []
         with self._database.read() as db:
-            found = db.execute("SELECT id FROM owner WHERE customer_id = ? AND user_id = ?", owner).fetchone()
-            number, within = (found[0] if found else None), None
-            if number is not None and conversation_id is not None:
-                found = db.execute(
-                    "SELECT id FROM conversation WHERE owner = ? AND conversation_id = ?", (number, conversation_id)
-                ).fetchone()
-                number, within = (number, found[0]) if found else (None, None)
-            if number is None:
+            found = db.execute(_WHOSE, (conversation_id, *owner)).fetchone()
+            if found is None or (conversation_id is not None and found[1] is None):
                 return []
-            rare, common = self._commonness.split(db, words, owner=number) if within is None else (words, ())
-            match = expression(rare, owner=number, conversation=within, besides=common)
-            hits = db.execute(_SEARCH, (match, limit, *owner)).fetchall()
-        return [Hit(Place(row[0], row[1]), row[2], row[3]) for row in hits]
+            number, within = found
+            if within is not None:
+                match, query = expression(words, owner=number, conversation=within), _SEARCH
+            else:
+                turns, most = share(db, number)
+                rare, common = self._commonness.split(db, words, owner=number, turns=turns)
+                match = counting(holding(rare) if most else expression(rare, owner=number), common, owner=number)
+                query = _SEARCH_MOST if most else _SEARCH
+            hits = db.execute(query, (match, limit, *owner)).fetchall()
+        return [Hit(Place(row[0], row[1]), *row[2:]) for row in hits]
 
     def at(self, owner: Owner, places: Iterable[Place]) -> dict[Place, Turn]:
         """The owner's turns at these places; a place that does not exist or is not theirs is left out."""
