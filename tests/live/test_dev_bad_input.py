@@ -195,10 +195,11 @@ def test_no_query_is_an_expression_and_no_id_is_a_pattern() -> None:
 
 
 @pytest.mark.soak
-@pytest.mark.timeout(1800)
-def test_no_query_of_a_hundred_thousand_is_an_expression() -> None:
-    """The same with 10^5 strings."""
-    assert_nothing_is_an_expression(range(2_000, 102_000))
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("start", range(2_000, 102_000, 10_000))
+def test_no_query_of_a_hundred_thousand_is_an_expression(start: int) -> None:
+    """The same with 10^5 strings, 10,000 to a memory."""
+    assert_nothing_is_an_expression(range(start, start + 10_000))
 
 
 async def test_hostile_queries_over_sockets_are_answered_like_any_other(server) -> None:
