@@ -24,23 +24,23 @@ from .errands import Errand
 from .lanes import Lane, Lanes
 from .link import Link
 from .pace import Pace, backoff_s
+from .trial import Trial
 from .verdicts import AWAIT_STREAM, Do, Verdict, judge
 
 _log = logging.getLogger(__name__)
+_POISON: Final = Verdict(Do.BURY, "poison", detail="each stream that carried it alone ended, and empty ones did not")
 _DELIVER: Final = contained("deliver")
 _INBOUND: Final = contained("inbound")
 
 _IN_MEMORY: Final = 256
 _CLAIM: Final = 128
-_WINDOW: Final = 64
-"""Unacknowledged envelopes from which on no other is written; those being sent may exceed it by three."""
 _IN_A_ROW: Final = 16
 """Envelopes of one conversation that are sent before the next conversation has its turn."""
 _SETTLE_AT: Final = 128
 _FAULTS: Final = 5
 """Attempts after which an envelope that makes the transport itself fail is a dead letter."""
-_POISON_WITHIN_S: Final = 2.0
-_POISON_STRIKES: Final = 3
+_UNDECIDED_S: Final = 60.0
+"""How long a conversation waits whose event ends streams, on a platform that acknowledges nothing else either."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,8 +103,7 @@ class Delivery:
         self._passing: set[asyncio.Task[None]] = set()
         self._delivered: list[str] = []
         self._attempts: Counter[str] = Counter()
-        self._strikes: Counter[str] = Counter()
-        self._suspect: str | None = None
+        self._trial = Trial()
         self._needs_stream: set[str] = set()
         self._awaiting_link: list[Lane] = []
         self._courtesy = Courtesy(store, self._now)
@@ -203,6 +202,7 @@ class Delivery:
         oldest = self._lanes.oldest_unacknowledged()
         if oldest is not None and now >= oldest.at + self._rhythm.ack_s:
             self._lanes.send_again()
+        self._judge(now)
 
     def _refill(self) -> None:
         """Claim, if there is room in memory and the envelopes can go."""
@@ -244,6 +244,8 @@ class Delivery:
             waits.append(self._settle_at - now)
         if (oldest := self._lanes.oldest_unacknowledged()) is not None:
             waits.append(oldest.at + self._rhythm.ack_s - now)
+        if (over_at := self._trial.over_at) is not None:
+            waits.append(over_at - now)
         if self._may_claim and not self.hungry:
             waits.append(self._look_at - now)
         if self._may_claim and (due := self._store.next_due_s()) is not None:
@@ -336,9 +338,7 @@ class Delivery:
     def _forget(self, event_id: str) -> None:
         self._lanes.done(event_id)
         self._attempts.pop(event_id, None)
-        self._strikes.pop(event_id, None)
-        if self._suspect == event_id:
-            self._suspect = None
+        self._trial.forget(event_id)
 
     def _settle(self) -> None:
         if self._delivered:
@@ -348,11 +348,11 @@ class Delivery:
 
     @property
     def _window_is_full(self) -> bool:
-        return self._lanes.unacknowledged >= (1 if self._suspect else _WINDOW)
+        return self._lanes.unacknowledged >= self._trial.window
 
     def _allowance(self) -> int:
         allowed = self.pace.allowance(self._now())
-        return min(allowed, 1) if self._suspect or self._courtesy.due else allowed
+        return min(allowed, 1) if self._trial.alone or self._courtesy.due else allowed
 
     # --- what the platform says ------------------------------------------------------------------------------
 
@@ -362,32 +362,36 @@ class Delivery:
             return
         if isinstance(inbound, Ack):
             for event_id in inbound.event_ids:
+                if event_id in self._lanes:
+                    self._trial.acknowledged()
                 if self._lanes.acknowledged(event_id):
                     self._has_arrived(event_id)
             self._poke.set()
         elif isinstance(inbound, Signal):
             if inbound.kind == "disconnected":
-                self._look_for_poison()
+                lanes = self._lanes
+                self._trial.stream_ended(lanes.oldest_unacknowledged(), lanes.unacknowledged, self._now())
             self.link.hear(inbound)
         with _INBOUND:
             self._on_inbound(inbound)
 
     def _link_decided(self) -> None:
         if self.link.up:
-            self._lanes.send_again(first=self._suspect)
+            self._trial.stream_began(self._now())
+            self._lanes.send_again(first=self._trial.suspect)
         for lane in self._awaiting_link:
             self._lanes.give_back(lane)
         self._awaiting_link.clear()
         self._poke.set()
 
-    def _look_for_poison(self) -> None:
-        """An event that kills each stream it is written on must not keep everything else from being delivered."""
-        oldest = self._lanes.oldest_unacknowledged()
-        if oldest is None or self._now() - oldest.at > _POISON_WITHIN_S:
+    def _judge(self, now: float) -> None:
+        """An event that ends each stream it is written on must not keep everything else from being delivered."""
+        judgement = self._trial.judged(now)
+        if judgement is None:
             return
-        event_id = oldest.envelope.event_id
-        self._strikes[event_id] += 1
-        if event_id == self._suspect:
-            self._bury(event_id, Verdict(Do.BURY, "poison", detail="the stream died whenever it was written"))
-        elif self._strikes[event_id] >= _POISON_STRIKES:
-            self._suspect = event_id
+        if judgement.guilty:
+            self._bury(judgement.event_id, _POISON)
+        else:
+            withdrawn = self._lanes.withdraw(judgement.event_id)
+            self._store.release(withdrawn[:1], retry_after_s=_UNDECIDED_S, reason=_POISON.why)
+            self._store.release(withdrawn[1:], retry_after_s=0.0)

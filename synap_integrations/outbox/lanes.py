@@ -46,6 +46,10 @@ class Lanes:
     def __len__(self) -> int:
         return len(self._ids)
 
+    def __contains__(self, event_id: object) -> bool:
+        """True for what is not settled."""
+        return event_id in self._ids
+
     @property
     def unacknowledged(self) -> int:
         """How many are on the stream."""
@@ -99,6 +103,14 @@ class Lanes:
         self._early.difference_update(ids)
         self._lanes.pop(lane.key, None)
         return ids
+
+    def withdraw(self, event_id: str) -> list[str]:
+        """Take the lane out of memory in which this one waits first, as `drop`; nothing, if somebody works on it."""
+        for lane in self._ready:
+            if lane.waiting and lane.waiting[0].event_id == event_id:
+                self._ready.remove(lane)
+                return self.drop(lane)
+        return []
 
     def done(self, event_id: str) -> None:
         """Delivered, buried or given back: nothing of it stays here."""

@@ -248,7 +248,6 @@ PROTECTIONS: dict[str, Protection] = {
         f"{OUTBOX}.trial:Trial.stream_began",
         lambda original: lambda trial, now: original(trial, now - 2.0),
         (f"{UNIT}trial.py::test_a_network_that_cuts_every_connection_condemns_nobody",),
-        quick=True,
     ),
     "one-who-repeats": Protection(
         "A lost stream's events are repeated by delivery alone.",
