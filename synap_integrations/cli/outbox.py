@@ -154,8 +154,12 @@ def drop(  # noqa: PLR0913 - the options
 
 def _rows(*, user: str | None, conversation: str | None) -> tuple[list[Held], list[Path]]:
     from synap_integrations.outbox import tending  # noqa: PLC0415 - not for --help
+    from synap_integrations.outbox.sealing import Sealing  # noqa: PLC0415 - not for --help
 
-    rows, unreadable = tending.everything_held(Settings.read().root)
+    settings = Settings.read()
+    rows, unreadable = tending.everything_held(settings.root, Sealing.of(settings))
+    if (user or conversation) and (locked := sum(row.locked for row in rows)):
+        sys.stderr.write(f"not looked at: {locked} are sealed with a key that SYNAP_OUTBOX_KEY does not name\n")
     return [
         row for row in rows if user in (None, row.user_id) and conversation in (None, row.conversation_id)
     ], unreadable
@@ -187,6 +191,7 @@ def _fields(row: Held) -> dict[str, object]:
         "attempts": entry.attempts,
         "reason": entry.reason,
         "intact": entry.intact,
+        "locked": row.locked,
         "event": row.body,
         "file": str(row.path),
     }
@@ -198,7 +203,8 @@ def _cells(row: Held) -> list[Cell]:
     what = in_short(row.text, 60)
     why = f"\n{in_short(entry.reason, 200)}" if entry.reason else ""
     tries = f", tried {entry.attempts} times" if entry.attempts else ""
-    about = f"{entry.row.kind} of {row.user_id} in {row.conversation_id}{tries}\n{what}{why}"
+    whose = "" if row.locked else f" of {row.user_id} in {row.conversation_id}"
+    about = f"{entry.row.kind}{whose}{tries}\n{what}{why}"
     # Ids begin with the time: it is their ends that differ.
     return [
         Cell(f"{row.captured_at.astimezone():%Y-%m-%d %H:%M}", "dim"),
@@ -237,5 +243,7 @@ def _delivered(timeout_s: float, *, as_json: bool) -> int:
             Paper().line(Cell(f"{status.dead_letters} are dead letters: see `synap outbox ls --dead`.", "bad"))
         if left:
             held = f" ({status.state})" if status.state.startswith("held") else ""
+            if any(row.locked for row in left):
+                held = " (sealed with a key that SYNAP_OUTBOX_KEY does not name)"
             Paper().line(Cell(f"{len(left)} still wait{held}.", "warning"))
     return int(bool(left or status.dead_letters))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 from synap_integrations.context.render import as_block
 from synap_integrations.model import Context, ContextItem
 from synap_integrations.outbox.looking import outboxes
+from synap_integrations.outbox.sealing import Sealing
 from synap_integrations.settings import Settings
 
 if TYPE_CHECKING:
@@ -22,7 +23,8 @@ def outside(settings: Settings, *, file: str, writable: bool = True) -> Outside:
     from synap_integrations.server.inspector.outside import OutboxFigures, Outside  # noqa: PLC0415 - not for --help
 
     def waiting() -> list[OutboxFigures]:
-        return [OutboxFigures(box.folder, box.waiting, box.dead_letters, box.oldest) for box in outboxes(settings.root)]
+        found = outboxes(settings.root, Sealing.of(settings))
+        return [OutboxFigures(box.folder, box.waiting, box.dead_letters, box.oldest) for box in found]
 
     return Outside(file=file, writable=writable, block=block, mark=MARK, outboxes=waiting)
 

@@ -17,6 +17,7 @@ from pathlib import Path
 import click
 
 from synap_integrations.outbox.looking import OutboxFolder, outboxes
+from synap_integrations.outbox.sealing import Sealing
 from synap_integrations.server.database import Database
 from synap_integrations.server.embedded import FILE_NAME
 from synap_integrations.server.engine import Engine
@@ -54,7 +55,7 @@ def command(*, as_json: bool) -> None:
         platform="embedded" if settings.embedded else settings.rest_url,
         capture=Settings.capturing(),
         root=str(settings.root),
-        outboxes=outboxes(settings.root),
+        outboxes=outboxes(settings.root, Sealing.of(settings)),
         embedded=_embedded(settings.root / FILE_NAME),
     )
     text = json.dumps(dataclasses.asdict(status), indent=2) if as_json else _page(status)
@@ -80,6 +81,8 @@ def _page(status: MachineStatus) -> str:
         lines.append(f"outbox    {box.folder.replace(home, '~', 1)}")
         lines.append(f"          {box.waiting} turns and tool events wait{since}; {box.dead_letters} dead letters")
         lines.append(f"          {box.files} files, {box.in_use} of them in use by a process")
+        if box.locked:
+            lines.append(f"          {box.locked} of them are sealed with a key that SYNAP_OUTBOX_KEY does not name")
         lines += [f"          {name} cannot be read" for name in box.unreadable]
     if not status.outboxes:
         lines.append("outbox    nothing waits")

@@ -1,21 +1,33 @@
-"""Orphans: files whose process ended before everything in them was delivered."""
+"""Orphans: files whose process ended before everything in them was delivered.
+
+Whoever adopts takes all of them, alone in the folder, each as a whole: its rows are written as incoming, become part
+of the order in one step, and are on the disk before the file is deleted. Wherever a process is killed, nobody can send
+a part of a file that somebody else can send, too. See decision 25.
+"""
 
 from __future__ import annotations
 
 import logging
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Final, Protocol
 
 from .erasure import Tombstone, lift, tombstones
-from .ledger import READABLE, SCHEMA_VERSION, Entry, Ledger
-from .places import Place, outbox_files, sweep
+from .ledger import BEFORE_ALL, READABLE, SCHEMA_VERSION, Entry, Ledger
+from .places import Place, alone_in, outbox_files, sweep
+from .rows import UnreadableRowError
+from .sealing import Sealing
 
 _log = logging.getLogger(__name__)
 
 _CHUNK: Final = 256
+_FILES: Final = 255
+"""Adopted files whose places in the order cannot meet."""
+_LATEST_US: Final = 2**53
+"""The year 2255: later times stand there, in the order of their file."""
 _UNREADABLE: Final = (sqlite3.DatabaseError, UnicodeDecodeError)
 """What SQLite raises over a damaged file; its message may quote the damage, which is no text then."""
 
@@ -29,53 +41,77 @@ class Home(Protocol):
         ...
 
     @property
+    def sealing(self) -> Sealing:
+        """How rows are opened, and sealed again."""
+        ...
+
+    @property
     def has_room(self) -> bool:
         """True if there is room for another file's rows."""
         ...
 
-    def make_way(self, rows: int) -> int:
-        """The first of ``rows`` places in the order, before everything that is there."""
+    def take_in(self, entries: list[Entry]) -> int | None:
+        """Write them as incoming; how many are new, None if there is no room."""
         ...
 
-    def take_in(self, entries: list[Entry]) -> bool:
-        """Keep them; False if the disk has no room."""
+    def admit(self, expected: int) -> bool:
+        """Let so many incoming rows wait from now on, on disk; False if that is not possible."""
         ...
+
+    def turn_away(self) -> None:
+        """Delete incoming rows."""
 
 
 class Adoption:
     """Takes over one orphan after another. Used on one thread at a time."""
 
     def __init__(self) -> None:
+        self._files = 0
         self._left_alone: Final[set[Path]] = set()
         self.crowded = False
         """A file was left where it is, for want of room."""
+        self.locked: Final[dict[Path, int]] = {}
+        """Files that were left where they are, for want of a key, and how many rows are in each."""
 
     def orphans(self, folders: list[Path]) -> Iterator[Path]:
-        """Files that may be orphans, newest first: the oldest is adopted last, so it is first in the order."""
+        """Files that may be orphans, oldest first."""
         for folder in folders:
-            for path in outbox_files(folder):
+            for path in reversed(list(outbox_files(folder))):
                 if path not in self._left_alone:
                     yield path
 
-    def adopt_one(self, home: Home) -> bool:
-        """Take over the next orphan; False if there is none, or no room for it."""
-        self.crowded = False
-        for path in self.orphans(home.folders):
+    def adopt(self, home: Home) -> bool:
+        """Take over all orphans; False if there is none, no room for any, or another process is just doing it.
+
+        One after the other by different processes, they could be delivered by different processes at the same time.
+        """
+        self.crowded = adopted = False
+        for folder in home.folders:
+            with alone_in(folder) as alone:
+                if alone:
+                    adopted = self._adopt_in(folder, home) or adopted
+            sweep(folder)
+            lift(folder, time.time_ns() // 1_000)
+        return adopted
+
+    def _adopt_in(self, folder: Path, home: Home) -> bool:
+        adopted = False
+        for path in self.orphans([folder]):
             try:
                 place = Place.orphan(path)
             except OSError:
                 self._left_alone.add(path)
                 continue
-            if place is not None and not home.has_room:
+            if place is None:
+                continue
+            if not home.has_room:
                 self.crowded = True
                 place.leave()
-                return False
-            if place is not None and self._adopt(place, home):
-                return True
-        for folder in home.folders:
-            sweep(folder)
-            lift(folder, time.time_ns() // 1_000)
-        return False
+                break
+            adopted = self._adopt(place, home) or adopted
+            if self.crowded:
+                break
+        return adopted
 
     def _adopt(self, place: Place, home: Home) -> bool:
         """True if rows were taken over, or the file was put aside."""
@@ -103,40 +139,75 @@ class Adoption:
         return self._move_in(ledger, place, home)
 
     def _move_in(self, ledger: Ledger, place: Place, home: Home) -> bool:
-        salvage = Salvage(ledger)
+        salvage = Salvage(ledger, home.sealing)
         intact = salvage.intact()
-        moved = _move(salvage, intact, home, tombstones(place.path.parent))
+        if salvage.locked:
+            ledger.close()
+            self._leave_locked(place, len(intact), salvage.locked)
+            return False
+        moved = self._move(salvage, intact, home, tombstones(place.path.parent))
         missing = salvage.missing(place.mark())
         ledger.close()
-        if not moved:  # what was moved is recognised by its id when the rest follows
+        if not moved:
+            home.turn_away()
             self.crowded = True
             place.leave()
             return False
         if salvage.sound and not missing:
             place.discard()
             return bool(intact)
-        return _put_aside(place, f"{len(intact)} turns rescued, {len(salvage.damaged)} damaged, {missing} missing")
+        rescued = len(set(intact) - salvage.damaged)
+        return _put_aside(place, f"{rescued} turns rescued, {len(salvage.damaged)} damaged, {missing} missing")
+
+    def _move(self, salvage: Salvage, seqs: list[int], home: Home, left_out: list[Tombstone]) -> bool:
+        """Take the rows over, all of them or none."""
+        home.turn_away()  # what an earlier attempt has left
+        self._files = self._files % _FILES + 1
+        left = (entry for entry in salvage.entries(seqs) if not any(stone.covers(entry.row) for stone in left_out))
+        placed = _in_time(left, self._files)
+        expected = 0
+        while chunk := list(islice(placed, _CHUNK)):
+            new = home.take_in([entry.kept(home.sealing.sealed(entry.row), place) for place, entry in chunk])
+            if new is None:
+                return False
+            expected += new
+        return not expected or home.admit(expected)
+
+    def _leave_locked(self, place: Place, rows: int, keys: Iterable[str]) -> None:
+        """A file whose key nobody gave us: it stays as it is, and is counted."""
+        if not self.locked:
+            _log.warning(
+                "synap: turns wait on disk that are sealed with the key %s, which was not given; they are kept:"
+                " name that key in SYNAP_OUTBOX_KEY, after the present one and a comma, and start again",
+                ", ".join(sorted(keys)),
+            )
+        self.locked[place.path] = rows
+        self._left_alone.add(place.path)
+        place.leave()
 
 
-def _move(salvage: Salvage, seqs: list[int], home: Home, left_out: list[Tombstone]) -> bool:
-    """Take the rows over, the last ones first: if we die half way, our file holds the end of the orphan's, so that the
-    next adopter, who puts the older file before the newer, has them in order again.
+def _in_time(entries: Iterable[Entry], file: int) -> Iterator[tuple[int, Entry]]:
+    """Each row with the place of its time, and behind the row before it, whatever the clock did.
+
+    So rows of one conversation that lie in several files are in order, whichever file is adopted first, and before our
+    own, whose places begin at 1. A ``file`` (from 1) has each 256th place to itself.
     """
-    first = home.make_way(len(seqs))
-    for start in reversed(range(0, len(seqs), _CHUNK)):
-        chunk = enumerate(salvage.entries(seqs[start : start + _CHUNK]), first + start)
-        rows = [entry.at(seq) for seq, entry in chunk if not any(stone.covers(entry.row) for stone in left_out)]
-        if not home.take_in(rows):
-            return False
-    return True
+    place = BEFORE_ALL
+    for entry in entries:
+        time_us = min(max(entry.row.captured_at, 0), _LATEST_US)
+        place = max(BEFORE_ALL + time_us * (_FILES + 1) + file, place + _FILES + 1)
+        yield place, entry
 
 
 class Salvage:
     """What can be read from a file that may be damaged."""
 
-    def __init__(self, ledger: Ledger) -> None:
+    def __init__(self, ledger: Ledger, sealing: Sealing) -> None:
         self._ledger = ledger
+        self._sealing = sealing
         self.damaged: set[int] = set()
+        self.locked: set[str] = set()
+        """Keys that are needed, and were not given."""
         try:
             self.sound = ledger.sound()
         except _UNREADABLE:
@@ -152,7 +223,10 @@ class Salvage:
     def _scan(self, *, backwards: bool) -> Iterator[int]:
         try:
             for entry in self._ledger.entries(backwards=backwards):
+                if entry.is_incoming:
+                    continue
                 if entry.intact:
+                    self.locked |= self._sealing.missing(entry.row)
                     yield entry.seq
                 else:
                     self.damaged.add(entry.seq)
@@ -161,16 +235,18 @@ class Salvage:
             self.sound = False
 
     def entries(self, seqs: list[int]) -> Iterator[Entry]:
-        """The rows at these places, one at a time."""
+        """The rows at these places, one at a time, opened."""
         for seq in seqs:
             try:
                 entry = self._ledger.entry(seq)
-            except _UNREADABLE:
-                entry = None
-            if entry is None:
+                opened = None if entry is None else entry._replace(row=self._sealing.opened(entry.row))
+            except (*_UNREADABLE, UnreadableRowError):
+                opened = None
+            if opened is None:
                 self.sound = False
+                self.damaged.add(seq)
             else:
-                yield entry
+                yield opened
 
     def missing(self, mark: int | None) -> int:
         """How many rows were committed, and are not there any more."""

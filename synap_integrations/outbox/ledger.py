@@ -25,6 +25,8 @@ MEMORY: Final = Path(":memory:")
 
 WAITING: Final = 0
 DEAD: Final = 2
+INCOMING: Final = 4
+"""Added to the state of a row that is being taken over: its file still has it, so nobody claims or counts it here."""
 
 _SCHEMA: Final = """
 CREATE TABLE turn(
@@ -33,6 +35,7 @@ CREATE TABLE turn(
     crc INTEGER NOT NULL,
     state INTEGER NOT NULL, first_write_at INTEGER, attempts INTEGER NOT NULL, not_before INTEGER, reason TEXT);
 CREATE INDEX dead ON turn(seq) WHERE state = 2;
+CREATE INDEX incoming ON turn(seq) WHERE state >= 4;
 CREATE TABLE seen(event_id TEXT PRIMARY KEY, until INTEGER NOT NULL);
 CREATE TABLE meta(key TEXT PRIMARY KEY, value INTEGER NOT NULL);
 INSERT INTO meta VALUES ('settled_to', 0);
@@ -40,9 +43,10 @@ PRAGMA application_id = 1398361680;
 PRAGMA user_version = 2;
 """
 _INSERT: Final = """
-INSERT OR IGNORE INTO turn(event_id, conv, scope, kind, framework, captured_at, body, sealed_by,
+INSERT INTO turn(event_id, conv, scope, kind, framework, captured_at, body, sealed_by,
                            seq, crc, state, first_write_at, attempts, not_before, reason)
 SELECT ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ? WHERE NOT EXISTS (SELECT 1 FROM seen WHERE event_id = ?1)
+ON CONFLICT(event_id) DO NOTHING
 """
 _TAKE: Final = """
 SELECT * FROM entry
@@ -63,6 +67,9 @@ _NOT_SEALED: Final = ("body, sealed_by,", "body, NULL AS sealed_by,")
 """How the columns of version 2 are read from version 1."""
 _MARK_WRITTEN: Final = """
 UPDATE turn SET first_write_at = ? WHERE seq IN (SELECT value FROM json_each(?)) AND first_write_at IS NULL
+"""
+_ARRIVED: Final = """
+SELECT state - 4, count(*), total(size) FROM measure WHERE state >= 4 GROUP BY state
 """
 _FIND: Final = """
 SELECT count(*), total(size), max(seq), json_group_array(event_id) FROM measure
@@ -112,9 +119,21 @@ class Entry(NamedTuple):
         """A row that has just been captured."""
         return cls(row, seq, row.checksum(seq))
 
-    def at(self, seq: int) -> Entry:
-        """The same row at another place in the order."""
-        return self._replace(seq=seq, crc=self.row.checksum(seq))
+    def kept(self, row: Row, seq: int) -> Entry:
+        """The same, kept as this row at another place in the order."""
+        return self._replace(row=row, seq=seq, crc=row.checksum(seq))
+
+    def arriving(self) -> Entry:
+        """The same row on its way into another file, without what damage did to notes that no checksum covers."""
+        state = DEAD if self.state == DEAD else WAITING
+        attempts = self.attempts if isinstance(self.attempts, int) else 0
+        written = self.first_write_at if isinstance(self.first_write_at, int) else None
+        return self._replace(state=INCOMING + state, attempts=attempts, first_write_at=written)
+
+    @property
+    def is_incoming(self) -> bool:
+        """True for a row that was being taken over when its new owner died: it is where it came from, too."""
+        return self.state in {INCOMING + WAITING, INCOMING + DEAD}
 
     def checked(self) -> Row:
         """The row, if it is what was written. Raises: UnreadableRowError."""
@@ -177,6 +196,22 @@ class Ledger:
         with _Transaction(self._db):
             return self._db.executemany(_INSERT, ((*entry.row, *entry[1:]) for entry in entries)).rowcount
 
+    def admit(self, expected: int) -> dict[int, tuple[int, int]] | None:
+        """All incoming rows become part of the order at once; returns rows and bytes by state.
+
+        None, and nothing changes, if there are not as many as expected: then some of them have been lost.
+        """
+        with _Transaction(self._db):
+            found = {state: (rows, int(octets)) for state, rows, octets in self._db.execute(_ARRIVED)}
+            if sum(rows for rows, _ in found.values()) != expected:
+                return None
+            self._db.execute("UPDATE turn SET state = state - 4 WHERE state >= 4")
+        return found
+
+    def turn_away(self) -> None:
+        """Delete incoming rows: whoever they come from still has them."""
+        self._db.execute("DELETE FROM turn WHERE state >= 4")
+
     def take(  # noqa: PLR0913 - a query and its parameters
         self, after: int, limit: int, octets: int, *, held: Iterable[int], kinds: Iterable[str], taken: Iterable[int]
     ) -> tuple[list[Entry], bool]:
@@ -223,6 +258,10 @@ class Ledger:
     def named(self, ids: Sequence[str | None]) -> list[tuple[str, int, int, int]]:
         """Event id, place, state and bytes of every row of these ids (conversation, user, customer, session)."""
         return self._db.execute(_NAMED, tuple(ids)).fetchall()
+
+    def sealed(self) -> Iterator[Entry]:
+        """The rows whose ids only a key shows."""
+        return map(_entry, self._db.execute("SELECT * FROM entry WHERE sealed_by IS NOT NULL"))
 
     def postpone(self, event_ids: Collection[str], not_before_ms: int, reason: str) -> None:
         """Note that they were tried in vain: for people who look into the file."""

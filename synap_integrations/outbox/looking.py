@@ -17,6 +17,8 @@ from typing import Final
 
 from .ledger import DEAD, Entry, Ledger
 from .places import candidates, outbox_files
+from .rows import UnreadableRowError
+from .sealing import LockedRowError, Sealing
 
 _ATTEMPTS: Final = 5
 
@@ -30,6 +32,8 @@ class OutboxFolder:
     in_use: int = 0
     waiting: int = 0
     dead_letters: int = 0
+    locked: int = 0
+    """Of the waiting and the dead: sealed with a key that was not given."""
     oldest: str | None = None
     unreadable: list[str] = field(default_factory=list)
 
@@ -40,6 +44,8 @@ class Held:
 
     path: Path
     entry: Entry
+    locked: bool = False
+    """Sealed with a key that was not given: nobody can tell what it says, and whose it is."""
 
     @property
     def dead(self) -> bool:
@@ -86,15 +92,17 @@ class Held:
     @property
     def text(self) -> str:
         """What was said or done, as far as one line can tell."""
+        if self.locked:
+            return f"(sealed with the key {self.entry.row.sealed_by}, which SYNAP_OUTBOX_KEY does not name)"
         body = self.body
         if "content" in body:
             return str(body["content"])
         return " ".join(str(body[name]) for name in ("tool_name", "tool_args", "tool_result") if name in body)
 
 
-def outboxes(root: Path) -> list[OutboxFolder]:
+def outboxes(root: Path, sealing: Sealing | None = None) -> list[OutboxFolder]:
     """What waits on this machine, by folder."""
-    return [_outbox(folder) for folder in outbox_folders(root)]
+    return [_outbox(folder, sealing or Sealing()) for folder in outbox_folders(root)]
 
 
 def outbox_folders(root: Path) -> Iterator[Path]:
@@ -104,10 +112,22 @@ def outbox_folders(root: Path) -> Iterator[Path]:
             yield from sorted({path.parent for path in place.glob("*/ob-*.db")})
 
 
-def held(path: Path) -> list[Held]:
-    """The rows of one file, in order. Raises: OSError or sqlite3.Error, if it cannot be read."""
+def held(path: Path, sealing: Sealing | None = None) -> list[Held]:
+    """The rows of one file, in order. Raises: OSError or sqlite3.Error, if it cannot be read.
+
+    Not those that are just being taken over: the file that they come from has them.
+    """
     with _copied(path) as copy, closing(Ledger(copy)) as ledger:
-        return [Held(path, entry) for entry in ledger.entries()]
+        return [_opened(path, entry, sealing or Sealing()) for entry in ledger.entries() if not entry.is_incoming]
+
+
+def _opened(path: Path, entry: Entry, sealing: Sealing) -> Held:
+    try:
+        return Held(path, entry.kept(sealing.opened(entry.checked()), entry.seq))
+    except LockedRowError:
+        return Held(path, entry, locked=True)
+    except UnreadableRowError:
+        return Held(path, entry)
 
 
 def is_in_use(path: Path) -> bool:
@@ -131,14 +151,15 @@ def user_of(path: Path) -> int | None:
     return int(parts[2]) if len(parts) == 4 and parts[2].isdigit() else None
 
 
-def _outbox(folder: Path) -> OutboxFolder:
+def _outbox(folder: Path, sealing: Sealing) -> OutboxFolder:
     found = OutboxFolder(str(folder))
     oldest: list[int] = []
     for path in outbox_files(folder):
         found.files += 1
         found.in_use += is_in_use(path)
         try:
-            for one in held(path):
+            for one in held(path, sealing):
+                found.locked += one.locked
                 if one.dead:
                     found.dead_letters += 1
                 else:

@@ -14,7 +14,7 @@ import struct
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final, Self
 
@@ -70,6 +70,32 @@ def outbox_files(folder: Path) -> Iterator[Path]:
     """The outbox files in a folder, newest first; the name says when a file was made."""
     with suppress(OSError):
         yield from sorted(folder.glob("ob-*.db"), key=lambda path: path.stem.rpartition("-")[2], reverse=True)
+
+
+@contextmanager
+def alone_in(folder: Path) -> Iterator[bool]:
+    """True for one process at a time, of those who ask for the same folder.
+
+    The folder itself is locked, so that nothing is left behind; where that cannot be done, everybody is alone.
+    """
+    try:
+        held = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError:
+        yield True
+        return
+    try:
+        try:
+            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+            return
+        except OSError:  # a network file system that locks no folders
+            pass
+        yield True
+    finally:
+        with suppress(OSError):
+            fcntl.flock(held, fcntl.LOCK_UN)  # for a child that was forked meanwhile and has inherited it, too
+        os.close(held)
 
 
 def sweep(folder: Path) -> None:

@@ -105,6 +105,10 @@ class Sealing:
             raise LockedRowError(message)
         return key.open(row)
 
+    def discreet(self, reason: str) -> str:
+        """Why a row was refused, as it is kept beside it: with a key, without what a platform may quote."""
+        return reason if self._first is None else reason.partition(":")[0]
+
     def missing(self, row: Row) -> frozenset[str]:
         """The key that the row needs and we do not have, if there is one."""
         known = row.sealed_by is None or row.sealed_by in self._keys

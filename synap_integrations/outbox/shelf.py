@@ -9,9 +9,10 @@ from contextlib import suppress
 from typing import Final
 
 from .counts import Tally
-from .erasure import Erased, Ids
-from .ledger import DEAD, MEMORY, Entry, is_full
-from .rows import Row
+from .erasure import Erased, Ids, concerns
+from .ledger import BEFORE_ALL, DEAD, MEMORY, WAITING, Entry, is_full
+from .rows import Row, UnreadableRowError
+from .sealing import Sealing
 from .storage import Storage
 from .turnstile import Turnstile
 
@@ -43,7 +44,6 @@ class Shelf:
         self.tally = Tally()
         self.turnstile = Turnstile()
         self.last_seq = 0
-        self.first_seq = 1
         self.dirty = False
         """Something was written since the file was last brought to disk."""
         self._max_rows, self._max_bytes, self._max_dead_bytes = max_rows, max_bytes, max_dead_bytes
@@ -93,18 +93,44 @@ class Shelf:
         settled = tally.delivered + tally.refused + tally.dead_letters + tally.forgotten
         tally.captured = settled + tally.rows - tally.adopted
 
-    def take_in(self, entries: Sequence[Entry]) -> bool:
-        """Keep rows of an orphan, at their places in the order; False if the disk is full."""
-        tally = self.tally
-        kept = self._insert(entries) if entries else 0
-        if kept is None:
-            return False
-        before = tally.rows
-        self._measure()
-        tally.adopted += kept
-        self._count_dead(kept - (tally.rows - before), sum(e.row.size for e in entries if e.state == DEAD))
-        self.turnstile.restart()
-        return True
+    def take_in(self, entries: Sequence[Entry]) -> int | None:
+        """Write rows of an orphan, which nobody sees before `admit`; how many are new, None if there is no room.
+
+        Memory is no place for them: on their disk they survive us.
+        """
+        ledger = self.storage.ledger or self.storage.open()
+        if ledger.path == MEMORY:
+            return None
+        return self._insert([entry.arriving() for entry in entries]) if entries else 0
+
+    def admit(self, expected: int) -> bool:
+        """What was taken in waits from now on, all of it; False if it is not complete, or cannot be written."""
+        interrupted, self._counting = self._counting, True
+        if interrupted:
+            self._recount()
+        found = None
+        try:
+            found = None if self.storage.ledger is None else self.storage.ledger.admit(expected)
+        except sqlite3.Error as error:
+            self._failed(error)
+        if found is not None:
+            waiting, dead = found.get(WAITING, (0, 0)), found.get(DEAD, (0, 0))
+            self.tally.adopted += expected
+            self.tally.rows += waiting[0]
+            self.tally.octets += waiting[1]
+            self._count_dead(*dead)
+            self.turnstile.restart()
+            self.dirty = True
+        self._counting = False
+        return found is not None
+
+    def turn_away(self) -> None:
+        """Delete what was taken in and not admitted. On a full disk that may have to wait until the next time."""
+        if self.storage.ledger is not None:
+            try:
+                self.storage.ledger.turn_away()
+            except sqlite3.Error as error:
+                self._failed(error)
 
     def _insert(self, entries: Sequence[Entry]) -> int | None:
         """How many were new; None if there is no room. Moves on to a place that works."""
@@ -113,6 +139,8 @@ class Shelf:
             ledger = storage.ledger or storage.open()
             try:
                 kept = ledger.insert(entries)
+            except sqlite3.IntegrityError:  # its place in the order is taken: the next adoption has other places
+                return None
             except sqlite3.Error as error:
                 if is_full(error) or ledger.path == MEMORY:
                     return None
@@ -230,14 +258,18 @@ class Shelf:
                 tally.evicted += evicted
                 tally.dead_octets -= freed
 
-    def erase(self, ids: Ids) -> tuple[list[str], Erased]:
+    def erase(self, ids: Ids, sealing: Sealing) -> tuple[list[str], Erased]:
         """Delete everything of these ids, waiting or dead, from file and log; returns the event ids too."""
         if (ledger := self.storage.ledger) is None:
             return [], Erased()
         taken = self.turnstile.taken
         try:
-            rows = ledger.named(ids)
-            waiting = [row for row in rows if row[2] != DEAD]
+            rows = ledger.named(ids) + [
+                (entry.row.event_id, entry.seq, entry.state, entry.row.size)
+                for entry in ledger.sealed()
+                if _concerns(ids, entry, sealing)
+            ]
+            waiting = [row for row in rows if row[2] == WAITING]
             under_way = sum(event_id in taken for event_id, *_ in waiting)
             for start in range(0, len(rows), _DELETE):
                 ledger.remove([row[:2] for row in rows[start : start + _DELETE]], self.now_ms() + _SEEN_MS)
@@ -254,7 +286,7 @@ class Shelf:
         tally.octets -= sum(row[3] for row in waiting)
         tally.dead_letters -= len(dead)
         tally.dead_octets -= sum(row[3] for row in dead)
-        tally.forgotten += len(rows)
+        tally.forgotten += len(waiting) + len(dead)
         return event_ids, Erased(waiting=len(waiting), dead_letters=len(dead), under_way=under_way)
 
     # --- the place -------------------------------------------------------------------------------------------
@@ -272,7 +304,8 @@ class Shelf:
     @property
     def has_room(self) -> bool:
         """True if an orphan may be taken over: its rows are on this disk already, so the cap is not exact here."""
-        return self.tally.rows <= self._max_rows // 2
+        in_memory = self.storage.ledger is not None and self.storage.ledger.path == MEMORY
+        return not in_memory and self.tally.rows <= self._max_rows // 2
 
     def first_waiting(self) -> int | None:
         """The first place in the order that waits."""
@@ -280,7 +313,7 @@ class Shelf:
             return None if self.storage.ledger is None else self.storage.ledger.first_waiting()
         except sqlite3.Error as error:
             self._failed(error)
-            return self.first_seq if self.tally.rows else None
+            return BEFORE_ALL if self.tally.rows else None
 
     def move_out(self, error: Exception) -> None:
         """Leave a file that failed. What cannot be read from it any more stays there, and counts as dead."""
@@ -306,3 +339,10 @@ class Shelf:
     def now_ms(self) -> int:
         """Wall time, for notes in the file: no decision rests on it."""
         return int(self._wall() * 1000)
+
+
+def _concerns(ids: Ids, entry: Entry, sealing: Sealing) -> bool:
+    try:
+        return concerns(ids, sealing.opened(entry.row))
+    except UnreadableRowError:
+        return False

@@ -25,6 +25,7 @@ from .erasure import Erased, Tombstone, bury, ids_of
 from .ledger import Entry, is_full
 from .places import outbox_files
 from .rows import Row, UnreadableRowError
+from .sealing import Sealing
 from .shelf import Shelf
 from .storage import Storage
 
@@ -40,7 +41,8 @@ class SqliteOutbox:
     ``folder`` holds the files of all processes; None keeps everything in memory. ``capture_wait_s`` is the longest that
     `append` waits for another thread's commit. ``durability`` ``"process"`` survives the death of the process,
     ``"power"`` also that of the machine. Beyond ``max_rows`` or ``max_bytes`` new envelopes are refused and counted;
-    beyond ``max_dead_bytes`` the oldest dead letters make room. ``clock`` and ``wall`` give monotonic and wall time.
+    beyond ``max_dead_bytes`` the oldest dead letters make room. ``sealing`` says with which key rows are encrypted, if
+    with any. ``clock`` and ``wall`` give monotonic and wall time.
     """
 
     def __init__(  # noqa: PLR0913 - settings by name
@@ -52,9 +54,11 @@ class SqliteOutbox:
         max_rows: int = 200_000,
         max_bytes: int = 256_000_000,
         max_dead_bytes: int = 32_000_000,
+        sealing: Sealing | None = None,
         clock: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
     ) -> None:
+        self.sealing = sealing or Sealing()
         self._wait_s = capture_wait_s
         self._clock = clock
 
@@ -92,7 +96,7 @@ class SqliteOutbox:
         Exceptions to that are counted: refused (no room), or pending (the disk, or another thread's commit, takes
         longer than ``capture_wait_s``; whoever holds the lock commits it). Never raises for a fault of the disk.
         """
-        self._queue.append(rows.encode(envelope))
+        self._queue.append(self.sealing.sealed(rows.encode(envelope)))
         self.appended += 1
         if self._owned():
             return  # a signal handler or a finalizer inside our own commit, which will find the row
@@ -135,7 +139,7 @@ class SqliteOutbox:
         envelopes: list[Envelope] = []
         for entry in entries:
             try:
-                envelopes.append(rows.decode(entry.checked()))
+                envelopes.append(rows.decode(self.sealing.opened(entry.checked())))
             except UnreadableRowError as error:
                 with self._lock:
                     self._shelf.bury(entry.row.event_id, str(error), entry.seq)
@@ -157,7 +161,7 @@ class SqliteOutbox:
     def bury(self, event_id: str, reason: str) -> None:
         """Refused for good: keep it as a dead letter."""
         with self._lock:
-            self._shelf.bury(event_id, reason)
+            self._shelf.bury(event_id, self.sealing.discreet(reason))
 
     def put_all_back(self) -> None:
         """Nothing is under way: whoever claimed it is gone."""
@@ -197,12 +201,12 @@ class SqliteOutbox:
     # --- what earlier processes left -------------------------------------------------------------------------
 
     def adopt(self) -> bool:
-        """Take over the file of one process that ended before it had delivered; False if there is none.
+        """Take over what processes that ended had not delivered; False if there is nothing that can be taken over now.
 
         Its envelopes go before our own. On the delivery thread, every now and then.
         """
         with self._adopting:
-            return self._adoption.adopt_one(self)
+            return self._adoption.adopt(self)
 
     def has_orphans(self) -> bool:
         """True if there may be something to adopt; a look at the folders only."""
@@ -225,16 +229,32 @@ class SqliteOutbox:
         """True if an orphan may be taken over."""
         return self._shelf.has_room
 
-    def make_way(self, count: int) -> int:
-        """The first of ``count`` places in the order, before everything that is there."""
-        with self._lock:
-            self._shelf.first_seq -= count
-            return self._shelf.first_seq
-
-    def take_in(self, entries: list[Entry]) -> bool:
-        """Keep rows of an orphan; False if the disk has no room."""
+    def take_in(self, entries: list[Entry]) -> int | None:
+        """Write rows of an orphan as incoming; how many are new, None if there is no room."""
         with self._lock:
             return self._shelf.take_in(entries)
+
+    def admit(self, expected: int) -> bool:
+        """Incoming rows wait from now on, on disk; False if some are missing, or the disk fails."""
+        with self._lock:
+            shelf = self._shelf
+            if not shelf.admit(expected):
+                return False
+            place = shelf.storage.place
+        try:
+            if place is not None and expected:
+                place.sync()  # the orphan's file is, too, and will be deleted
+        except OSError as error:
+            with self._lock:
+                if shelf.storage.place is place:
+                    shelf.move_out(sqlite3.OperationalError(str(error)))
+            return False
+        return True
+
+    def turn_away(self) -> None:
+        """Delete incoming rows: their file still has them."""
+        with self._lock:
+            self._shelf.turn_away()
 
     # --- forgetting ------------------------------------------------------------------------------------------
 
@@ -249,18 +269,19 @@ class SqliteOutbox:
         ids = ids_of(scope)
         with self._lock:
             self._commit_queue()
-            event_ids, erased = self._shelf.erase(ids)
+            event_ids, erased = self._shelf.erase(ids, self.sealing)
         if self._shelf.storage.folder is None:
             return event_ids, erased
-        in_use = aside = 0
+        in_use = aside = locked = 0
         place = self._shelf.storage.place
         for folder in self.folders:
             files = [path for path in outbox_files(folder) if place is None or path != place.path]
             if files:
                 bury(folder, Tombstone.of(ids, (self._shelf.now_ms() + 1) * 1_000))
+            locked += len(self._adoption.locked.keys() & set(files))
             in_use += len(files)
             aside += len(list(folder.glob("*.corrupt")))
-        return event_ids, replace(erased, files_in_use=in_use, files_put_aside=aside)
+        return event_ids, replace(erased, files_in_use=in_use - locked, files_locked=locked, files_put_aside=aside)
 
     # --- upkeep and the end ----------------------------------------------------------------------------------
 
@@ -293,7 +314,7 @@ class SqliteOutbox:
         """What became of what was captured."""
         locked = self._lock.acquire(timeout=1.0)
         try:
-            return self._shelf.tally.counts(len(self._queue))
+            return self._shelf.tally.counts(len(self._queue), sum(self._adoption.locked.values()))
         finally:
             if locked:
                 self._lock.release()

@@ -16,6 +16,7 @@ from typing import Final
 from .ledger import READABLE, Ledger
 from .looking import Held, held, outbox_folders
 from .places import Place, outbox_files
+from .sealing import Sealing
 
 _SEEN_MS: Final = 24 * 3_600_000
 
@@ -30,14 +31,14 @@ class Tended:
     unreadable: list[Path] = field(default_factory=list)
 
 
-def everything_held(root: Path) -> tuple[list[Held], list[Path]]:
+def everything_held(root: Path, sealing: Sealing | None = None) -> tuple[list[Held], list[Path]]:
     """The rows of all outbox files, oldest file first, and the files that cannot be read."""
     rows: list[Held] = []
     unreadable: list[Path] = []
     for folder in outbox_folders(root):
         for path in reversed(list(outbox_files(folder))):
             try:
-                rows += held(path)
+                rows += held(path, sealing)
             except (OSError, sqlite3.Error):
                 unreadable.append(path)
     return rows, unreadable

@@ -15,6 +15,7 @@ from synap_integrations.outbox import SqliteOutbox
 from synap_integrations.outbox.erasure import ids_of
 from synap_integrations.outbox.looking import Held, is_in_use, outbox_folders, user_of
 from synap_integrations.outbox.places import outbox_files
+from synap_integrations.outbox.sealing import Sealing
 from synap_integrations.outbox.tending import everything_held
 from synap_integrations.server.database import Database
 from synap_integrations.server.embedded import FILE_NAME
@@ -48,6 +49,7 @@ class Erasure:
         self._settings = settings
         self._root = settings.root
         self._file = settings.root / FILE_NAME
+        self._sealing = Sealing.of(settings)
         self.scope = self._unambiguous(scope)
 
     def preview(self) -> dict[str, dict[str, int]]:
@@ -105,7 +107,7 @@ class Erasure:
 
     def _matching(self, scope: Scope) -> list[Held]:
         wanted = ids_of(scope)[:3]
-        rows, _ = everything_held(self._root)
+        rows, _ = everything_held(self._root, self._sealing)
         return [
             row
             for row in rows
@@ -123,7 +125,7 @@ class Erasure:
     def _outboxes(self) -> Iterator[Reached]:
         for name in sorted({folder.name for folder in outbox_folders(self._root)}):
             before = [row for row in self._rows() if row.path.parent.name == name]
-            outbox = SqliteOutbox(self._root / name)
+            outbox = SqliteOutbox(self._root / name, sealing=self._sealing)
             try:
                 _, erased = outbox.forget(self.scope)
                 # A file that this outbox made for what it keeps of others is not one of another process.
@@ -135,7 +137,11 @@ class Erasure:
             finally:
                 outbox.close()
             counts = {"waiting": erased.waiting, "dead letters": erased.dead_letters}
-            if others:
+            if erased.files_locked:
+                why = f"{erased.files_locked} files are sealed with a key that was not given: nothing is sent from them"
+                fix = "name that key in SYNAP_OUTBOX_KEY, after a comma, and forget again"
+                yield Reached(f"outbox {name}", "not reached", counts, why, fix)
+            elif others:
                 processes = ", ".join(str(user_of(path)) for path in others)
                 left = sum(row.path in others for row in before)
                 why = f"in use by process {processes}, with {left} of it; what it captures may be sent"

@@ -33,6 +33,7 @@ from synap_integrations.model import (
     new_id,
 )
 from synap_integrations.outbox import DeliveryWorker, EphemeralOutbox, SqliteOutbox
+from synap_integrations.outbox.sealing import KeySource, Sealing
 from synap_integrations.ports import Answer, Lent, Question
 from synap_integrations.redaction import Mask, Redaction
 from synap_integrations.settings import Settings
@@ -71,7 +72,8 @@ class Synap:
 
     ``context_filter`` is given the items chosen for a prompt and returns those to show, in order; it may rewrite their
     texts. If it raises, nothing is shown and the fault is counted. ``mask``, from text to text, is called on every text
-    of an event before it reaches the disk; if it fails, a stub is kept.
+    of an event before it reaches the disk; if it fails, a stub is kept. ``outbox_key`` encrypts what waits on disk:
+    keys as ``SYNAP_OUTBOX_KEY`` has them, or a function that fetches them, called here, once; what it raises is raised.
 
     ``embeddings`` is an encoder of the application's, from LangChain or LlamaIndex, with which the embedded Synap also
     finds by meaning. ``extractor`` is a chat model, or a function of a passage, that notes in the background what users
@@ -89,6 +91,7 @@ class Synap:
         extractor: object | None = None,
         context_filter: ContextFilter | None = None,
         mask: Mask | str | None = None,
+        outbox_key: KeySource | None = None,
         **explicit: Any,  # noqa: ANN401 - any setting's type
     ) -> None:
         self.settings = settings or Settings.read(**explicit)
@@ -105,7 +108,7 @@ class Synap:
         self._redaction = Redaction.of(self.settings, mask)
         in_memory = self.settings.storage_path == IN_MEMORY
         self._runs = RunLog(None if in_memory else self.settings.root / FILE_NAME)
-        self._outbox = _outbox(self.settings)
+        self._outbox = _outbox(self.settings, Sealing.of(self.settings, outbox_key))
         self._worker = DeliveryWorker(
             self._outbox,
             self._transport,
@@ -137,7 +140,8 @@ class Synap:
             if isinstance(event, UserMessage):
                 self._runs.note(note_attribution(scope))
                 # Nobody can push to a stream that is not there yet: then a recall has to ask.
-                self._desk.turn_recorded(replace(envelope, event=event), answerable=self._listening.is_set())
+                said = envelope if envelope.event is event else replace(envelope, event=event)
+                self._desk.turn_recorded(said, answerable=self._listening.is_set())
             self._outbox.append(envelope)
             self._worker.wake()
 
@@ -229,6 +233,7 @@ class Synap:
             dead_letters=counts.dead_letters,
             adopted=counts.adopted,
             forgotten=counts.forgotten,
+            locked=counts.locked,
             state=self._worker.state(),
             platform=self._platform(),
             outbox=str(self._outbox.where),
@@ -314,7 +319,7 @@ class Synap:
         return scoping.complete(scope, fallback_conversation=self._conversation)
 
 
-def _outbox(settings: Settings) -> SqliteOutbox | EphemeralOutbox:
+def _outbox(settings: Settings, sealing: Sealing) -> SqliteOutbox | EphemeralOutbox:
     max_rows, max_bytes = settings.outbox_max_rows, settings.outbox_max_mb * 1_000_000
     if settings.storage_path == IN_MEMORY:
         return EphemeralOutbox(max_rows=max_rows, max_bytes=max_bytes)
@@ -326,4 +331,5 @@ def _outbox(settings: Settings) -> SqliteOutbox | EphemeralOutbox:
         durability=settings.durability,
         max_rows=max_rows,
         max_bytes=max_bytes,
+        sealing=sealing,
     )

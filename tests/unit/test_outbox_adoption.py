@@ -4,6 +4,8 @@ import os
 import random
 import shutil
 import sqlite3
+from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -12,9 +14,9 @@ from transports import texts
 from zygote import FileReceiver, received
 
 from synap_integrations.model import Envelope, Scope, UserMessage
-from synap_integrations.outbox import DeliveryWorker, SqliteOutbox
+from synap_integrations.outbox import DeliveryWorker, SqliteOutbox, adoption
 from synap_integrations.outbox.delivery import Rhythm
-from synap_integrations.outbox.places import Place
+from synap_integrations.outbox.places import Place, alone_in
 
 
 def turn(text: str, conversation: str = "c-1") -> Envelope:
@@ -54,12 +56,12 @@ def orphan(outbox_in, *envelopes: Envelope) -> Path:
 
 
 def adopt_all(outbox: SqliteOutbox) -> int:
-    """As the delivery thread does at its start; how many there were."""
-    count = 0
-    while outbox.adopt():
-        count += 1
-        assert count < 100
-    return count
+    """As the delivery thread does at its start; how many files are gone."""
+    before = set(names(outbox.folders[0], "*.db"))
+    for _ in range(100):
+        if not outbox.adopt():
+            break
+    return len(before.difference(names(outbox.folders[0], "*.db")))
 
 
 def names(folder: Path, pattern: str) -> list[str]:
@@ -125,18 +127,97 @@ def test_an_orphan_waits_until_there_is_room(outbox_in, folder) -> None:
     assert_accounted(own.counts(), captured=15, adopted=12, delivered=10, waiting=17)
 
 
-def test_an_adopter_that_died_half_way_leaves_an_order_that_can_be_restored(outbox_in, monkeypatch) -> None:
-    """The next adopter has the turns of the first process in order, whichever file they are in by now."""
+def test_what_cannot_be_taken_over_whole_is_left_where_it_is(outbox_in, monkeypatch) -> None:
+    """The disk has no room for the second half: none of the turns is ours, and the next one has them in order."""
     orphan(outbox_in, *(turn(str(n)) for n in range(600)))
-    dying = outbox_in(turn("own", "c-2"))
-    chunks = iter([True, False])
-    take_in = dying.take_in
-    monkeypatch.setattr(dying, "take_in", lambda entries: next(chunks) and take_in(entries))
-    assert not dying.adopt()
-    dying.close()
+    crowded = outbox_in(turn("own", "c-2"))
+    chunks, take_in = iter([True, False]), crowded.take_in
+    monkeypatch.setattr(crowded, "take_in", lambda entries: take_in(entries) if next(chunks) else None)
+    assert not crowded.adopt()
+    assert crowded.crowded
+    assert texts(crowded.claim(1_000)) == ["own"]
+    assert_accounted(crowded.counts(), captured=1, adopted=0, waiting=1)
+    crowded.close()
     own = outbox_in()
     assert adopt_all(own) == 2
     assert texts(own.claim(1_000)) == [*(str(n) for n in range(600)), "own"]
+    assert_accounted(own.counts(), adopted=601, waiting=601)
+
+
+def said(text: str, at_s: float, conversation: str = "c-1") -> Envelope:
+    """A turn of that second."""
+    return replace(turn(text, conversation), occurred_at=datetime.fromtimestamp(1_700_000_000 + at_s, UTC))
+
+
+def test_a_conversation_in_several_files_is_in_the_order_it_was_said(outbox_in) -> None:
+    """It was captured by one process after the other, adopted in between, and the files are of any age."""
+    first = orphan(outbox_in, said("one", 1), said("two", 2))
+    second = outbox_in(said("five", 5))
+    third = orphan(outbox_in, said("three", 3), said("four", 4))
+    for path in (first, third):  # so that only the second one finds them
+        path.with_suffix(".lock").rename(path.with_suffix(".hidden"))
+        path.rename(path.with_suffix(".away"))
+    first.with_suffix(".away").rename(first)
+    second.adopt()
+    assert not first.exists()
+    second.close()
+    third.with_suffix(".away").rename(third)
+    own = outbox_in(said("six", 6))
+    own.adopt()
+    assert texts(own.claim(10)) == ["one", "two", "three", "four", "five", "six"]
+
+
+def test_a_clock_that_was_wrong_does_not_turn_a_file_around(outbox_in) -> None:
+    """Within a file the order is that of capture, whatever time each turn has; also at its second adoption."""
+    wrong = [said(str(n), at) for n, at in enumerate((0, -86_400, 10**9, 5, 5, 10**11, -(10**9)))]
+    orphan(outbox_in, *wrong)
+    for _ in range(2):
+        heir = outbox_in()
+        heir.adopt()
+        assert texts(heir.claim(10)) == [str(n) for n in range(len(wrong))]
+        heir.close()
+
+
+def test_turns_of_the_same_moment_in_many_files_do_not_take_each_others_place(outbox_in, monkeypatch) -> None:
+    """Each microsecond has so many places; the turn that finds none waits in its file until one is free."""
+    monkeypatch.setattr(adoption, "_FILES", 4)
+    for n in range(6):
+        orphan(outbox_in, said(f"{n}", 1, f"c-{n}"))
+    own = outbox_in()
+    assert adopt_all(own) == 4
+    assert own.crowded
+    own.acknowledge([envelope.event_id for envelope in own.claim(3)])
+    assert adopt_all(own) == 2
+    assert not own.crowded
+    assert sorted(texts(own.claim(10))) == ["3", "4", "5"]
+    assert_accounted(own.counts(), adopted=6, delivered=3, waiting=3)
+
+
+def test_while_one_adopts_nobody_else_does(outbox_in, folder) -> None:
+    """What several processes left goes to one, or two would deliver parts of a conversation at the same time."""
+    orphan(outbox_in, turn("left"))
+    own = outbox_in()
+    with alone_in(folder) as alone:
+        assert alone
+        assert not own.adopt()
+        assert texts(own.claim(10)) == []
+    assert own.adopt()
+    assert texts(own.claim(10)) == ["left"]
+
+
+def test_nothing_is_taken_over_into_memory(outbox_in, folder, monkeypatch) -> None:
+    """A process that can write nowhere leaves files where they are: on their disk they survive it."""
+    path = orphan(outbox_in, turn("left"))
+
+    def nowhere(_: Path) -> None:
+        raise OSError("no place")
+
+    monkeypatch.setattr(Place, "new", nowhere)
+    own = outbox_in(turn("own", "c-2"))
+    assert own.where.startswith("memory")
+    assert not own.adopt()
+    assert path.exists()
+    assert texts(own.claim(10)) == ["own"]
 
 
 @pytest.mark.parametrize(

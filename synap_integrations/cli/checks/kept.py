@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 from synap_integrations.cli.terminal import counted
 from synap_integrations.errors import InvalidInputError
 from synap_integrations.outbox.looking import OutboxFolder, outboxes
+from synap_integrations.outbox.sealing import Sealing
 from synap_integrations.outbox.tending import everything_held
 from synap_integrations.runtime.runs import FILE_NAME as RUNS
 from synap_integrations.runtime.runs import last_runs
@@ -42,12 +43,13 @@ _SOURCES: Final = {
 
 def outbox_findings(settings: Settings) -> Iterator[Finding]:
     """What waits for delivery, and the last reasons why."""
-    boxes = outboxes(settings.root)
+    sealing = Sealing.of(settings)
+    boxes = outboxes(settings.root, sealing)
     if not any(box.waiting + box.dead_letters + len(box.unreadable) for box in boxes):
         yield Finding("outbox", "fine", "nothing waits, and nothing was refused")
     for box in boxes:
         yield from _of_one(box)
-    rows, _ = everything_held(settings.root)
+    rows, _ = everything_held(settings.root, sealing)
     errors = sorted((row for row in rows if row.entry.reason), key=lambda row: row.captured_at)[-_ERRORS:]
     for row in errors:
         says = f"{row.captured_at:%Y-%m-%d %H:%M} {row.entry.row.kind}: {row.entry.reason}"
@@ -69,6 +71,9 @@ def _of_one(box: OutboxFolder) -> Iterator[Finding]:
     if box.dead_letters:
         says = f"{counted(box.dead_letters, 'dead letter')} in {name}: refused for good"
         yield Finding("outbox", "warning", says, "synap outbox ls --dead")
+    if box.locked:
+        says = f"{box.locked} in {name} are sealed with a key that SYNAP_OUTBOX_KEY does not name: kept, and not sent"
+        yield Finding("outbox", "warning", says, "export SYNAP_OUTBOX_KEY=<the present key>,<that key>")
     for file in box.unreadable:
         yield Finding("outbox", "warning", f"{box.folder}/{file} cannot be read", "synap outbox ls")
 
