@@ -9,13 +9,13 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Final
 
-from synap_integrations.errors import ListeningAlreadyActiveError
+from synap_integrations.errors import ListeningAlreadyActiveError, SynapError
 from synap_integrations.model import Inbound, Signal
 from synap_integrations.ports import Transport
 
 from .calls import outcome_of
-from .pace import backoff_s
-from .verdicts import judge
+from .pace import backoff_s, hurried_s
+from .verdicts import Do, judge
 
 _log = logging.getLogger(__name__)
 
@@ -73,7 +73,7 @@ class Link:
             self._lost()
 
     def expedite(self) -> None:
-        """Somebody waits for delivery: try now, unless the platform asked for a pause."""
+        """Somebody waits for delivery: try now, or soon after a refusal, unless the platform asked for a pause."""
         self._hurry.set()
 
     def _lost(self) -> None:
@@ -104,16 +104,18 @@ class Link:
                 if failures == 1:
                     _log.info("synap: the stream cannot be opened (%s); turns go on without it", error.code)
             if failures:
-                asked_s = 0.0 if error is None else judge(error).wait_s
-                await self._pause(max(asked_s, backoff_s(failures, self._rng)), interruptible=not asked_s)
+                await self._pause(error, failures)
 
-    async def _pause(self, seconds: float, *, interruptible: bool) -> None:
-        if not interruptible:
-            await asyncio.sleep(seconds)
-            return
+    async def _pause(self, error: SynapError | None, failures: int) -> None:
+        """As long as the error asks for, or the backoff says; somebody in a hurry ends what need not be."""
+        verdict = None if error is None else judge(error)
+        asked_s = verdict.wait_s if verdict else 0.0
+        wait_s = max(asked_s, backoff_s(failures, self._rng))
+        least_s = hurried_s(failures) if verdict and verdict.do is Do.HOLD else asked_s
+        await asyncio.sleep(min(least_s, wait_s))
         self._hurry.clear()
         with suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
+            async with asyncio.timeout(wait_s - least_s):
                 await self._hurry.wait()
 
     async def _until_ended(self) -> None:

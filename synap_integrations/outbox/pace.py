@@ -15,6 +15,7 @@ _CAP_S: Final = 60.0
 _BREAKS_AFTER: Final = 5
 _SPREAD: Final = 1.1
 """A wait that the platform asks for is a minimum: its clients do not come back all at once."""
+_HURRIED_CAP_S: Final = 30.0
 IN_PARALLEL: Final = 4
 
 
@@ -26,13 +27,21 @@ def backoff_s(attempt: int, rng: random.Random) -> float:
     return rng.uniform(0.0, min(_CAP_S, _BASE_S * 2 ** min(attempt - 1, 16)))
 
 
+def hurried_s(attempt: int) -> float:
+    """Seconds after the n-th refusal of a key or an account before somebody in a hurry may try again: 1, 2, … 30 s.
+
+    Whoever has mended the account and flushes need not wait; a flush that goes on for long does not hammer on a door.
+    """
+    return min(_HURRIED_CAP_S, 2.0 ** min(attempt - 1, 16))
+
+
 class Pace:
     """How many conversations may be under way. Times are seconds of a monotonic clock."""
 
     def __init__(self, rng: random.Random | None = None) -> None:
         self._rng = rng or random.Random()  # noqa: S311 - spreads load, guards nothing
         self._failures = 0
-        self._resume_at = 0.0
+        self._failed_at = self._resume_at = 0.0
         self._doing = Do.RETRY
         self.why = ""
         """Why less than everything is under way; empty if all is well."""
@@ -63,6 +72,7 @@ class Pace:
     def failed(self, verdict: Verdict, now: float) -> None:
         """A send went wrong in a way that may concern all of them."""
         self._failures += 1
+        self._failed_at = now
         if verdict.do is Do.RETRY:
             if self._failures >= _BREAKS_AFTER:
                 self._pause(verdict, now + backoff_s(self._failures - _BREAKS_AFTER + 2, self._rng))
@@ -70,9 +80,13 @@ class Pace:
             self._pause(verdict, now + verdict.wait_s * self._rng.uniform(1.0, _SPREAD))
 
     def expedite(self) -> None:
-        """Somebody waits for delivery: try now, unless the platform or an account's owner has to act first."""
+        """Somebody waits for delivery: try now, or soon if an account's owner has to act first. A pause that the
+        platform asked for stays.
+        """
         if self._doing is Do.RETRY:
             self._resume_at = 0.0
+        elif self._doing is Do.HOLD:
+            self._resume_at = min(self._resume_at, self._failed_at + hurried_s(self._failures))
 
     def _pause(self, verdict: Verdict, until: float) -> None:
         if self.why != verdict.why:

@@ -51,8 +51,8 @@ class Faults:
         """The next ``times`` REST calls are answered with this status and do nothing; None is all of them.
 
         Introductions, health and telemetry are answered as usual and do not count. Delivery tries again at once
-        after a 5xx and a second later after a 429. A 401, 402 or 403 holds it for five minutes; after a 400 or 422
-        there is a dead letter.
+        after a 5xx and a second later after a 429. A 401, 402 or 403 holds it for five minutes, or until a flush a
+        second later; after a 400 or 422 there is a dead letter.
 
         Raises: InvalidInputError, if that is not the status of an error.
         """

@@ -106,13 +106,26 @@ def test_a_success_in_between_starts_the_count_anew() -> None:
 
 
 def test_a_refused_key_is_probed_every_five_minutes() -> None:
-    """Nothing is sent in between, and being in a hurry changes nothing."""
+    """Nothing is sent in between."""
     pace = Pace(random.Random(1))
     pace.failed(judge(AuthenticationError("no")), 0.0)
-    pace.expedite()
     assert pace.held
     assert [pace.allowance(now) for now in (0.0, 299.0, 331.0)] == [0, 0, 1]
     assert 200.0 <= (pace.wait_s(100.0) or 0) <= 230.0
+
+
+@pytest.mark.parametrize("error", [AuthenticationError("no"), InsufficientCreditsError("empty")], ids=["401", "402"])
+def test_somebody_in_a_hurry_may_try_a_refused_account_soon_and_ever_more_rarely(error) -> None:
+    """Who has mended it need not wait for five minutes; who flushes on and on asks every half minute at last."""
+    pace, now, waits = Pace(random.Random(1)), 0.0, []
+    for _ in range(8):
+        pace.failed(judge(error), now)
+        pace.expedite()
+        waits.append(pace.wait_s(now))
+        now += waits[-1]
+    assert waits == [1, 2, 4, 8, 16, 30, 30, 30]
+    pace.expedite()
+    assert pace.allowance(now) == 1
 
 
 def test_a_hurry_ends_our_own_pause_and_not_the_platforms() -> None:
