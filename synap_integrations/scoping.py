@@ -42,6 +42,7 @@ KEYS: Final[Mapping[str, tuple[str, ...]]] = {
     "session_id": ("synap_session_id",),
 }
 """Names under which frameworks and tracers carry each field, in order of preference. Nothing else is read."""
+_NAMES: Final = frozenset(name for names in KEYS.values() for name in names)
 
 
 @contextmanager
@@ -108,18 +109,23 @@ class Attribution(NamedTuple):
 def attributed(scope: Scope, environment: Scope) -> Attribution:
     """Where the scope of a run that begins here and now came from, judged by who says the same."""
     near, far = ambient(), identified()
+    user = _source(scope.user_id, near.user_id, far.user_id, environment.user_id)
+    conversation = scope.conversation_id
+    return Attribution(
+        conversation,
+        user,
+        _source(conversation, near.conversation_id, far.conversation_id, environment.conversation_id),
+    )
 
-    def source(name: str) -> str:
-        value: str | None = getattr(scope, name)
-        if value is None or value.startswith(ANONYMOUS):
-            return "nobody"
-        if value == getattr(near, name):
-            return "context"
-        if value == getattr(far, name):
-            return "identify"
-        return "environment" if value == getattr(environment, name) else "run"
 
-    return Attribution(scope.conversation_id, source("user_id"), source("conversation_id"))
+def _source(value: str | None, near: str | None, far: str | None, environment: str | None) -> str:
+    if value is None or value.startswith(ANONYMOUS):
+        return "nobody"
+    if value == near:
+        return "context"
+    if value == far:
+        return "identify"
+    return "environment" if value == environment else "run"
 
 
 def merged(*layers: Scope) -> Scope:
@@ -142,6 +148,8 @@ def merged(*layers: Scope) -> Scope:
 
 def from_mapping(carried: Mapping[str, object]) -> Scope:
     """The scope that a framework's metadata carries under the names of `KEYS`; unusable values are skipped."""
+    if _NAMES.isdisjoint(carried):
+        return NOWHERE
     values: list[str | None] = []
     for names in KEYS.values():
         found = None

@@ -32,7 +32,7 @@ from synap_integrations.context.selection import (
     estimate_tokens,
     same_question,
 )
-from synap_integrations.context.store import LIFE_S, ContextStore, Expectation, Owner, owners_for
+from synap_integrations.context.store import LIFE_S, ContextStore, Expectation, Owner
 from synap_integrations.model import (
     Context,
     ContextBundle,
@@ -290,8 +290,9 @@ def _lately(asked: _Asked | None, now_s: float) -> _Asked | None:
 
 def _whose(scope: Scope) -> Owner | None:
     """The narrowest owner of what is said in this scope."""
-    owners = owners_for(scope)
-    return owners[0] if owners else None
+    if not (scope.conversation_id or scope.user_id or scope.customer_id):
+        return None
+    return Owner(scope.customer_id or None, scope.user_id or None, scope.conversation_id or None, "")
 
 
 def _named(whose: Owner, scope: Scope) -> bool:

@@ -155,8 +155,8 @@ def _fields(event: Event) -> dict[str, Plain]:
 
 def _text(value: object) -> str:
     """Text as it can be kept; what is not text, although it should be, as JSON."""
-    if type(value) is str:
-        return text(value)
+    if isinstance(value, str):
+        return text(str.__str__(value))  # frameworks hand out classes of text of their own
     kept = plain(value)
     return kept if isinstance(kept, str) else _dumps(kept)
 

@@ -40,7 +40,7 @@ class RunLog:
 
     def __init__(self, file: Path | None) -> None:
         self._file = file
-        self._new: deque[Run] = deque(maxlen=_KEPT)
+        self._new: deque[tuple[float, Attribution]] = deque(maxlen=_KEPT)
         self._pid = 0
         self._saved_at = 0.0
         self._lock = threading.Lock()
@@ -54,7 +54,7 @@ class RunLog:
             self._pid, self._lock = pid, threading.Lock()
             self._new.clear()
             atexit.register(self.save)
-        self._new.append(Run(time.time(), pid, fingerprint(found.conversation_id), found.user, found.conversation))
+        self._new.append((time.time(), found))
 
     def save_now_and_then(self) -> None:
         """Write what is new, at most once a second."""
@@ -67,12 +67,15 @@ class RunLog:
             return
         with self._lock, suppress(OSError):
             self._saved_at = time.monotonic()
-            lines = "".join(f"{json.dumps(self._new.popleft())}\n" for _ in range(len(self._new)))
+            lines = "".join(f"{json.dumps(self._run(*self._new.popleft()))}\n" for _ in range(len(self._new)))
             if lines and self._file.parent.is_dir():
                 handle = os.open(self._file, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW, 0o600)
                 with os.fdopen(handle, "ab") as file:
                     file.write(lines.encode())
                 self._shorten(self._file)
+
+    def _run(self, at: float, found: Attribution) -> Run:
+        return Run(at, self._pid, fingerprint(found.conversation_id), found.user, found.conversation)
 
     def _shorten(self, file: Path) -> None:
         if file.stat().st_size > _LONG_BYTES:
