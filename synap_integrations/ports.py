@@ -120,6 +120,11 @@ class OutboxStore(Protocol):
         ...
 
     @property
+    def overdue(self) -> bool:
+        """True if so much was written that `maintain` should not wait for its time."""
+        ...
+
+    @property
     def roomy(self) -> bool:
         """True while what waits is far from filling it."""
         ...

@@ -239,7 +239,7 @@ class Salvage:
         for seq in seqs:
             try:
                 entry = self._ledger.entry(seq)
-                opened = None if entry is None else entry._replace(row=self._sealing.opened(entry.row))
+                opened = None if entry is None else entry.kept(self._sealing.opened(entry.row), seq)
             except (*_UNREADABLE, UnreadableRowError):
                 opened = None
             if opened is None:

@@ -22,6 +22,10 @@ READABLE: Final = frozenset({1, SCHEMA_VERSION})
 BEFORE_ALL: Final = -(2**62)
 """A sequence number below every row's."""
 MEMORY: Final = Path(":memory:")
+_PAGE_BYTES: Final = 2048
+LOG_PAGE_BYTES: Final = _PAGE_BYTES + 24
+LOG_BYTES: Final = 8_000_000
+"""How long the log is meant to be at most; what it was longer is given back to the disk when it begins anew."""
 
 WAITING: Final = 0
 DEAD: Final = 2
@@ -168,10 +172,11 @@ class Ledger:
 
     def _configure(self, durability: str) -> None:
         for pragma in (
-            "page_size = 2048",  # a row is small; each commit writes whole pages
+            f"page_size = {_PAGE_BYTES}",  # a row is small; each commit writes whole pages
             "journal_mode = WAL",
             f"synchronous = {_SYNCHRONOUS[durability]}",
             "wal_autocheckpoint = 0",
+            f"journal_size_limit = {LOG_BYTES}",
             "secure_delete = ON",
         ):
             self._db.execute(f"PRAGMA {pragma}").close()

@@ -149,6 +149,7 @@ class Shelf:
                 if storage.place is not None:
                     storage.place.set_mark(max(self.last_seq, entries[-1].seq))
                 storage.failures = 0
+                storage.wrote(sum([entry.row.size for entry in entries]))
                 self.dirty = True
                 return kept
 
@@ -314,6 +315,13 @@ class Shelf:
         except sqlite3.Error as error:
             self._failed(error)
             return BEFORE_ALL if self.tally.rows else None
+
+    def shorten_log(self) -> None:
+        """Move a log into the file that nobody has looked after."""
+        try:
+            self.storage.shorten_log()
+        except sqlite3.Error as error:
+            self._failed(error)
 
     def move_out(self, error: Exception) -> None:
         """Leave a file that failed. What cannot be read from it any more stays there, and counts as dead."""

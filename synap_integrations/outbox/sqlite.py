@@ -82,6 +82,8 @@ class SqliteOutbox:
         self._queue: deque[Row] = deque()
         self.appended = 0
         """Changes with each `append`: somebody who reads it twice knows whether the application is capturing."""
+        self.overdue = False
+        """So much was written that `maintain` should not wait for its time."""
         self._slow_until = 0.0
         self._lock = threading.RLock()
         self._owned: Callable[[], bool] = self._lock._is_owned  # type: ignore[attr-defined] # noqa: SLF001 - an RLock tells it nowhere else
@@ -123,6 +125,9 @@ class SqliteOutbox:
                 queue.popleft()
             ended = self._clock()
             self._slow_until = ended + _SLOW_FOR_S if ended - began > _SLOW_COMMIT_S else 0.0
+            if self._shelf.storage.overdue:
+                self.overdue = True
+                self._shelf.shorten_log()
 
     # --- delivery --------------------------------------------------------------------------------------------
 
@@ -297,13 +302,13 @@ class SqliteOutbox:
             if shelf.storage.misplaced:
                 shelf.move(quarantine=False)
             place, dirty = shelf.storage.place, shelf.dirty or shelf.full
-            shelf.dirty = False
-        if place is None or not dirty:
+            shelf.dirty = self.overdue = False
+        if place is None or not (dirty or place.log_bytes()):
             return dirty
         try:
             place.sync()  # without the lock: capture goes on
             with self._lock:
-                shelf.storage.upkeep(shelf.now_ms(), empty=not shelf.tally.rows)
+                shelf.storage.upkeep(shelf.now_ms(), idle=not dirty or not shelf.tally.rows)
         except (sqlite3.Error, OSError) as error:
             with self._lock:
                 if not is_full(error) and shelf.storage.place is place:

@@ -13,13 +13,18 @@ from itertools import islice
 from pathlib import Path
 from typing import Final
 
-from .ledger import MEMORY, Ledger
+from .ledger import LOG_BYTES, LOG_PAGE_BYTES, MEMORY, Ledger
 from .places import Place, candidates
 
 _log = logging.getLogger(__name__)
 
 _LOG_LIMIT_BYTES: Final = 500_000
 """Smaller than the reserve: on a full disk, what is only in the log must find room in the file."""
+_LONG_LOG_BYTES: Final = 32_000_000
+"""With so long a log the writer does not wait for upkeep any more. See decision 27."""
+_LOOK_BYTES: Final = 1_000_000
+_PAGES_OF_A_COMMIT: Final = 3 * LOG_PAGE_BYTES
+"""What a commit adds to the log at least: a leaf of the table, of its index, and what leads there."""
 _DISK_AGAIN_S: Final = 30.0
 _SEEN_ROWS: Final = 200_000
 _CHUNK: Final = 256
@@ -34,6 +39,9 @@ class Storage:
         self.place: Place | None = None
         self.failures = 0
         """Files that failed since the last one that worked."""
+        self.log_bytes = 0
+        """Length of the log when it was last looked at."""
+        self._unseen = 0
         self._durability = durability
         self._clock = clock
         self._disk_again_at = 0.0
@@ -127,16 +135,34 @@ class Storage:
             return given_back
         return True
 
-    def upkeep(self, now_ms: int, *, empty: bool) -> None:
-        """Keep log, file and list of delivered ids small. Raises: sqlite3.Error."""
+    def wrote(self, octets: int) -> None:
+        """A commit of about so many bytes was made; every now and then, this looks at the log."""
+        self._unseen += octets + _PAGES_OF_A_COMMIT
+        if self._unseen > _LOOK_BYTES and self.place is not None:
+            self._unseen, self.log_bytes = 0, self.place.log_bytes()
+
+    @property
+    def overdue(self) -> bool:
+        """True if the log has become longer than it is meant to be: upkeep should come soon."""
+        return self.log_bytes > LOG_BYTES
+
+    def shorten_log(self) -> None:
+        """Move a log into the file that nobody has looked after. Raises: sqlite3.Error."""
+        if self.log_bytes > _LONG_LOG_BYTES and self.ledger is not None:
+            self.log_bytes = 0
+            self.ledger.checkpoint()
+
+    def upkeep(self, now_ms: int, *, idle: bool) -> None:
+        """Keep log, file and list of delivered ids small; while nothing happens, no log. Raises: sqlite3.Error."""
         if self.ledger is None or self.place is None:
             return
         self.ledger.forget_seen(now_ms, _SEEN_ROWS)
         log_bytes = self.place.log_bytes()
-        if log_bytes and empty:
+        if log_bytes and idle:
             self.ledger.checkpoint(truncate=True)
         elif log_bytes > _LOG_LIMIT_BYTES:
             self.ledger.checkpoint()
+        self.log_bytes = self._unseen = 0
         with suppress(OSError):  # no room for a reserve now
             self.place.reserve()
 

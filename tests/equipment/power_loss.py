@@ -19,6 +19,7 @@ from synap_integrations.outbox import SqliteOutbox
 from synap_integrations.outbox.adoption import Salvage
 from synap_integrations.outbox.ledger import SCHEMA_VERSION, Ledger
 from synap_integrations.outbox.rows import decode
+from synap_integrations.outbox.sealing import Sealing
 
 
 @dataclass(frozen=True)
@@ -159,7 +160,7 @@ def recovered(state: State, folder: Path) -> dict[str, Envelope]:
     try:
         if ledger.version != SCHEMA_VERSION:
             return {}
-        salvage = Salvage(ledger)
+        salvage = Salvage(ledger, Sealing())
         rows = [entry.checked() for entry in salvage.entries(salvage.intact())]
         return {row.event_id: decode(row) for row in rows}
     finally:
