@@ -48,6 +48,7 @@ POINTS = {
     "K12": Point("deleted, old ids let go", f"{OUTBOX}.ledger:Ledger.forget_seen", "after"),
     "K13": Point("an orphan locked", f"{OUTBOX}.adoption:Adoption._adopt", "before", 1),
     "K14": Point("an orphan half adopted", f"{OUTBOX}.sqlite:SqliteOutbox.take_in", "after"),
+    "K14b": Point("an orphan adopted, its file not deleted", f"{OUTBOX}.sqlite:SqliteOutbox.admit", "after", 1),
     "K15": Point("inside a checkpoint", f"{OUTBOX}.ledger:Ledger.checkpoint", "inside", 1),
     "K17": Point("in the farewell at the exit", f"{OUTBOX}.worker:DeliveryWorker.finish", "before", 1),
     "K18": Point("in a forked child before its first own file", f"{OUTBOX}.storage:Storage._new", "before", 1),
