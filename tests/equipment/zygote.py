@@ -16,12 +16,16 @@ import sabotage
 
 from synap_integrations.model import Envelope, Scope, UserMessage
 from synap_integrations.outbox import DeliveryWorker, SqliteOutbox
+from synap_integrations.outbox.sealing import Sealing
 from synap_integrations.ports import Handover
+from synap_integrations.settings import Settings
 
 sabotage.from_environment()
 
 END = " ."
 """Ends a line that was written as a whole."""
+_MOST_TURNS = 1_000_000
+"""Of one child."""
 
 
 class FileReceiver:
@@ -55,8 +59,11 @@ def received(folder: Path) -> list[tuple[str, str, str]]:
 
 
 def desk(folder: Path) -> tuple[SqliteOutbox, DeliveryWorker]:
-    """An outbox and the worker that delivers from it. A stuck machine shall not turn into a pending turn."""
-    outbox = SqliteOutbox(folder / "outbox", capture_wait_s=30)
+    """An outbox, sealed if the environment has a key, and the worker that delivers from it.
+
+    A stuck machine shall not turn into a pending turn.
+    """
+    outbox = SqliteOutbox(folder / "outbox", capture_wait_s=30, sealing=Sealing.of(Settings.read()))
     return outbox, DeliveryWorker(outbox, lambda: FileReceiver(folder / "received"))
 
 
@@ -70,12 +77,17 @@ def tell(told: int, turn: str) -> None:
     os.write(told, f"{turn}\n".encode())
 
 
-def capture(folder: Path, child: int, told: int) -> None:
-    """Capture until killed; tell of each turn after its capture has returned."""
+def capture(folder: Path, child: int, told: int, *, relay: str = "") -> None:
+    """Capture until killed; tell of each turn after its capture has returned.
+
+    Every fourth turn is of the conversation ``relay``, in which one child goes on after the other: the numbers of turns
+    go on as well.
+    """
     outbox, worker = desk(folder)
-    number = 0
+    number = child * _MOST_TURNS
     while True:
-        outbox.append(Envelope.seal(Scope(f"c-{child}-{number % 3}", "ana"), UserMessage(f"{child}-{number}")))
+        conversation = relay if relay and number % 4 == 3 else f"c-{child}-{number % 3}"
+        outbox.append(Envelope.seal(Scope(conversation, "ana"), UserMessage(f"{child}-{number}")))
         tell(told, f"{child}-{number}")
         worker.wake()
         number += 1
@@ -91,7 +103,7 @@ def kill_one(folder: Path, child: int, rng: random.Random) -> list[str]:
     pid = os.fork()
     if pid == 0:
         os.close(reading)
-        capture(folder, child, writing)
+        capture(folder, child, writing, relay="relay")
     os.close(writing)
     said = os.read(reading, 1_000)
     time.sleep(rng.uniform(0.05, 0.4) if _is_long_lived(child) else rng.uniform(0, 0.03))
@@ -114,6 +126,7 @@ def main() -> None:
     folder, kills, rng = Path(sys.argv[1]), int(sys.argv[2]), random.Random(int(sys.argv[3]))
     import synap_integrations.outbox.delivery  # noqa: F401, PLC0415 - so that no child has to
 
+    Sealing.of(Settings.read())  # loads the cipher, if there is a key
     for child in range(kills):
         sys.stdout.write("".join(f"{turn}\n" for turn in kill_one(folder, child, rng)))
 
