@@ -1,4 +1,4 @@
-"""Put methods of ours over a framework's, on classes that nobody hands to us, and take them off again.
+"""Put methods of ours over a framework's, where nobody hands us the object, and take them off again.
 
 For what a framework offers no registry for. Everything an application could notice is kept: the name, the signature,
 and, once the overlay is gone, the attribute itself.
@@ -10,6 +10,7 @@ import functools
 import threading
 import weakref
 from collections.abc import Callable
+from types import ModuleType
 from typing import Any, Final
 
 _MISSING: Final = object()
@@ -17,14 +18,14 @@ _BORN: Final = "__pydantic_init_subclass__"
 
 
 class Overlay:
-    """Methods over other methods. Thread-safe."""
+    """Methods and functions over others. Thread-safe."""
 
     def __init__(self) -> None:
         self._lock = threading.RLock()
-        self._replaced: list[tuple[weakref.ref[type], str, object]] = []
+        self._replaced: list[tuple[weakref.ref[type | ModuleType], str, object]] = []
 
-    def put(self, owner: type, name: str, method: Callable[..., Any]) -> None:
-        """Lay ``method`` over the attribute of this class; subclasses that do not override it have it, too."""
+    def put(self, owner: type | ModuleType, name: str, method: Callable[..., Any]) -> None:
+        """Lay ``method`` over this attribute; subclasses of a class that do not override it have it, too."""
         with self._lock:
             self._replaced.append((weakref.ref(owner), name, vars(owner).get(name, _MISSING)))
             inner = getattr(owner, name)
@@ -48,7 +49,7 @@ class Overlay:
                 cover(one)
 
     def remove(self) -> None:
-        """Leave every class as it was found. Idempotent."""
+        """Leave everything as it was found. Idempotent."""
         with self._lock:
             replaced, self._replaced = self._replaced, []
             for reference, name, before in reversed(replaced):

@@ -1,23 +1,21 @@
 """Who is talking, according to the headers of the HTTP request that is being answered.
 
-A server's application is wrapped when the server loads it, once per process; Flask and Quart know their request
-themselves. No web framework is imported for it.
+An application is wrapped when its server takes it up (`doors`); Flask and Quart know their request themselves. No web
+framework is imported for it.
 
 Only for servers whose clients cannot choose these headers, such as those behind a gateway that sets them.
 
-Source: uvicorn 0.54.0, config.py, Config.load; gunicorn 27.0.1, app/base.py, BaseApplication.wsgi; ASGI 3.0, PEP 3333
+Source: ASGI 3.0, PEP 3333
 """
 
 from __future__ import annotations
 
-import inspect
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping
 from contextvars import ContextVar
 from typing import Any, Final
 
 from synap_integrations import scoping
-from synap_integrations.auto.terms import SERVERS
 from synap_integrations.model import Scope
 
 NAMES: Final[Mapping[str, str]] = {
@@ -106,36 +104,3 @@ class _Answer:
         close = getattr(self._body, "close", None)
         if close is not None:
             close()
-
-
-# --- where servers load their application ------------------------------------------------------------------------
-
-
-def _of_uvicorn() -> Callable[[], None]:
-    config = sys.modules["uvicorn.config"].Config
-    load = config.load
-
-    def loading(self: Any) -> None:  # noqa: ANN401 - uvicorn's
-        load(self)
-        self.loaded_app = AsgiHeaders(self.loaded_app)
-
-    config.load = loading
-    return lambda: setattr(config, "load", load)
-
-
-def _of_gunicorn() -> Callable[[], None]:
-    application = sys.modules["gunicorn.app.base"].BaseApplication
-    wsgi = application.wsgi
-
-    def loading(self: Any) -> _App:  # noqa: ANN401 - gunicorn's
-        app: _App = wsgi(self)
-        # Workers of other servers get their ASGI application from here, too, and are told at their own door.
-        asgi = inspect.iscoroutinefunction(app) or inspect.iscoroutinefunction(getattr(app, "__call__", None))  # noqa: B004 - its kind is asked for
-        return app if asgi or isinstance(app, WsgiHeaders) else WsgiHeaders(app)
-
-    application.wsgi = loading
-    return lambda: setattr(application, "wsgi", wsgi)
-
-
-DOORS: Final = dict(zip(SERVERS, (_of_uvicorn, _of_gunicorn), strict=True))
-"""The module whose import opens a door, and how; each returns how to close it."""

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Final, Self, cast
 
 from synap_integrations import runtime, scoping
 from synap_integrations.auto import start
-from synap_integrations.auto.headers import DOORS, headers_scope
+from synap_integrations.auto.doors import DOORS
+from synap_integrations.auto.headers import headers_scope
 from synap_integrations.auto.identity import finder, named
 from synap_integrations.auto.islands import Island, islands
 from synap_integrations.auto.limits import Limited

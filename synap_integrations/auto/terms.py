@@ -15,9 +15,16 @@ VARIABLE: Final = "SYNAP_RUN"
 HEADERS: Final = "headers"
 """The ready source of identity: the headers of the HTTP request that is being answered."""
 
-
-SERVERS: Final = ("uvicorn.config", "gunicorn.app.base")
-"""The modules whose import must not be missed for it; `headers` says what happens there."""
+SERVERS: Final = (
+    "uvicorn.config",
+    "gunicorn.app.base",
+    "hypercorn.utils",
+    "daphne.server",
+    "wsgiref.simple_server",
+    "granian.asgi",
+    "granian.wsgi",
+)
+"""The modules whose import must not be missed for it; `doors` says what happens there."""
 
 
 class Terms:

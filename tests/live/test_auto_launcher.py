@@ -282,6 +282,6 @@ def test_the_help_and_the_table_of_commands_know_it() -> None:
 
 def test_every_server_whose_headers_are_read_is_waited_for() -> None:
     """Start-up waits for the modules that the headers' doors stand at."""
-    from synap_integrations.auto.headers import DOORS  # noqa: PLC0415 - not at start-up
+    from synap_integrations.auto.doors import DOORS  # noqa: PLC0415 - not at start-up
 
     assert tuple(DOORS) == SERVERS

@@ -13,25 +13,49 @@ from synap_integrations.scoping import NOWHERE
 ANA = {"X-User-Id": "ana@example.org", "X-Conversation-Id": "ana-1", "X-Tenant-Id": "acme"}
 BEN = {"X-User-Id": "ben", "X-Conversation-Id": "ben-1"}
 SERVERS = {
-    "uvicorn": ["uvicorn", "in_asgi:app", "--port", "{port}"],
-    "gunicorn": ["gunicorn", "--preload", "-w", "2", "-b", "127.0.0.1:{port}", "in_wsgi:app"],
-    "flask": ["flask", "--app", "in_flask", "run", "--port", "{port}"],
+    "uvicorn": ["--", "uvicorn", "in_asgi:app", "--port", "{port}"],
+    "gunicorn": ["--", "gunicorn", "--preload", "-w", "2", "-b", "127.0.0.1:{port}", "in_wsgi:app"],
+    "flask": ["--", "flask", "--app", "in_flask", "run", "--port", "{port}"],
+    "hypercorn": ["--", "hypercorn", "-w", "0", "-b", "127.0.0.1:{port}", "in_asgi:app"],
+    "granian": ["--", "granian", "--interface", "asgi", "--port", "{port}", "in_asgi:app"],
+    "wsgiref": ["--", "python", "in_wsgiref.py", "{port}"],
 }
+MORE_SERVERS = {
+    "uvicorn, two workers": ["--follow-children", "--", "uvicorn", "in_asgi:app", "--workers", "2", "--port", "{port}"],
+    "hypercorn, two workers": [
+        "--follow-children",
+        "--",
+        "hypercorn",
+        "-w",
+        "2",
+        "-b",
+        "127.0.0.1:{port}",
+        "in_asgi:app",
+    ],
+    "hypercorn, wsgi": ["--", "hypercorn", "-w", "0", "-b", "127.0.0.1:{port}", "wsgi:in_wsgi:app"],
+    "granian, wsgi": ["--", "granian", "--interface", "wsgi", "--workers", "2", "--port", "{port}", "in_wsgi:app"],
+    "daphne": ["--", "daphne", "-p", "{port}", "in_asgi:app"],
+    "django": ["--", "python", "in_django.py", "runserver", "--noreload", "{port}"],
+    "django, reloading": ["--follow-children", "--", "python", "in_django.py", "runserver", "{port}"],
+}
+NAMED = SERVERS | MORE_SERVERS
 
 
-@pytest.mark.parametrize("server", SERVERS)
+@pytest.mark.parametrize("server", [*SERVERS, *(pytest.param(name, marks=pytest.mark.soak) for name in MORE_SERVERS)])
 def test_headers_say_who_is_talking(server: str, own_storage, tmp_path) -> None:
     """An application that carries no ids, behind a gateway that sets headers: each request's turn is its user's; ids of
     the application's own go first.
     """
+    pytest.importorskip(server.partition(",")[0])
     port, log = free_port(), tmp_path / "log"
-    words = [word.format(port=port) for word in SERVERS[server]]
-    with serving("--identify", "headers", "--", *words, storage=own_storage, port=port, log=log):
+    words = [word.format(port=port) for word in NAMED[server]]
+    with serving("--identify", "headers", *words, storage=own_storage, port=port, log=log):
         get(port, headers=ANA, said="I am Ana")
         get(port, headers=BEN, said="I am Ben")
         get(port, headers=BEN, said="By name", conversation="named")
         get(port, said="Nobody")
-    assert "synap:" not in log.read_text()
+    assert "not captured" not in log.read_text()
+    assert "not read" not in log.read_text()
     turns = delivered(own_storage)
     assert {name: words[0][1] for name, words in turns.items() if words[0][1] != "Nobody"} == {
         "ana-1": "I am Ana",

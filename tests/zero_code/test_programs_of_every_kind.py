@@ -1,5 +1,6 @@
 """Unmodified programs under `synap run`: the transcript is exact, and the program does not notice."""
 
+import os
 import signal
 import subprocess
 import sys
@@ -133,13 +134,43 @@ def test_gunicorn_with_preload_and_four_workers(own_storage, tmp_path) -> None:
     assert delivered(own_storage) == {f"web-{number}": parroted("one", "two") for number in range(12)}
 
 
-def test_celery(own_storage, tmp_path) -> None:
-    """A real worker with two forked processes and a broker in a folder."""
+@SLOW
+@pytest.mark.parametrize("options", [[], ["--follow-children"]], ids=["alone", "followed"])
+def test_gunicorn_that_replaces_itself(options, own_storage, tmp_path) -> None:
+    """After USR2 a new interpreter serves: a child, captured only if children are followed."""
+    port, log, pid = free_port(), tmp_path / "log", tmp_path / "pid"
+    words = ["gunicorn", "-w", "1", "-p", str(pid), "-b", f"127.0.0.1:{port}", "in_wsgi:app"]
+    with serving(*options, "--", *words, storage=own_storage, port=port, log=log) as process:
+        assert get(port, conversation="web", said="one") == "You said: one"
+        old = int(pid.read_text())
+        os.kill(old, signal.SIGUSR2)
+        until(lambda: log.read_text().count("Booting worker") == 2, what=f"another worker; see {log}")
+        new = int(until(lambda: pid.with_name("pid.2").exists() and pid.with_name("pid.2").read_text(), what="its id"))
+        os.kill(old, signal.SIGTERM)
+        process.wait(30)
+        try:
+            assert get(port, conversation="web", said="two") == "You said: two"
+        finally:
+            os.kill(new, signal.SIGTERM)
+            until(lambda: log.read_text().count("Shutting down: Master") == 2, what=f"its end; see {log}")
+    assert delivered(own_storage) == {"web": parroted("one", "two") if options else parroted("one")}
+
+
+POOLS = [["--pool=prefork", "-c", "2"], ["--pool=threads", "-c", "2"], ["--pool=solo"]]
+
+
+@pytest.mark.parametrize(
+    "pool",
+    [pytest.param(pool, marks=SLOW if pool is not POOLS[0] else ()) for pool in POOLS],
+    ids=["prefork", "threads", "solo"],
+)
+def test_celery(pool, own_storage, tmp_path) -> None:
+    """A real worker, in each of its pools, and a broker in a folder."""
     broker, log = tmp_path / "broker", tmp_path / "log"
     for name in ("queue", "control", "results"):
         (broker / name).mkdir(parents=True)
     more = {"BROKER_FOLDER": str(broker)}
-    words = ["synap", "run", "--", "celery", "-A", "in_celery", "worker", "-c", "2", "-l", "info", "--without-mingle"]
+    words = ["synap", "run", "--", "celery", "-A", "in_celery", "worker", *pool, "-l", "info", "--without-mingle"]
     with log.open("wb") as output:
         env = environment(own_storage, **more)
         worker = subprocess.Popen(words, env=env, cwd=APPS, stdout=output, stderr=subprocess.STDOUT)
@@ -158,11 +189,23 @@ def test_celery(own_storage, tmp_path) -> None:
 
 @SLOW
 def test_streamlit(own_storage, tmp_path) -> None:
-    """A page is run in a thread of the server, once for each visit."""
+    """A page runs in a thread of the server, once for each visit."""
     pytest.importorskip("streamlit")
-    ended = synap_run("streamlit_visit.py", storage=own_storage, cwd=APPS)
-    assert ended.returncode == 0, ended.stderr
-    assert delivered(own_storage)["page"] == parroted("hello from a page")
+    pytest.importorskip("websockets")
+    port, log = free_port(), tmp_path / "log"
+    words = ["streamlit", "run", "in_streamlit.py", "--server.headless", "true", "--server.port", str(port)]
+    words += ["--browser.gatherUsageStats", "false"]
+    with serving("--", *words, storage=own_storage, port=port, log=log):
+        visit = subprocess.run(
+            [sys.executable, "streamlit_visit.py", str(port)],
+            cwd=APPS,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert visit.returncode == 0, visit.stderr
+    assert delivered(own_storage) == {"page": parroted("hello from a page")}
 
 
 def test_a_handler_of_the_application_goes_first(own_storage) -> None:
