@@ -159,7 +159,7 @@ PROTECTIONS: dict[str, Protection] = {
     "adoption-order": Protection(
         "What earlier processes left goes before our own, in the order it was said.",
         f"{OUTBOX}.adoption:_in_time",
-        lambda _: lambda entries, file: enumerate(entries, file * 10**6),
+        lambda _: lambda entries, file: enumerate(entries, -(2**40) - file * 10**6),
         (
             f"{UNIT}adoption.py::test_older_turns_go_before_our_own",
             f"{UNIT}adoption.py::test_a_conversation_in_several_files_is_in_the_order_it_was_said",
@@ -300,6 +300,12 @@ PROTECTIONS: dict[str, Protection] = {
         f"{CLIENT}.confirmed:Confirmed.failed",
         _NOTHING,
         ("tests/faults/test_faults_answers.py::test_a_lost_answer_is_read_back_and_the_turn_arrives_once",),
+    ),
+    "read-back-of-streams": Protection(
+        "A turn that a stream took is looked for before it is recorded another way.",
+        f"{CLIENT}.confirmed:Confirmed.unacknowledged",
+        _NOTHING,
+        ("tests/faults/test_faults_ways.py::test_an_unacknowledged_turn_waits_for_a_stream_and_is_read_back_then",),
     ),
     "liveness": Protection(
         "A stream whose reader ended is over.",

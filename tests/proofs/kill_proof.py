@@ -1,4 +1,7 @@
-"""Processes killed with -9 at random moments: what was lost, what came twice, how often something was sent again."""
+"""Processes killed with -9 at random moments: what was lost, what came twice, how often something was sent again.
+
+One conversation goes on in all of them, one after the other.
+"""
 
 from pathlib import Path
 
