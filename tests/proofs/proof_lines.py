@@ -43,7 +43,7 @@ LINES: dict[str, Line] = {
         Form({"kills": 40}, {"told": 300}),
         Form({"kills": 1_000}, {"told": 5_000, "repeats": 1}),
         ARRIVED,
-        ("commit-before-return", "adoption"),
+        ("commit-before-return", "adoption", "adoption-order"),
     ),
     "killpoints": Line(
         "kill -9 at 18 named places",
@@ -113,8 +113,8 @@ LINES: dict[str, Line] = {
         "8 processes in one folder, killed and replaced",
         "processes_proof",
         Form({"processes": 8, "kills": 10}, {"told": 1_000}),
-        Form({"processes": 8, "kills": 100}, {"told": 20_000, "repeats": 1}),
-        {"lost": 0, "doubled": 0, "unaccounted": 0},  # for the order see docs/promises.md, "Not promised"
+        Form({"processes": 8, "kills": 200}, {"told": 20_000, "repeats": 1}),
+        ARRIVED,
         ("commit-before-return", "adoption"),
     ),
     "forks": Line(
