@@ -1,9 +1,13 @@
-"""Both stores keep the contract that delivery relies on."""
+"""All stores keep the contract that delivery relies on."""
+
+import base64
 
 import pytest
 from clocks import ManualClock
 
 from synap_integrations.outbox import EphemeralOutbox, SqliteOutbox
+from synap_integrations.outbox.sealing import Sealing
+from synap_integrations.settings import Secret
 from synap_integrations.testing.contracts import OutboxStoreContract
 
 
@@ -31,6 +35,18 @@ class TestSqliteOutboxWithPowerDurability(TestSqliteOutbox):
     def store(self, tmp_path, clock):
         """A store that survives a power cut."""
         store = SqliteOutbox(tmp_path / "outbox", max_rows=20, clock=clock, durability="power")
+        yield store
+        store.close()
+
+
+class TestSealedOutbox(TestSqliteOutbox):
+    """On disk, and nobody else can read it."""
+
+    @pytest.fixture
+    def store(self, tmp_path, clock):
+        """A store that seals its rows."""
+        key = Secret(base64.b64encode(b"k" * 32).decode())
+        store = SqliteOutbox(tmp_path / "outbox", max_rows=20, clock=clock, sealing=Sealing([key]))
         yield store
         store.close()
 

@@ -203,6 +203,36 @@ PROTECTIONS: dict[str, Protection] = {
         _NOTHING,
         (f"{UNIT}files.py::test_delivered_text_is_not_left_on_the_disk",),
     ),
+    "sealed-rows": Protection(
+        "With a key, no file of the outbox shows what was said or by whom.",
+        f"{OUTBOX}.sealing:Sealing.sealed",
+        lambda _: lambda sealing, row: row,
+        (f"{UNIT}sealing.py::test_no_file_of_the_outbox_shows_what_was_said_or_by_whom",),
+    ),
+    "sealed-columns": Protection(
+        "What a sealed row shows in clear text cannot be changed.",
+        f"{OUTBOX}.sealing:_outside",
+        _returns(value=b""),
+        (f"{UNIT}sealing.py::test_nothing_of_a_sealed_row_can_be_changed_unnoticed",),
+    ),
+    "locked-files": Protection(
+        "A file whose key is missing is no damaged file.",
+        f"{OUTBOX}.sealing:Sealing.missing",
+        _returns(value=frozenset()),
+        (f"{UNIT}sealing.py::test_without_its_key_a_file_is_kept_counted_and_named",),
+    ),
+    "older-files": Protection(
+        "What an older version captured is delivered.",
+        f"{OUTBOX}.adoption:READABLE",
+        _value(frozenset({2})),
+        (f"{UNIT}sealing.py::test_a_file_of_the_version_before_is_taken_over",),
+    ),
+    "short-log": Protection(
+        "A burst does not fill the disk with its log, even if nobody looks after the outbox.",
+        f"{OUTBOX}.storage:Storage.shorten_log",
+        _NOTHING,
+        (f"{UNIT}log.py::test_a_burst_does_not_fill_the_disk_with_its_log",),
+    ),
     "private-files": Protection(
         "Nobody else can read the files.",
         f"{OUTBOX}.places:OURS_ALONE",

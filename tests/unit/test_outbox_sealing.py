@@ -3,6 +3,7 @@
 import base64
 import shutil
 import sqlite3
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -79,6 +80,18 @@ def test_the_same_turn_is_never_sealed_alike_and_its_conversation_always() -> No
     assert again.sealed(row).conversation != sealing(OLD).sealed(row).conversation
 
 
+def test_threads_seal_and_open_at_once() -> None:
+    """One cipher serves them all."""
+    ours = sealing(NEW)
+    found = rows.encode(turn("x" * 3_000))
+
+    def work(_: int) -> bool:
+        return all(ours.opened(ours.sealed(found)) == found for _ in range(200))
+
+    with ThreadPoolExecutor(8) as pool:
+        assert all(pool.map(work, range(8)))
+
+
 def test_without_a_key_rows_are_what_they_were() -> None:
     """Off costs nothing and changes nothing."""
     row = rows.encode(turn())
@@ -134,7 +147,7 @@ def test_a_key_is_a_key_however_it_is_written() -> None:
 def test_no_file_of_the_outbox_shows_what_was_said_or_by_whom(outbox_in, folder, keys) -> None:
     """Database, log, lock, reserve and dead letters, before and after a checkpoint. Without a key, they do show it."""
     outbox = outbox_in(*(turn() for _ in range(20)), bad := turn(), keys=keys)
-    outbox.bury(bad.event_id, "refused")
+    outbox.bury(bad.event_id, f"invalid: {CANARY} is not allowed")
     expected = set() if keys else set(SECRETS)
     assert found_in(folder) == expected
     outbox.maintain()
