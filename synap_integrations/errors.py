@@ -14,6 +14,7 @@ SynapError
     ├── InsufficientCreditsError   the account is out of credits
     ├── ContextNotFoundError       there is no such conversation, memory or user
     ├── ConflictError              the platform holds something else under the same id
+    ├── OutcomeUnknownError        a turn may have arrived or not, and nobody can tell
     └── ListeningAlreadyActiveError  ``listen`` was called twice
 ```
 
@@ -114,9 +115,23 @@ class ServiceUnavailableError(SynapTransientError):
 
 
 class ListeningNotActiveError(SynapTransientError):
-    """No stream is open. Call ``await client.instance.listen()`` first."""
+    """No stream is open. Call ``await client.instance.listen()`` first.
+
+    ``another_way_in`` is set for what may go another way after so many seconds.
+    """
 
     code = "listening_not_active"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        another_way_in: float | None = None,
+        details: Mapping[str, object] | None = None,
+        correlation_id: str | None = None,
+    ) -> None:
+        super().__init__(message, details=details, correlation_id=correlation_id)
+        self.another_way_in = another_way_in
 
 
 class InvalidInputError(SynapPermanentError):
@@ -147,6 +162,12 @@ class ConflictError(SynapPermanentError):
     """The platform holds something else under the same id."""
 
     code = "conflict"
+
+
+class OutcomeUnknownError(SynapPermanentError):
+    """A turn may have arrived or not, and the platform cannot be asked. `synap outbox retry` sends it all the same."""
+
+    code = "unknown_outcome"
 
 
 class ListeningAlreadyActiveError(SynapPermanentError):

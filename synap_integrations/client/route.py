@@ -1,8 +1,9 @@
 """The way of an envelope to any client with the documented surface.
 
 Turns go through ``conversation.record_message``, everything else through ``instance.send_message``. With
-``turns="stream"`` turns are stream events too, and take the other way only if the stream cannot carry them; a turn that
-was once written on the stream stays with the stream.
+``turns="stream"`` turns are stream events too, and take the other way only if the stream cannot carry them. A turn that
+was once written on the stream stays with the stream for ten minutes; then it is looked for, and recorded if it is not
+there.
 
 The client is our `SynapClient`, the platform's own SDK object, or anything with the same verbs. What its signatures do
 not name goes into metadata. Its exceptions are told apart by name, so that nobody's package has to be imported.
@@ -12,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import logging
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final
@@ -22,13 +24,24 @@ from synap_integrations.errors import (
     ListeningNotActiveError,
     NetworkError,
     NetworkTimeoutError,
+    OutcomeUnknownError,
     RateLimitError,
     ServiceUnavailableError,
     SynapError,
     SynapPermanentError,
     SynapTransientError,
 )
-from synap_integrations.model import Ack, AssistantMessage, ContextUsed, Envelope, Inbound, Scope, Signal, UserMessage
+from synap_integrations.model import (
+    Ack,
+    AssistantMessage,
+    ContextUsed,
+    ConversationState,
+    Envelope,
+    Inbound,
+    Scope,
+    Signal,
+    UserMessage,
+)
 from synap_integrations.ports import Answer, Handover, Question
 from synap_integrations.wire.bundles import BundleDict, bundle_from_dict, under_callers_names
 from synap_integrations.wire.conversation_ids import ConversationIds
@@ -37,12 +50,17 @@ from synap_integrations.wire.report import Report, describe, json_text, provenan
 
 from .answers import answered
 from .client import SynapClient
-from .confirmed import Confirmed
+from .confirmed import Arrival, Confirmed
 from .connection import addressed
+
+_log = logging.getLogger(__name__)
+_UNKNOWN: Final = "its answer was lost, and the conversation cannot be read back"
 
 PLATFORM_SDK: Final = "maximem_synap"
 MAX_WRITTEN: Final = 10_000
 """Turns of which we remember that the stream has them."""
+STREAM_ONLY_S: Final = 600.0
+"""How long a turn that the stream took, and nobody acknowledged, is sent again on a stream only."""
 
 
 class Route:
@@ -52,7 +70,7 @@ class Route:
     for everything that needs no stream.
     """
 
-    def __init__(self, client: Any, *, turns: str = "rest") -> None:  # noqa: ANN401 - documented verbs, any class
+    def __init__(self, client: Any, *, turns: str = "rest", on_unknown: str = "send") -> None:  # noqa: ANN401 - documented verbs, any class
         self._client = client
         self._ours = isinstance(client, SynapClient)
         # The platform's SDK refuses conversation ids that are no UUIDs; ours maps them itself, others take any.
@@ -61,7 +79,9 @@ class Route:
         self._initialized = False
         self._initializing = asyncio.Lock()
         self._confirmed = Confirmed(client.conversation.turns if isinstance(client, SynapClient) else None)
-        self._written: OrderedDict[str, None] = OrderedDict()
+        self._holds_unknown = on_unknown == "hold"
+        self._written: OrderedDict[str, tuple[float, int | None]] = OrderedDict()
+        """Turns that the stream took: when, and how many turns their conversation had then."""
         self._on_inbound: Callable[[Inbound], None] = lambda _: None
 
     # --- Transport -----------------------------------------------------------------------------------------------
@@ -97,12 +117,7 @@ class Route:
             return await self._tell(envelope, describe(event))
         if not self._turns_on_stream:
             return await self._record(envelope, describe(event))
-        try:
-            return await self._tell(envelope, describe(event))
-        except (ListeningNotActiveError, InvalidInputError):
-            if envelope.event_id in self._written:
-                raise
-            return await self._record(envelope, describe(event))
+        return await self._stream_turn(envelope, describe(event))
 
     async def ask(self, question: Question, scope: Scope) -> Answer:
         """What the platform answers. Raises a `SynapError`."""
@@ -135,12 +150,32 @@ class Route:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
 
+    async def _stream_turn(self, envelope: Envelope, report: Report) -> Handover:
+        event_id = envelope.event_id
+        written = self._written.get(event_id)
+        left_s = 0.0 if written is None else written[0] + STREAM_ONLY_S - _now()
+        if written is not None and left_s <= 0:
+            self._confirmed.unacknowledged(event_id, written[1])
+            return await self._record(envelope, report)
+        try:
+            if not self._ours or self._client.instance.is_listening:
+                return await self._tell(envelope, report)
+        except ListeningNotActiveError:
+            pass
+        except InvalidInputError:
+            if written is not None:
+                raise
+        if written is not None:
+            message = "no stream is open, and the last one may have delivered this turn"
+            raise ListeningNotActiveError(message, another_way_in=left_s)
+        return await self._record(envelope, report)
+
     # --- the verbs -----------------------------------------------------------------------------------------------
 
     async def _record(self, envelope: Envelope, report: Report) -> Handover:
         scope, metadata = self._addressed(envelope)
         confirmed, event_id = self._confirmed, envelope.event_id
-        if await confirmed.holds(event_id, scope, role=report.role, content=report.content):
+        if await self._has_arrived(event_id, scope, report):
             return Handover.DELIVERED
         verb = self._client.conversation.record_message
         newer = {"event_id": event_id}
@@ -163,10 +198,29 @@ class Route:
             confirmed.interrupted(event_id)
             raise
         confirmed.answered(event_id, scope, answer)
+        self._written.pop(event_id, None)
         return Handover.DELIVERED
+
+    async def _has_arrived(self, event_id: str, scope: Scope, report: Report) -> bool:
+        """Whether a turn in doubt is there. Raises: OutcomeUnknownError, or what keeps the platform from saying, if
+        such a turn is to be held; else it is sent again.
+        """
+        try:
+            arrival = await self._confirmed.holds(event_id, scope, role=report.role, content=report.content)
+        except SynapError as error:
+            if self._holds_unknown and error.retryable:
+                raise
+            _log.info("synap: a turn in doubt could not be read back (%s)", error.code)
+            arrival = Arrival.UNKNOWN
+        if arrival is Arrival.UNKNOWN and self._holds_unknown:
+            raise OutcomeUnknownError(_UNKNOWN)
+        if arrival is Arrival.ARRIVED:
+            self._written.pop(event_id, None)
+        return arrival is Arrival.ARRIVED
 
     async def _tell(self, envelope: Envelope, report: Report) -> Handover:
         scope, metadata = self._addressed(envelope)
+        end = self._confirmed.end(scope)
         verb = self._client.instance.send_message
         words: dict[str, Any] = {"tool_result": report.tool_result, "tool_call_id": report.tool_call_id}
         words = {name: value for name, value in words.items() if value is not None}
@@ -193,7 +247,8 @@ class Route:
         )
         if not self._ours:
             return Handover.DELIVERED
-        self._written[envelope.event_id] = None
+        if envelope.event_id not in self._written:
+            self._written[envelope.event_id] = (_now(), end)
         if len(self._written) > MAX_WRITTEN:
             self._written.popitem(last=False)
         return Handover.WRITTEN
@@ -226,6 +281,8 @@ class Route:
         if isinstance(inbound, Ack):
             for event_id in inbound.event_ids:
                 self._written.pop(event_id, None)
+        elif isinstance(inbound, ConversationState):
+            self._confirmed.counted(inbound.conversation_id, inbound.message_count)
         self._on_inbound(inbound)
 
 
@@ -238,6 +295,10 @@ def _taken(verb: Callable[..., Any], words: Mapping[str, Any], *, newer: tuple[s
     named = {parameter.name for parameter in parameters}
     any_word = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters)
     return {name: value for name, value in words.items() if name in named or (any_word and name not in newer)}
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()
 
 
 def _as_text(value: object) -> str:

@@ -10,7 +10,6 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Collection
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Final
 
 from synap_integrations.errors import SynapError
@@ -23,7 +22,8 @@ from .courtesy import Courtesy
 from .errands import Errand
 from .lanes import Lane, Lanes
 from .link import Link
-from .pace import Pace, backoff_s
+from .pace import Pace, Rhythm, backoff_s
+from .riders import Riders
 from .trial import Trial
 from .verdicts import AWAIT_STREAM, Do, Verdict, judge
 
@@ -43,33 +43,13 @@ _UNDECIDED_S: Final = 60.0
 """How long a conversation waits whose event ends streams, on a platform that acknowledges nothing else either."""
 
 
-@dataclass(frozen=True, slots=True)
-class Rhythm:
-    """Durations in seconds."""
-
-    settle_s: float = 0.02
-    """Longest that a delivered envelope waits to be deleted together with others."""
-    claim_s: float = 0.003
-    """Time from the first envelope to the look into the outbox, and between two looks: the application, which has just
-    captured something, usually has more to do, and two threads that compute at once keep each other waiting."""
-    give_way_s: float = 0.03
-    """Rest after each send while the application captures as fast as it can."""
-    ack_s: float = 30.0
-    """Longest wait for an acknowledgement before an event is written again."""
-    send_s: float = 60.0
-    """Longest that one send may take, whatever the transport thinks."""
-    maintain_s: float = 1.0
-    adopt_s: float = 30.0
-    crowded_s: float = 3.0
-    """The same, while a file waits for room."""
-
-
 class Delivery:
     """Delivers what a store holds, until it is told to stop. ``on_progress`` is called whenever something was settled.
 
     Every envelope of a conversation is sent after the one before it was delivered or written; a conversation that has
     to wait does not keep others waiting. One exception: while no stream can be had, events that travel on the stream
-    only are kept aside, and the turns of their conversation go on.
+    only are kept aside, and the turns of their conversation go on. A turn that the last stream may have taken keeps its
+    conversation waiting: for the next stream, or until there is another way for it.
     """
 
     def __init__(  # noqa: PLR0913 - parts by name
@@ -104,11 +84,13 @@ class Delivery:
         self._delivered: list[str] = []
         self._attempts: Counter[str] = Counter()
         self._trial = Trial()
-        self._needs_stream: set[str] = set()
+        self._riders = Riders(self.link)
         self._awaiting_link: list[Lane] = []
         self._courtesy = Courtesy(store, self._now)
         self._may_claim = False
         self._look_at = self._settle_at = self._maintain_at = self._adopt_at = -math.inf
+        self.tidying = False
+        """Somebody has called `tidy`."""
         self._stopping = False
         self._fault: BaseException | None = None
 
@@ -123,6 +105,11 @@ class Delivery:
         self._courtesy.begin()
         self._look_at = max(self._look_at, self._now() + self._rhythm.claim_s)
         self._loop.call_at(self._look_at, self._poke.set)
+
+    def tidy(self) -> None:
+        """So much was written that the store should be looked after now."""
+        self._maintain_at = -math.inf
+        self._poke.set()
 
     def expedite(self) -> None:
         """Somebody waits for delivery: end all waits that are ours to end."""
@@ -198,6 +185,7 @@ class Delivery:
             self._settle()
         if now >= self._maintain_at:
             busy = self._store.maintain() or not self.hungry
+            self.tidying = False
             self._maintain_at = now + (self._rhythm.maintain_s if busy else self._rhythm.adopt_s)
         oldest = self._lanes.oldest_unacknowledged()
         if oldest is not None and now >= oldest.at + self._rhythm.ack_s:
@@ -214,7 +202,7 @@ class Delivery:
             self._look_at, self.hungry = now + self._rhythm.claim_s, False
         if self.hungry:
             # What is appended from here on pokes us; what was appended before is found by this claim.
-            envelopes = self._store.claim(min(room, _CLAIM), skip=() if self.link.up else self._needs_stream)
+            envelopes = self._store.claim(min(room, _CLAIM), skip=self._riders.grounded)
             if envelopes:
                 self._lanes.add(envelopes)
                 self._look_at = now + self._rhythm.claim_s
@@ -272,7 +260,7 @@ class Delivery:
         self._lanes.give_back(lane)
 
     async def _attempt(self, envelope: Envelope) -> Handover | Verdict:
-        if not self.link.up and type(envelope.event).__name__ in self._needs_stream:
+        if type(envelope.event).__name__ in self._riders.grounded:
             return AWAIT_STREAM
         outcome = await outcome_of(self._transport.send(envelope), within_s=self._rhythm.send_s)
         return judge(outcome) if isinstance(outcome, SynapError) else outcome
@@ -287,14 +275,14 @@ class Delivery:
             self._has_arrived(envelope.event_id)
         else:
             self._lanes.written(envelope, self._now())
-            self._needs_stream.add(type(envelope.event).__name__)
+            self._riders.rode(envelope)
         lane.current = None
         return True
 
     def _put_up_with(self, lane: Lane, envelope: Envelope, verdict: Verdict) -> bool:
         event_id = envelope.event_id
         if verdict.do is Do.AWAIT_STREAM:
-            return self._without_stream(lane, envelope)
+            return self._without_stream(lane, envelope, verdict)
         self._attempts[event_id] += 1
         hopeless = verdict.why == TransportFaultError.code and self._attempts[event_id] >= _FAULTS
         if verdict.do is Do.BURY or hopeless:
@@ -308,14 +296,21 @@ class Delivery:
         self._store.release(self._lanes.drop(lane), retry_after_s=0.0)
         return False
 
-    def _without_stream(self, lane: Lane, envelope: Envelope) -> bool:
-        """It needs the stream: wait while that may come up; keep it aside and go on if it does not."""
+    def _without_stream(self, lane: Lane, envelope: Envelope, verdict: Verdict) -> bool:
+        """It needs the stream: wait while that may come up. If it does not, keep it aside and go on; or wait with the
+        conversation for another way, if what follows could overtake it.
+        """
         self.link.ended()
         if self.link.undecided:
             self._lanes.set_aside(lane)
             self._awaiting_link.append(lane)
             return False
-        self._needs_stream.add(type(envelope.event).__name__)
+        if verdict.wait_s > 0:
+            self._riders.wait = True
+            self._store.release([envelope.event_id], retry_after_s=verdict.wait_s, reason=verdict.why)
+            self._store.release(self._lanes.drop(lane), retry_after_s=0.0)
+            return False
+        self._riders.stranded(envelope)
         self._lanes.done(envelope.event_id)
         self._store.release([envelope.event_id], retry_after_s=0.0)
         lane.current = None
@@ -378,7 +373,10 @@ class Delivery:
     def _link_decided(self) -> None:
         if self.link.up:
             self._trial.stream_began(self._now())
-            self._lanes.send_again(first=self._trial.suspect)
+            if self._riders.wait:
+                self._riders.wait = False
+                self._store.expedite()
+        self._lanes.send_again(first=self._trial.suspect)
         for lane in self._awaiting_link:
             self._lanes.give_back(lane)
         self._awaiting_link.clear()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import random
+from dataclasses import dataclass
 from typing import Final
 
 from .verdicts import Do, Verdict
@@ -33,6 +34,27 @@ def hurried_s(attempt: int) -> float:
     Whoever has mended the account and flushes need not wait; a flush that goes on for long does not hammer on a door.
     """
     return min(_HURRIED_CAP_S, 2.0 ** min(attempt - 1, 16))
+
+
+@dataclass(frozen=True, slots=True)
+class Rhythm:
+    """Durations in seconds."""
+
+    settle_s: float = 0.02
+    """Longest that a delivered envelope waits to be deleted together with others."""
+    claim_s: float = 0.003
+    """Time from the first envelope to the look into the outbox, and between two looks: the application, which has just
+    captured something, usually has more to do, and two threads that compute at once keep each other waiting."""
+    give_way_s: float = 0.03
+    """Rest after each send while the application captures as fast as it can."""
+    ack_s: float = 30.0
+    """Longest wait for an acknowledgement before an event is written again."""
+    send_s: float = 60.0
+    """Longest that one send may take, whatever the transport thinks."""
+    maintain_s: float = 1.0
+    adopt_s: float = 30.0
+    crowded_s: float = 3.0
+    """The same, while a file waits for room."""
 
 
 class Pace:

@@ -58,7 +58,8 @@ _TABLE: Final[tuple[tuple[type[SynapError], Do], ...]] = (
 )
 """The first line that fits decides."""
 
-AWAIT_STREAM: Final = Verdict(Do.AWAIT_STREAM, "no stream")
+_NO_STREAM: Final = "no stream"
+AWAIT_STREAM: Final = Verdict(Do.AWAIT_STREAM, _NO_STREAM)
 
 
 def judge(error: SynapError) -> Verdict:
@@ -66,6 +67,8 @@ def judge(error: SynapError) -> Verdict:
     do = next(do for kind, do in _TABLE if isinstance(error, kind))
     if do is Do.BURY and error.retryable:
         do = Do.RETRY
+    if isinstance(error, ListeningNotActiveError):
+        return Verdict(do, _NO_STREAM, error.another_way_in or 0.0)
     if do is Do.HOLD:
         return Verdict(do, error.code, _PROBE_EVERY_S)
     asked = error.retry_after if isinstance(error, RateLimitError | ServiceUnavailableError) else None

@@ -11,7 +11,8 @@ from transports import Fate, ScriptedTransport
 from synap_integrations.errors import NetworkError
 from synap_integrations.model import Envelope, Scope, ToolCall, UserMessage
 from synap_integrations.outbox import EphemeralOutbox
-from synap_integrations.outbox.delivery import Delivery, Rhythm
+from synap_integrations.outbox.delivery import Delivery
+from synap_integrations.outbox.pace import Rhythm
 from synap_integrations.ports import Handover
 
 WRITTEN, DELIVERED = Handover.WRITTEN, Handover.DELIVERED

@@ -231,7 +231,11 @@ class SocketPlatform:
             stream.over.set()
             return
         if event.event_type in TURNS and event.event_id not in self.stored:
-            self.stored[event.event_id] = {"role": event.role, "content": event.content}
+            self.stored[event.event_id] = {
+                "role": event.role,
+                "content": event.content,
+                "conversation_id": event.conversation_id,
+            }
             state = ConversationState(conversation_id=event.conversation_id, message_count=len(self.stored))
             await stream.write(StreamResponse(conversation_state=state))
         if self.acks:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from synap_integrations.client.confirmed import Confirmed
+from synap_integrations.client.confirmed import Arrival, Confirmed
 from synap_integrations.errors import (
     NetworkError,
     NetworkTimeoutError,
@@ -29,7 +29,10 @@ class Shelf:
         if self.fault:
             raise self.fault
         page = list(enumerate(self.said, 1))[start - 1 : start - 1 + limit]
-        return [ListedTurn(role="user", content=text, position=position) for position, text in page]
+        return [
+            ListedTurn(role="user", content=text, position=position, message_id=f"id-of-{position}")
+            for position, text in page
+        ]
 
 
 def confirmed_up_to(shelf: Shelf, count: int) -> Confirmed:
@@ -43,7 +46,7 @@ async def test_a_turn_whose_answer_was_lost_is_found() -> None:
     """It stands behind the last confirmed one: it has arrived."""
     confirmed = confirmed_up_to(shelf := Shelf("hello", "yes"), 1)
     confirmed.failed("e-2", LOST)
-    assert await confirmed.holds("e-2", SCOPE, role="user", content="yes")
+    assert await confirmed.holds("e-2", SCOPE, role="user", content="yes") is Arrival.ARRIVED
     assert shelf.asked == 1
 
 
@@ -51,7 +54,7 @@ async def test_the_same_words_said_earlier_do_not_count() -> None:
     """Two turns with the same words are two turns."""
     confirmed = confirmed_up_to(Shelf("yes"), 1)
     confirmed.failed("e-2", LOST)
-    assert not await confirmed.holds("e-2", SCOPE, role="user", content="yes")
+    assert await confirmed.holds("e-2", SCOPE, role="user", content="yes") is Arrival.ABSENT
 
 
 async def test_each_turn_found_stands_for_one_of_ours() -> None:
@@ -60,7 +63,7 @@ async def test_each_turn_found_stands_for_one_of_ours() -> None:
     confirmed.failed("e-2", LOST)
     confirmed.failed("e-3", LOST)
     found = [await confirmed.holds(event_id, SCOPE, role="user", content="yes") for event_id in ("e-2", "e-3")]
-    assert found == [True, False]
+    assert found == [Arrival.ARRIVED, Arrival.ABSENT]
 
 
 @pytest.mark.parametrize(
@@ -80,31 +83,61 @@ async def test_only_an_unknown_outcome_is_looked_up(error, doubt) -> None:
     """What certainly did not arrive costs no request."""
     confirmed = confirmed_up_to(shelf := Shelf("hello", "yes"), 1)
     confirmed.failed("e-2", error)
-    assert await confirmed.holds("e-2", SCOPE, role="user", content="yes") is doubt
+    assert await confirmed.holds("e-2", SCOPE, role="user", content="yes") is (
+        Arrival.ARRIVED if doubt else Arrival.ABSENT
+    )
     assert shelf.asked == int(doubt)
 
 
-@pytest.mark.parametrize("shelf", [Shelf("hello", "yes", fault=NetworkError("down")), None], ids=["down", "unable"])
-async def test_what_cannot_be_read_back_is_sent_again(shelf) -> None:
-    """At least once, where nobody can tell."""
-    confirmed = confirmed_up_to(shelf, 1) if shelf else Confirmed(None)
-    confirmed.failed("e-2", LOST)
-    assert not await confirmed.holds("e-2", SCOPE, role="user", content="yes")
+async def test_what_cannot_be_read_back_is_unknown() -> None:
+    """A client that cannot list tells nothing; a platform that is down says so."""
+    unable = Confirmed(None)
+    unable.failed("e-2", LOST)
+    assert await unable.holds("e-2", SCOPE, role="user", content="yes") is Arrival.UNKNOWN
+    down = confirmed_up_to(Shelf("hello", "yes", fault=NetworkError("down")), 1)
+    down.failed("e-2", LOST)
+    with pytest.raises(NetworkError, match="down"):
+        await down.holds("e-2", SCOPE, role="user", content="yes")
 
 
 async def test_without_a_confirmed_turn_nothing_is_guessed() -> None:
-    """Where the conversation stood is unknown: the same words may be old ones."""
+    """Where the conversation stood is unknown: the same words may be old ones. Its id would tell."""
     confirmed = Confirmed(Shelf("yes").turns)
     confirmed.failed("e-1", LOST)
-    assert not await confirmed.holds("e-1", SCOPE, role="user", content="yes")
+    assert await confirmed.holds("e-1", SCOPE, role="user", content="yes") is Arrival.UNKNOWN
+    confirmed.failed("id-of-1", LOST)
+    assert await confirmed.holds("id-of-1", SCOPE, role="user", content="no matter") is Arrival.ARRIVED
+
+
+async def test_a_turn_of_a_stream_is_looked_for_behind_the_place_where_it_was_written() -> None:
+    """What was confirmed since then does not hide it, and what was recorded since then is not taken for it."""
+    confirmed = confirmed_up_to(Shelf("hello", "yes", "no"), 1)
+    behind = confirmed.end(SCOPE)
+    confirmed.counted("c-1", 3)
+    confirmed.unacknowledged("e-2", behind)
+    assert await confirmed.holds("e-2", SCOPE, role="user", content="yes") is Arrival.ARRIVED
+    confirmed.unacknowledged("e-3", behind)
+    confirmed.answered("e-4", SCOPE, {"conversation_message_count": 3})
+    assert await confirmed.holds("e-3", SCOPE, role="user", content="no") is Arrival.ABSENT
+
+
+async def test_one_name_of_two_users_says_nothing_on_the_stream() -> None:
+    """Its count could be the other one's."""
+    confirmed = Confirmed(None)
+    assert confirmed.end(SCOPE) is None
+    confirmed.counted("c-1", 4)
+    assert confirmed.end(SCOPE) == 4
+    assert confirmed.end(Scope("c-1", "bob")) is None
+    confirmed.counted("c-1", 9)
+    assert confirmed.end(SCOPE) == 4
 
 
 async def test_two_users_of_one_name_are_two_conversations() -> None:
     """What was confirmed for one says nothing about the other."""
     confirmed = confirmed_up_to(shelf := Shelf("hello", "yes"), 1)
     confirmed.failed("e-2", LOST)
-    assert not await confirmed.holds("e-2", Scope("c-1", "bob"), role="user", content="yes")
-    assert shelf.asked == 0
+    assert await confirmed.holds("e-2", Scope("c-1", "bob"), role="user", content="yes") is Arrival.UNKNOWN
+    assert shelf.asked == 1
 
 
 @pytest.mark.parametrize("answer", [None, "html", {}, {"conversation_message_count": True}], ids=str)

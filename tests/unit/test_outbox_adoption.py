@@ -15,7 +15,7 @@ from zygote import FileReceiver, received
 
 from synap_integrations.model import Envelope, Scope, UserMessage
 from synap_integrations.outbox import DeliveryWorker, SqliteOutbox, adoption
-from synap_integrations.outbox.delivery import Rhythm
+from synap_integrations.outbox.pace import Rhythm
 from synap_integrations.outbox.places import Place, alone_in
 
 
