@@ -1,14 +1,17 @@
 """A pytest plugin: the platforms of the tests have a key that exists nowhere else, and everything is logged to a file.
 
-``CANARY`` is the key and ``CANARY_LOG`` the folder for the logs; each process writes its own.
+``CANARY`` is the key and ``CANARY_LOG`` the folder for the logs; each process writes its own. At the end, COUNTS in
+that folder says how many tests passed and failed.
 """
 
+import json
 import logging
 import os
 import sys
 from pathlib import Path
 
 EQUIPMENT = Path(__file__).resolve().parents[1] / "equipment"
+COUNTS, OUTCOMES = "counts.json", ("passed", "failed", "error")
 
 
 def pytest_configure(config) -> None:
@@ -24,3 +27,9 @@ def pytest_configure(config) -> None:
     log.setFormatter(logging.Formatter("%(name)s %(levelname)s %(message)s %(args)r"))
     logging.getLogger().addHandler(log)
     logging.getLogger().setLevel(logging.DEBUG)
+
+
+def pytest_terminal_summary(terminalreporter) -> None:
+    """In the process that sees the outcome of every test."""
+    counts = {kind: len(terminalreporter.stats.get(kind, ())) for kind in OUTCOMES}
+    (Path(os.environ["CANARY_LOG"]) / COUNTS).write_text(json.dumps(counts), encoding="utf-8")

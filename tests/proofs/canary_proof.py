@@ -5,16 +5,18 @@ from __future__ import annotations
 import asyncio
 import copy
 import dataclasses
+import json
 import logging
 import os
 import pickle
-import re
 import secrets
 import traceback
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from canary_plugin import COUNTS, OUTCOMES
 from programs import EQUIPMENT, ROOT, python
 from socket_platform import Answer, SocketPlatform
 
@@ -31,21 +33,25 @@ LOUD = ("-rA", "-p", "no:cacheprovider", "-p", "canary_plugin", "--log-level=DEB
 class Figures:
     """``looked_at``: bytes of logs, outputs and files. ``found``: how often the key was in them.
 
-    ``sent``: requests that carried the key to the platform, as they must.
+    ``tests`` passed and ``failed``; ``sent``: requests that carried the key to the platform, as they must.
     """
 
     tests: int
+    failed: int
     sent: int
     looked_at: int
     found: int
 
 
-def measure(folder: Path, *, tests: list[str]) -> Figures:
-    """Show all that can be shown of a Synap in use; then run the tests with the key, loudly."""
+def measure(folder: Path, *, tests: list[str], without: Sequence[str] = ()) -> Figures:
+    """Show all that can be shown of a Synap in use; then run the tests with the key, loudly.
+
+    ``without``: files among them that only start tests in processes of their own, which have another key.
+    """
     canary, logs = f"synap_canary_{secrets.token_hex(16)}", folder / "logs"
     logs.mkdir()
     shown, sent = _shown(canary, folder, logs)
-    ran = _suite(canary, folder, logs, tests) if tests else ""
+    ran, counts = _suite(canary, folder, logs, tests, without) if tests else ("", dict.fromkeys(OUTCOMES, 0))
     (folder / "shown").write_text(f"{shown}\n{ran}", encoding="utf-8")
     looked_at = found = 0
     for path in folder.rglob("*"):
@@ -53,8 +59,7 @@ def measure(folder: Path, *, tests: list[str]) -> Figures:
             with suppress(PermissionError):
                 data = path.read_bytes()
                 looked_at, found = looked_at + len(data), found + data.count(canary.encode())
-    passed = re.findall(r"(\d+) passed", ran)  # the last one is pytest's own; tests of tests print others
-    return Figures(int(passed[-1]) if passed else 0, sent, looked_at, found)
+    return Figures(counts["passed"], counts["failed"] + counts["error"], sent, looked_at, found)
 
 
 def _shown(canary: str, folder: Path, logs: Path) -> tuple[str, int]:
@@ -105,10 +110,16 @@ def _failure(platform: SocketPlatform, address: dict) -> str:
     return asyncio.run(fail())
 
 
-def _suite(canary: str, folder: Path, logs: Path, tests: list[str]) -> str:
-    """What the tests print."""
+def _suite(
+    canary: str, folder: Path, logs: Path, tests: list[str], without: Sequence[str]
+) -> tuple[str, dict[str, int]]:
+    """What the tests print, and how many passed and failed."""
     path = os.pathsep.join(map(str, (ROOT, EQUIPMENT, Path(__file__).parent)))
     more = {"CANARY": canary, "CANARY_LOG": str(logs), "PYTHONPATH": path, "HOME": str(folder)}
     rest = [f"--basetemp={folder / 'tests'}", f"--rootdir={ROOT}", "-m", "not soak"]
+    rest += [f"--ignore={ROOT / 'tests' / name}" for name in without]
     done = python("-m", "pytest", *LOUD, *rest, *(str(ROOT / "tests" / test) for test in tests), timeout=2_000, **more)
-    return done.stdout + done.stderr
+    said = done.stdout + done.stderr
+    if done.returncode not in {0, 1}:
+        raise RuntimeError(said.strip().rpartition("\n")[2])
+    return said, json.loads((logs / COUNTS).read_text(encoding="utf-8"))

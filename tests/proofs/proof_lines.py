@@ -225,7 +225,10 @@ LINES: dict[str, Line] = {
         "canary_proof",
         Form({"tests": []}, {"sent": 1, "looked_at": 1_000}),
         Form(
-            {"tests": ["unit", "live", "faults", "crash", "contracts", "safety", "properties"]},
+            {
+                "tests": ["unit", "live", "faults", "contracts", "safety", "crash/test_dev_kills.py"],
+                "without": ["faults/test_faults_sabotage.py"],
+            },
             {"sent": 1, "tests": 1_500, "looked_at": 1_000_000},
         ),
         {"found": 0},
