@@ -18,7 +18,7 @@ from typing import Final
 
 from .forks import survives_forks
 
-SCHEMA: Final = ("schema.sql", "derived.sql", "intake.sql")
+SCHEMA: Final = ("schema.sql", "derived.sql", "intake.sql", "lookups.sql")
 """What makes the tables, in this order. A file's version is how many of them it has had; new ones go to the end."""
 VERSION: Final = len(SCHEMA)
 LOCK_WAIT_S: Final = 10.0

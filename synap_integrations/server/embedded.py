@@ -20,12 +20,13 @@ from synap_integrations.ports import Lent, LocalStream
 from synap_integrations.settings import Settings
 from synap_integrations.wire.proto import DecodeError, StreamEvent, StreamResponse
 
+from .compaction import Compaction
 from .database import Database
 from .engine import Engine
 from .forks import survives_forks
 from .push.anticipation import Cause
 from .push.pusher import Pusher
-from .records import Recorded
+from .records import Owner, Recorded
 from .rest.answers import refusal
 from .rest.api import Answer, RestApi
 from .stream.session import ListenSession
@@ -50,7 +51,7 @@ class LocalSynap:
         self.name = name
         self.engine = engine or Engine(database)
         self.pusher = Pusher(self.engine)
-        self.rest = RestApi(self.engine, on_turn=self._pushed_for)
+        self.rest = RestApi(self.engine, on_turn=self._pushed_for, on_compaction=self._compacted)
 
     def _pushed_for(self, recorded: Recorded) -> None:
         turn = recorded.turn
@@ -64,6 +65,16 @@ class LocalSynap:
                     queries=(turn.content,),
                 )
             )
+
+    def _compacted(self, owner: Owner, made: Compaction) -> None:
+        self.pusher.request(
+            Cause(
+                pattern="compaction",
+                owner=owner,
+                decision_id=made.compaction_id,
+                conversation_id=made.conversation_id,
+            )
+        )
 
     def answer(self, method: str, path: str, *, query: str, headers: dict[str, str], body: bytes) -> Answer:
         """One REST request: status, headers, body. Never raises."""

@@ -188,6 +188,40 @@ async def documents(world, driver):
         assert await client.fetch("user", "red lever pump", user=user) == []
 
 
+@check("upload")
+async def upload(world, driver):
+    """A text file, or text, is taken from a form, word for word; what is no text is refused and not guessed at."""
+    async with driver.Session(world) as client:
+        user = name()
+        text = "The kiln is in Mill Lane.\r\n\r\nÖffnet um neun."
+        taken = await client.upload(user=user, file=("kiln.txt", text.encode()), metadata={"shelf": "3"})
+        status = await client.status(taken["ingestion_id"])
+        assert (status["status"], status["memories_created"]) == ("completed", 2)
+        held = [(await client.memory(memory_id))["content"] for memory_id in status["memory_ids"]]
+        assert held == ["The kiln is in Mill Lane.", "Öffnet um neun."]
+        taken = await client.upload(user=user, text="The glaze is 5 & a half = blue")
+        (found,) = await client.fetch("user", "glaze", user=user)
+        assert found["content"] == "The glaze is 5 & a half = blue"
+        picture = client.upload(user=user, file=("kiln.png", b"\x89PNG\r\n\x1a\n\xff\xfe"))
+        assert is_a(await error_of(picture), "InvalidInputError")
+
+
+@check("memory-ids")
+async def memory_ids(world, driver):
+    """Whatever a fetch shows can be read and deleted as a memory by its id, what is known from a turn included."""
+    async with driver.Session(world) as client:
+        user = name()
+        await client.record(name(), "I live in Lisbon. I love jazz.", user=user)
+        found = await client.fetch("user", "live Lisbon love jazz", user=user)
+        assert {item["kind"] for item in found} == {"episodes", "facts", "preferences"}, found
+        for item in found:
+            assert (await client.memory(item["id"]))["content"] == item["content"]
+        (fact,) = [item for item in found if item["kind"] == "facts"]
+        await client.delete(fact["id"])
+        left = await client.fetch("user", "live Lisbon love jazz", user=user)
+        assert {item["kind"] for item in left} == {"episodes", "preferences"}
+
+
 @check("document-batch")
 async def document_batch(world, driver):
     """Several documents are taken at once; another text under a name that is taken is refused and said."""
@@ -266,6 +300,42 @@ async def compaction(world, driver):
         ready = await client.prompt(chat, user=user)
         assert (ready["covered"], len(ready["recent"]), ready["total"]) == (30, 10, 40)
         assert ready["text"].startswith("## Conversation so far (compacted")
+
+
+@check("compaction-told")
+async def compaction_told(world, driver):
+    """Who listens is told that a conversation was cut short: the excerpt, and exactly the turns that it leaves."""
+    async with driver.Session(world) as client:
+        chat, user = name(), name()
+        entry = {"conversation_id": chat, "user_id": user, "role": "user"}
+        await client.batch([entry | {"content": f"This is turn {number}."} for number in range(24)])
+        await client.listen()
+        await client.say("This is turn 24.", user=user, conversation=chat)
+        assert await until(lambda: len(world.turns(chat)) == 25)
+        made = await client.compact(chat, strategy="aggressive")
+        kinds = lambda: [bundle["_bundle_type"] for bundle in client.heard]  # noqa: E731 - asked again and again
+        assert await until(lambda: "compaction_update" in kinds()), kinds()
+        (bundle,) = [bundle for bundle in client.heard if bundle["_bundle_type"] == "compaction_update"]
+        assert (bundle["_anticipation_conversation_id"], bundle["_anticipation_user_id"]) == (chat, user)
+        told = bundle["conversation_context"]
+        assert told["compaction_id"] == made["compaction_id"]
+        assert (told["compacted_message_count"], told["total_message_count"]) == (21, 25)
+        assert [turn["content"] for turn in told["recent_turns"]] == [f"This is turn {at}." for at in range(21, 25)]
+        assert told["context_block"].startswith("## Conversation so far (compacted")
+        assert (await client.compaction(chat))["status"] == "completed"
+        assert (await client.prompt(chat, user=user))["covered"] == 21
+
+
+@check("life")
+async def life(world, driver):
+    """A bundle says for how many seconds it holds, at most until its items would be sent again."""
+    async with driver.Session(world) as client:
+        user = name()
+        await client.record(name(), "Our allotment is number seventeen, behind the mill", user=user)
+        await client.listen()
+        await client.say("Which number is our allotment behind the mill?", user=user, conversation=name())
+        assert await until(lambda: any("seventeen" in json.dumps(bundle) for bundle in client.heard))
+        assert all(0 < bundle["_ttl_hint_seconds"] <= 1500 for bundle in client.heard)
 
 
 @check("telemetry")

@@ -1,6 +1,7 @@
 """The platform's own SDK, unmodified, behind the words of the conformance run."""
 
 import contextlib
+import io
 import logging
 
 from conformance_world import KEY, World, name
@@ -112,6 +113,11 @@ class Session:
 
         requests = [CreateMemoryRequest(**document) for document in documents]
         return (await self.sdk.memories.batch_create(requests)).model_dump(mode="json")
+
+    async def upload(self, *, user, file=None, text=None, **more):
+        if file is not None:
+            more |= {"filename": file[0], "file": io.BytesIO(file[1])}
+        return (await self.sdk.memories.create_from_file(user, text=text, **more)).model_dump(mode="json")
 
     async def status(self, ingestion_id):
         return (await self.sdk.memories.wait_for_completion(ingestion_id)).model_dump(mode="json")

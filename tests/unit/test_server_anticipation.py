@@ -1,7 +1,9 @@
 """What a push is made of: statements beside turns, what a client can take, and whether a model was shown it."""
 
+import json
 import threading
-from datetime import UTC, datetime
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from local_synap import Caller, Clock, engine_of, items_of
@@ -9,11 +11,14 @@ from local_synap import Caller, Clock, engine_of, items_of
 from synap_integrations.server.push import pusher as push_module
 from synap_integrations.server.push.anticipation import Cause, anticipate
 from synap_integrations.server.push.pusher import USUAL, Pusher
-from synap_integrations.server.records import NewTurn, Owner
-from synap_integrations.server.stream.session import AGAIN_S, MOST_LIVE, ListenSession
+from synap_integrations.server.records import Bundle, Item, NewTurn, Owner, Span
+from synap_integrations.server.stream.bundle_wire import life_s
+from synap_integrations.server.stream.sent import AGAIN_S, MOST_LIVE
+from synap_integrations.server.stream.session import ListenSession
 from synap_integrations.wire.proto import ConversationEvent, StreamEvent
 
 ANA = Owner("", "ana")
+MOMENT = datetime(2026, 3, 4, 12, tzinfo=UTC)
 TOLD = (
     "My name is Ana.",
     "I live in Lisbon.",
@@ -28,7 +33,7 @@ TOLD = (
 @pytest.fixture
 def synap():
     """A local Synap that was told about Ana on the fourth of March 2026."""
-    caller = Caller(engine_of(clock=Clock(datetime(2026, 3, 4, 12, tzinfo=UTC))))
+    caller = Caller(engine_of(clock=Clock(MOMENT)))
     for number, said in enumerate(TOLD):
         caller.say(said, conversation="before", key=f"before-{number}")
     yield caller
@@ -240,3 +245,55 @@ def test_under_pressure_pushes_go_and_acknowledgements_stay(synap, monkeypatch) 
     go_on.set()
     assert synap.platform.drain()
     assert {bundle.decision_id for bundle in line.bundles} == {"e297", "e298", "e299"}
+
+
+def test_a_compaction_is_told_to_who_listens(synap, line) -> None:
+    """The excerpt, and exactly the turns that it leaves, so that a client needs to ask for neither."""
+    for number in range(14):
+        synap.say(f"This is turn {number}.", conversation="long", key=f"long-{number}")
+    synap.platform.drain()
+    _, made = synap.call("POST", "/v1/conversations/compact", {"conversation_id": "long", "strategy": "aggressive"})
+    assert synap.platform.drain()
+    bundle = line.answer_to(made["compaction_id"])
+    told = bundle.conversation_context
+    assert (bundle.bundle_type, bundle.anticipation_conversation_id) == ("compaction_update", "long")
+    assert bundle.anticipation_user_id == "ana"
+    assert (told.compacted_message_count, told.total_message_count) == (10, 14)
+    assert [turn.content for turn in told.recent_turns] == [f"This is turn {number}." for number in range(10, 14)]
+    assert told.context_block.startswith("## Conversation so far (compacted")
+    assert (told.compaction_id, told.summary) == (made["compaction_id"], told.context_block)
+    assert json.loads(told.key_extractions_json) == {"facts": [], "preferences": []}
+    (pushed,) = [held for held in synap.platform.engine.bundles() if held.pattern == "compaction"]
+    assert (pushed.bundle_id, pushed.items) == (bundle.bundle_id, ())
+
+
+def test_a_conversation_that_is_not_cut_short_is_not_told_about(synap, line) -> None:
+    """Too short to compact: nothing changed."""
+    _, made = synap.call("POST", "/v1/conversations/compact", {"conversation_id": "before", "strategy": "balanced"})
+    assert made["status"] == "skipped"
+    assert synap.platform.drain()
+    assert "compaction_update" not in {bundle.bundle_type for bundle in line.bundles}
+
+
+def test_a_bundle_says_how_long_it_holds(synap, line) -> None:
+    """As long as its items are not sent again, or until the first event in it is over; a duration, never a time."""
+    line.event("context_request", search_queries=["garden water"], event_id="ask")
+    assert line.answer_to("ask").ttl_hint_seconds == AGAIN_S
+    synap.say("I have an appointment with the dentist today.", conversation="soon", key="soon")
+    line.event("context_request", search_queries=["appointment dentist"], event_id="when")
+    assert 0 < line.answer_to("when").ttl_hint_seconds <= AGAIN_S
+    when = Span(MOMENT - timedelta(hours=1), MOMENT + timedelta(minutes=5))
+    event = Item(item_id="e", content="c", relevance=1, said_at=MOMENT, recorded_at=MOMENT, when=when)
+    past = replace(event, when=Span(MOMENT - timedelta(hours=2), MOMENT - timedelta(hours=1)))
+    bundle = Bundle(
+        bundle_id="b",
+        kind="anticipation",
+        pattern="user_message",
+        decision_id="d",
+        owner=ANA,
+        conversation_id="c",
+        queries=(),
+        items=(event,),
+        created_at=MOMENT,
+    )
+    assert (life_s(bundle, [event]), life_s(bundle, [past]), life_s(bundle, [])) == (300, AGAIN_S, AGAIN_S)

@@ -144,6 +144,19 @@ def test_a_post_without_a_content_type_changes_nothing_and_a_delete_needs_none()
     assert status("DELETE", "/api/v1/memories/m-1", HOST, BEARER) == 200
 
 
+FORMS = {"multipart/form-data; boundary=x": 200, "application/x-www-form-urlencoded": 200, "text/plain": 415, "": 415}
+
+
+@pytest.mark.parametrize(("content_type", "expected"), FORMS.items(), ids=["parts", "fields", "text", "nothing"])
+def test_a_file_comes_as_a_form_to_one_path_with_the_key_in_a_header(content_type, expected) -> None:
+    """A page elsewhere can send a form, but neither the key nor an origin of ours with it."""
+    form = ("Content-Type", content_type)
+    assert status("POST", "/api/v1/memories/upload", HOST, BEARER, form) == expected
+    assert status("POST", "/api/v1/memories/create", HOST, BEARER, form) == 415
+    assert status("POST", "/api/v1/memories/upload", HOST, BEARER, form, ("Origin", ELSEWHERE)) == 403
+    assert status("POST", "/api/v1/memories/upload", HOST, basic(KEY), JSON) == 401
+
+
 METHODS = {"OPTIONS": 405, "TRACE": 405, "CONNECT": 405, "PROPFIND": 405, "get": 405, "": 405, "HEAD": 200}
 
 

@@ -1,10 +1,13 @@
 """Documents, memories, transcripts, excerpts and deletions over REST."""
 
+import httpx
 import pytest
 from local_synap import Caller
 
+from synap_integrations.errors import InvalidInputError
 from synap_integrations.server.compaction import HEADING
 from synap_integrations.server.documents.pieces import MOST_CHARS, Piece, pieces_of
+from synap_integrations.server.rest.uploads import uploaded
 
 CALL = "call-2026-03-01"
 MANUAL = "The pump starts with the green button.\n\nThe pump stops with the red lever. Never pull it twice."
@@ -36,6 +39,67 @@ def ids_of(synap, ingestion_id):
     assert (status, answer["status"]) == (200, "completed")
     assert answer["memories_created"] == len(answer["memory_ids"])
     return answer["memory_ids"]
+
+
+# --- forms -----------------------------------------------------------------------------------------------------
+
+
+def form(**parts):
+    """Content type and body of a form, as the platform's SDK makes it."""
+    request = httpx.Request("POST", "http://localhost/", **parts)
+    return request.headers["content-type"], request.read()
+
+
+def test_an_uploaded_file_is_taken_word_for_word() -> None:
+    """Name and text of a file survive the form, whatever letters and line ends they have."""
+    fields = {"user_id": "ana", "metadata": '{"team": "garden"}'}
+    taken = uploaded(*form(data=fields, files={"file": ("pümpe.txt", "Grüße\r\n\n--x\n".encode())}))
+    assert taken == {
+        "document_type": "document",
+        "user_id": "ana",
+        "document": "Grüße\r\n\n--x\n",
+        "metadata": {"team": "garden", "synap_file_name": "pümpe.txt"},
+    }
+    assert uploaded(*form(files={"file": ("a.eml", b"Hello")}))["document_type"] == "email"
+    assert uploaded(*form(data={"document_type": "transcript"}, files={"file": ("a.eml", b"A: b")}))[
+        "document_type"
+    ] == ("transcript")
+
+
+def test_text_without_a_file_comes_as_fields() -> None:
+    """The SDK sends no parts where there is no file."""
+    assert uploaded(*form(data={"user_id": "ana", "text": "Grüße & so = weiter"})) == {
+        "document_type": "document",
+        "user_id": "ana",
+        "document": "Grüße & so = weiter",
+    }
+
+
+NO_UPLOADS = {
+    "a picture": {"files": {"file": ("a.png", b"\x89PNG\xff")}},
+    "neither": {"data": {"user_id": "ana"}},
+    "both": {"data": {"text": "b"}, "files": {"file": ("a.txt", b"a")}},
+    "metadata": {"data": {"metadata": "[1]", "text": "b"}},
+    "bytes": {"content": b"text=%ff", "headers": {"content-type": "application/x-www-form-urlencoded"}},
+    "json": {"json": {"text": "b"}},
+    "no parts": {"content": b"junk", "headers": {"content-type": "multipart/form-data; boundary=x"}},
+    "no boundary": {"content": b"junk", "headers": {"content-type": "multipart/form-data"}},
+    "no name": {
+        "content": b"--x\r\nContent-Disposition: form-data\r\n\r\na\r\n--x--\r\n",
+        "headers": {"content-type": "multipart/form-data; boundary=x"},
+    },
+    "parts in parts": {
+        "content": b"--x\r\nContent-Type: multipart/mixed; boundary=y\r\n\r\n--y\r\n\r\na\r\n--y--\r\n--x--\r\n",
+        "headers": {"content-type": "multipart/form-data; boundary=x"},
+    },
+}
+
+
+@pytest.mark.parametrize("parts", NO_UPLOADS.values(), ids=NO_UPLOADS)
+def test_a_form_that_cannot_be_taken_is_refused_with_the_reason(parts) -> None:
+    """What is no text is not guessed at, and nothing of a broken form is stored."""
+    with pytest.raises(InvalidInputError):
+        uploaded(*form(**parts))
 
 
 # --- pieces ----------------------------------------------------------------------------------------------------

@@ -8,6 +8,7 @@
 | context request | an answer to its queries, of the types it wants; always, even an empty one |
 | tool call | what answers its ``search_queries``, else its short text arguments |
 | tool result | nothing, unless asked for (`push.Pusher`): then what answers a short result |
+| compaction | ``compaction_update``, without items: the excerpt is read when it is sent |
 
 An item is a turn with the one before and the one after it, so that it can be understood without the rest, or a
 statement that can stand alone. Statements whose turn is shown are not shown again.
@@ -26,20 +27,20 @@ from synap_integrations.server.engine import KINDS, RECENT_TURNS, Engine
 from synap_integrations.server.finding.retrieval import NEAR, WEAK, coverage, interleaved, telling, terms
 from synap_integrations.server.records import Bundle, Item, Kind, Owner, Place, Statement, Turn
 
+Pattern = Literal["session_start", "user_message", "context_request", "tool_call", "tool_result", "compaction"]
 MOST_ITEMS: Final = 5
 _CENTRES: Final = 15
 """Best turns that are looked at to make `MOST_ITEMS` windows that do not overlap."""
 _TURN_CHARS: Final = 1200
 _NEIGHBOUR_CHARS: Final = 400
-_ANSWERED: Final = frozenset({"user_message", "context_request"})
+ANSWERED: Final[frozenset[Pattern]] = frozenset({"user_message", "context_request"})
 """Somebody may be waiting for what these bring; that it is nothing is worth saying."""
 _MOST_STATED: Final = 2
 """Most items of a bundle that are statements, where turns compete with them."""
 _TELLING: Final = 0.5
 """Least share of a query's words that a statement must hold to be pushed unasked."""
+_KINDS: Final[dict[Pattern, str]] = {"session_start": "user_summary", "compaction": "compaction_update"}
 _EVERYTHING: Final = frozenset({"all", "episodes", *KINDS})
-
-Pattern = Literal["session_start", "user_message", "context_request", "tool_call", "tool_result"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,15 +73,17 @@ def anticipate(engine: Engine, cause: Cause) -> Bundle | None:
     match cause.pattern:
         case "session_start":
             items = _greeting(engine, cause)
+        case "compaction":
+            items = []
         case "context_request":
             items = _answer(engine, cause, cause.queries, faint=True)
         case _:
             items = _answer(engine, cause, [query for query in cause.queries if telling(query)], faint=False)
-    if not items and cause.pattern not in _ANSWERED:
+    if not items and cause.pattern not in ANSWERED | {"compaction"}:
         return None
     return Bundle(
         bundle_id=engine.new_id(),
-        kind="user_summary" if cause.pattern == "session_start" else "anticipation",
+        kind=_KINDS.get(cause.pattern, "anticipation"),
         pattern=cause.pattern,
         decision_id=cause.decision_id,
         owner=cause.owner,

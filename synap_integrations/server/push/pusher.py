@@ -22,7 +22,9 @@ from synap_integrations.server.records import Bundle, Owner
 from .anticipation import Cause, Pattern, anticipate
 
 MOST_WAITING: Final = 64
-USUAL: Final[frozenset[Pattern]] = frozenset({"session_start", "user_message", "context_request", "tool_call"})
+USUAL: Final[frozenset[Pattern]] = frozenset(
+    {"session_start", "user_message", "context_request", "tool_call", "compaction"}
+)
 """What causes pushes unless told otherwise: what a tool result brings has mostly been said already."""
 _CLOSE_WAIT_S: Final = 2.0
 _PUSH: Final = contained("push")

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Final, cast, get_args
 
 from synap_integrations.errors import ConflictError, ContextNotFoundError, InvalidInputError
+from synap_integrations.server.compaction import Compaction
 from synap_integrations.server.engine import KINDS, Engine
 from synap_integrations.server.records import Found, Owner, Recorded, Stated
 from synap_integrations.server.turns_wire import owner_of
@@ -21,7 +22,9 @@ from synap_integrations.server.turns_wire import owner_of
 from . import answers
 from .bodies import Request, Wanted, new_turn, query_of, scope_of, wanted
 from .conversations import CompactionsApi, TranscriptsApi
-from .memories import DataApi, MemoriesApi
+from .data import DataApi
+from .memories import MemoriesApi
+from .uploads import UPLOAD
 
 Json = dict[str, object]
 Answer = tuple[int, dict[str, str], bytes]
@@ -40,13 +43,22 @@ class _Route:
 
 
 class RestApi:
-    """Answers REST requests. Thread-safe; ``on_turn`` hears of every turn that was stored, once."""
+    """Answers REST requests. Thread-safe; ``on_turn`` hears of every turn that was stored, once.
 
-    def __init__(self, engine: Engine, *, on_turn: Callable[[Recorded], None]) -> None:
+    ``on_compaction`` hears of every conversation that was cut short, and whose it is.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        *,
+        on_turn: Callable[[Recorded], None],
+        on_compaction: Callable[[Owner, Compaction], None],
+    ) -> None:
         self._engine = engine
         self._on_turn = on_turn
         memories, data = MemoriesApi(engine), DataApi(engine)
-        transcripts, self._compactions = TranscriptsApi(engine), CompactionsApi(engine)
+        transcripts, self._compactions = TranscriptsApi(engine), CompactionsApi(engine, on_compaction)
         # Clients put ids into paths as they are, so that an id may hold slashes.
         table: tuple[tuple[str, str, Callable[[Request], Json]], ...] = (
             ("POST", "/v1/conversations/messages", self._record),
@@ -61,6 +73,7 @@ class RestApi:
             ("GET", "/v1/users/(?P<user>.+)/profile", self._profile),
             ("POST", "/api/v1/memories/create", memories.create),
             ("POST", "/api/v1/memories/batch", memories.create_batch),
+            ("POST", UPLOAD, memories.upload),
             ("POST", "/api/v1/memories/forget", memories.forget),
             ("POST", "/api/v1/memories/delete", memories.delete_all),
             ("GET", "/api/v1/memories/status/(?P<ingestion>.+)", memories.status),

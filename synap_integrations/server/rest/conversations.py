@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final, cast, get_args
 
 from synap_integrations.errors import ConflictError
@@ -84,8 +84,9 @@ class TranscriptsApi:
 class CompactionsApi:
     """Handlers for the compaction of conversations: an excerpt, made at once and labelled as one."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, on_compaction: Callable[[Owner, Compaction], None]) -> None:
         self._engine = engine
+        self._on_compaction = on_compaction
         self.compactions = Compactions(engine)
 
     def compact(self, request: Request) -> Json:
@@ -103,6 +104,8 @@ class CompactionsApi:
             target_tokens=count_of(body, "target_tokens", None),
             force=body.get("force") is True,
         )
+        if made is not None:
+            self._on_compaction(owner, made)
         return {
             "compaction_id": made.compaction_id if made else "",
             "conversation_id": scope.conversation_id,

@@ -2,8 +2,8 @@
 
 A page that the user looks at may send requests to this machine, and a name that a page's owner controls may resolve to
 it. So the Host must be ours by name, an Origin must be the same as the Host, a browser must call the request its own,
-and what changes something must be JSON, which a page cannot send elsewhere without being asked. No answer carries a
-CORS header. The key comes on top of all this.
+and what changes something must be JSON, which a page cannot send elsewhere without being asked; the one path that
+takes a form still wants a key in a header, which no form can set. No answer carries a CORS header.
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ import ipaddress
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
+
+from synap_integrations.server.rest.uploads import FORMS, UPLOAD
 
 from .access import Access
 from .limits import Limits
@@ -61,6 +63,8 @@ class Gate:
     """Besides the names any IP address will do: nobody can make one of theirs resolve to us."""
     public: frozenset[str] = frozenset({"/health"})
     basic: tuple[str, ...] = ()
+    forms: frozenset[str] = frozenset({UPLOAD})
+    """Paths that take a form, as files are uploaded."""
 
     def refusal(self, head: Head) -> Refusal | None:
         """None for a request that may come in."""
@@ -104,7 +108,7 @@ class Gate:
             return Refusal(403, "FORBIDDEN", "a page of another site may not ask")
         if head.method not in _METHODS:
             return Refusal(405, "METHOD_NOT_ALLOWED", f"{head.method} is not possible here")
-        if head.method not in _READING and not _is_json(head):
+        if head.method not in _READING and not (_is_json(head) or (head.path in self.forms and _is_form(head))):
             return Refusal(415, "UNSUPPORTED_MEDIA_TYPE", "send content-type: application/json")
         return None
 
@@ -125,6 +129,10 @@ def _is_json(head: Head) -> bool:
     if given is None:  # nothing to read: a browser asks before it sends a DELETE to another origin
         return head.method == "DELETE"
     return given.partition(";")[0].strip().lower() == "application/json"
+
+
+def _is_form(head: Head) -> bool:
+    return (head.get("content-type") or "").partition(";")[0].strip().lower() in FORMS
 
 
 def _is_address(name: str) -> bool:

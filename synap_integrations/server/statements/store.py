@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+import uuid
 from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
 from typing import Any, Final
@@ -129,7 +130,9 @@ def notice(db: sqlite3.Connection, turn: Turn, *, owner: int, row: int) -> None:
         with _NOTICE:
             found = stated(turn.content, said_at=turn.said_at)
     for number, statement in enumerate(found):
-        add_statement(db, statement, f"{turn.message_id}:{number}", owner=owner, turns=[row])
+        # Told from the turn's id, so that the same turns give the same ids; clients want a UUID.
+        statement_id = str(uuid.uuid5(uuid.NAMESPACE_OID, f"{turn.message_id}:{number}"))
+        add_statement(db, statement, statement_id, owner=owner, turns=[row])
     for kind in {statement.kind for statement in found}:
         _prune(db, owner, kind)
 

@@ -10,7 +10,9 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Final
 
+from synap_integrations.server.compaction import Compaction, Excerpt
 from synap_integrations.server.records import Bundle, Item, Turn
+from synap_integrations.server.rows import json_text
 from synap_integrations.wire.proto import (
     ContextBundleProto,
     ContextItemList,
@@ -20,11 +22,59 @@ from synap_integrations.wire.proto import (
     StreamResponse,
 )
 
+from .sent import AGAIN_S
+
 _TOKEN_BUDGET: Final = 2000
 
 
 def bundle_message(bundle: Bundle, items: Sequence[Item], history: Sequence[Turn] = ()) -> StreamResponse:
     """The message for these of the bundle's items, with the newest turns of its conversation if there are any."""
+    running = ConversationContextProto(
+        conversation_id=bundle.conversation_id, recent_turns=[_turn(turn) for turn in history]
+    )
+    return _message(bundle, items, running if history else None)
+
+
+def excerpt_message(
+    bundle: Bundle, made: Compaction, excerpt: Excerpt, left: Sequence[Turn], *, total: int
+) -> StreamResponse:
+    """The message that a conversation was cut short: the excerpt, and the turns that are ``left`` behind it.
+
+    ``total`` is how many turns the conversation has. Clients take the excerpt for the others only if the counts agree.
+    """
+    known = {
+        kind: [
+            {"id": statement.statement_id, "content": statement.content, "confidence": statement.confidence}
+            for statement in excerpt.statements
+            if statement.kind == kind
+        ]
+        for kind in ("facts", "preferences")
+    }
+    cut = ConversationContextProto(
+        conversation_id=bundle.conversation_id,
+        summary=excerpt.text,
+        context_block=excerpt.text,
+        compaction_id=made.compaction_id,
+        compacted_at=made.made_at.isoformat(),
+        compacted_message_count=total - len(left),
+        total_message_count=total,
+        recent_turns=[_turn(turn) for turn in left],
+        current_state_json=json_text({"method": "excerpt", "version": made.version}),
+        key_extractions_json=json_text(known),
+    )
+    return _message(bundle, (), cut, within=bundle.conversation_id)
+
+
+def life_s(bundle: Bundle, items: Sequence[Item]) -> int:
+    """Seconds for which the bundle holds: until its items would be sent again, or the first of its events is over."""
+    ends = (item.when.end for item in items if item.when is not None and item.when.end > bundle.created_at)
+    return min([AGAIN_S, *(max(int((end - bundle.created_at).total_seconds()), 1) for end in ends)])
+
+
+def _message(
+    bundle: Bundle, items: Sequence[Item], conversation: ConversationContextProto | None, *, within: str = ""
+) -> StreamResponse:
+    """``within`` is the one conversation in which clients may use it; without, they may in all of the user's."""
     by_type: dict[str, list[ContextItemProto]] = {}
     for item in items:
         by_type.setdefault(item.kind, []).append(_item(bundle, item))
@@ -45,22 +95,18 @@ def bundle_message(bundle: Bundle, items: Sequence[Item], history: Sequence[Turn
             search_queries=bundle.asked,
             anticipation_user_id=bundle.owner.user_id,
             anticipation_customer_id=bundle.owner.customer_id,
+            anticipation_conversation_id=within,
             bundle_type=bundle.kind,
             bundle_confidence=max((item.relevance for item in items), default=0.0),
             origin_pattern_id=f"local.{bundle.pattern}",
-            conversation_context=_conversation(bundle, history) if history else None,
+            ttl_hint_seconds=life_s(bundle, items),
+            conversation_context=conversation,
         )
     )
 
 
-def _conversation(bundle: Bundle, history: Sequence[Turn]) -> ConversationContextProto:
-    return ConversationContextProto(
-        conversation_id=bundle.conversation_id,
-        recent_turns=[
-            RecentTurnProto(role=turn.role, content=turn.content, timestamp=turn.said_at.isoformat())
-            for turn in history
-        ],
-    )
+def _turn(turn: Turn) -> RecentTurnProto:
+    return RecentTurnProto(role=turn.role, content=turn.content, timestamp=turn.said_at.isoformat())
 
 
 def _item(bundle: Bundle, item: Item) -> ContextItemProto:

@@ -9,20 +9,20 @@ Source: maximem-synap 0.6.9, transport/grpc_client.py: what is replayed, when, a
 
 from __future__ import annotations
 
-import json
 import threading
 import time
 from collections.abc import Callable, Mapping
-from itertools import accumulate, islice
+from itertools import accumulate
 from typing import Final
 
 from synap_integrations.errors import InvalidInputError
 from synap_integrations.model import Scope
 from synap_integrations.scoping import checked
+from synap_integrations.server.compaction import Compactions
 from synap_integrations.server.engine import Engine
-from synap_integrations.server.push.anticipation import Cause, Pattern
+from synap_integrations.server.push.anticipation import ANSWERED, Cause
 from synap_integrations.server.push.pusher import Pusher
-from synap_integrations.server.records import Bundle, Happening, Item, NewTurn, Owner, Turn
+from synap_integrations.server.records import Bundle, Happening, NewTurn, Owner, Turn
 from synap_integrations.server.turns_wire import marks_of, owner_of
 from synap_integrations.wire.proto import (
     ContextAssembledEvent,
@@ -37,30 +37,17 @@ from synap_integrations.wire.proto import (
     StreamSignal,
 )
 
-from .bundle_wire import bundle_message
+from .bundle_wire import bundle_message, excerpt_message
+from .events import ASKED_BY, body_of, cause_of, scope_of
+from .sent import MOST_LIVE, Sent
 
 _TURNS: Final = {"user_message": "user", "assistant_message": "assistant"}
 _KEPT: Final = frozenset(
     {"tool_call", "tool_result", "agent_thinking", "context_request", "context_fetch", "session_start", "session_end"}
 )
-_ASKED_BY: Final[Mapping[str, Pattern]] = {
-    "context_request": "context_request",
-    "tool_call": "tool_call",
-    "tool_result": "tool_result",
-}
-AGAIN_S: Final = 25 * 60
-"""How long an item that was pushed unasked is not pushed unasked again; the client keeps it that long."""
-MOST_LIVE: Final = 150
-"""Items that a stream's client may be keeping before bundles bring one new item each: the platform's SDK ranks all that
-it keeps whenever one is added, on the application's loop. 200 items take it 46 ms, 1,000 half a second."""
-_UNASKED: Final = frozenset({"session_start", "tool_call", "tool_result"})
-_ANSWERED: Final = frozenset({"user_message", "context_request"})
 _MAX_USERS: Final = 10_000
-_MAX_CONVERSATIONS: Final = 10_000
 _HISTORY_TURNS: Final = 20
 _HISTORY_CHARS: Final = 40_000
-_MAX_HINTS: Final = 3
-_HINT_CHARS: Final = 200
 
 
 class ListenSession:
@@ -85,12 +72,11 @@ class ListenSession:
         self._pusher = pusher
         self._emit = emit
         self._ack_delay_s = ack_delay_s
-        self._most_live = most_live
         self._clock = clock
         self._unacknowledged: list[str] = []
-        self._pushed: dict[str, float] = {}
         self._users: dict[Owner, None] = {}
-        self._told: dict[tuple[Owner, str], None] = {}
+        self._sent = Sent(most_live=most_live, clock=clock)
+        self._compactions = Compactions(engine)
         self._lock = threading.Lock()
         self.acks_due_s: float | None = None
         """When the collected acknowledgements are due, on ``clock``; None while there are none."""
@@ -137,22 +123,28 @@ class ListenSession:
         What nobody asked for leaves out items that this client was sent a while ago; and a client that keeps very many
         is sent few that it has not.
         """
-        items = self._affordable(bundle)
-        if items or bundle.pattern not in _UNASKED:
+        if bundle.pattern == "compaction":
+            self._push_excerpt(bundle)
+            return
+        items = self._sent.affordable(bundle)
+        if items or bundle.pattern in ANSWERED:
             self._emit(bundle_message(bundle, items, self._history(bundle)))
+
+    def _push_excerpt(self, bundle: Bundle) -> None:
+        found = self._compactions.latest(bundle.owner, bundle.conversation_id)
+        end = self._engine.store.extent(bundle.owner, bundle.conversation_id)
+        if found is not None and end is not None:
+            excerpt = self._compactions.excerpt(bundle.owner, found)
+            left = self._engine.store.turns(bundle.owner, bundle.conversation_id, start=found.position + 1)
+            self._emit(excerpt_message(bundle, found, excerpt, left, total=end.position))
 
     def _history(self, bundle: Bundle) -> list[Turn]:
         """The running conversation, once on each stream: a process that has just started remembers nothing of it."""
-        conversation = bundle.owner, bundle.conversation_id
-        if not bundle.conversation_id or bundle.pattern not in _ANSWERED:
+        if not bundle.conversation_id or bundle.pattern not in ANSWERED:
             return []
-        with self._lock:
-            if conversation in self._told:
-                return []
-            self._told[conversation] = None
-            if len(self._told) > _MAX_CONVERSATIONS:
-                del self._told[next(iter(self._told))]
-        turns = self._engine.store.turns(*conversation, limit=_HISTORY_TURNS, newest=True)
+        if not self._sent.first_of(bundle.owner, bundle.conversation_id):
+            return []
+        turns = self._engine.store.turns(bundle.owner, bundle.conversation_id, limit=_HISTORY_TURNS, newest=True)
         sizes = accumulate(len(turn.content) for turn in reversed(turns))
         whole = sum(size <= _HISTORY_CHARS for size in sizes)
         return turns[len(turns) - whole :]
@@ -161,7 +153,7 @@ class ListenSession:
 
     def _conversation_event(self, event: ConversationEvent) -> None:
         try:
-            scope = checked(_scope(event))
+            scope = checked(scope_of(event))
         except InvalidInputError:
             scope = Scope()
         if scope.user_id is None:
@@ -211,7 +203,7 @@ class ListenSession:
             conversation_id=event.conversation_id,
             session_id=event.session_id,
             event_id=event.event_id or self._engine.new_id(),
-            body=_body(event),
+            body=body_of(event),
         )
         fresh = self._engine.keep(happening)
         self._take(event)
@@ -223,25 +215,10 @@ class ListenSession:
             )
         elif event.event_type == "session_end":
             self._engine.end_session(event.session_id, event.conversation_id)
-        elif event.event_type in _ASKED_BY:
-            self._ask(event, happening)
-
-    def _ask(self, event: ConversationEvent, happening: Happening) -> None:
-        queries = tuple(event.search_queries)
-        if event.event_type == "tool_call":
-            queries = queries or _hints(event.tool_args_json)
-        elif event.event_type == "tool_result" and 0 < len(event.tool_result_json) <= _HINT_CHARS:
-            queries = queries or (event.tool_result_json,)
-        cause = Cause(
-            pattern=_ASKED_BY[event.event_type],
-            owner=happening.owner,
-            decision_id=happening.event_id or "",
-            conversation_id=event.conversation_id,
-            queries=queries,
-            context_types=tuple(event.context_types),
-        )
-        if queries or cause.urgent:
-            self._pusher.request(cause, to=self)
+        elif event.event_type in ASKED_BY:
+            cause = cause_of(event, happening)
+            if cause.queries or cause.urgent:
+                self._pusher.request(cause, to=self)
 
     def _session_begins(self, owner: Owner, session_id: str, conversation_id: str, *, decision_id: str) -> None:
         if self._engine.start_session(owner, session_id, conversation_id):
@@ -252,7 +229,7 @@ class ListenSession:
 
     def _session_control(self, control: SessionControl) -> None:
         try:
-            scope = checked(_scope(control))
+            scope = checked(scope_of(control))
         except InvalidInputError:
             return
         if control.action == "end":
@@ -288,7 +265,7 @@ class ListenSession:
     ) -> None:
         """Keep what a client reports about context, if it says whose it was."""
         try:
-            scope = checked(_scope(report))
+            scope = checked(scope_of(report))
         except InvalidInputError:
             return
         if scope.user_id is not None:
@@ -317,51 +294,5 @@ class ListenSession:
         if self._ack_delay_s <= 0:
             self.acknowledge()
 
-    def _affordable(self, bundle: Bundle) -> tuple[Item, ...]:
-        now = self._clock()
-        with self._lock:
-            self._pushed = {item_id: at for item_id, at in self._pushed.items() if now - at < AGAIN_S}
-            room = len(bundle.items)
-            if self._most_live is not None and bundle.pattern != "context_request":
-                room = max(self._most_live - len(self._pushed), 1)
-            new = [item for item in bundle.items if item.item_id not in self._pushed][:room]
-            self._pushed.update((item.item_id, now) for item in new)
-            if bundle.pattern in _UNASKED:
-                return tuple(new)
-            return tuple(item for item in bundle.items if item.item_id in self._pushed)
-
     def _now_ms(self) -> int:
         return int(self._engine.now().timestamp() * 1000)
-
-
-def _scope(event: ConversationEvent | SessionControl | ContextUsedEvent | ContextAssembledEvent) -> Scope:
-    """Whose event it is; empty is absent on the wire."""
-    return Scope(event.conversation_id or None, event.user_id or None, customer_id=event.customer_id or None)
-
-
-def _body(event: ConversationEvent) -> dict[str, object]:
-    """The fields of an event that are set, as they came."""
-    found: dict[str, object] = {
-        "role": event.role,
-        "content": event.content,
-        "tool_name": event.tool_name,
-        "tool_args_json": event.tool_args_json,
-        "tool_result_json": event.tool_result_json,
-        "tool_call_id": event.tool_call_id,
-        "search_queries": list(event.search_queries),
-        "context_types": list(event.context_types),
-        "metadata": dict(event.metadata),
-        "sent_at_ms": event.sent_at_ms,
-    }
-    return {name: value for name, value in found.items() if value}
-
-
-def _hints(tool_args_json: str) -> tuple[str, ...]:
-    """Short text arguments of a tool call: what it is about, as far as anybody can tell."""
-    try:
-        arguments = json.loads(tool_args_json or "{}")
-    except (ValueError, RecursionError):
-        return ()
-    values = arguments.values() if isinstance(arguments, dict) else ()
-    short = (value for value in values if isinstance(value, str) and 0 < len(value) <= _HINT_CHARS)
-    return tuple(islice(short, _MAX_HINTS))
