@@ -25,8 +25,9 @@ if TYPE_CHECKING:
     import asyncio
     import random
 
-    from .delivery import Delivery, Rhythm
+    from .delivery import Delivery
     from .errands import Errand
+    from .pace import Rhythm
 
 _DELIVER: Final = contained("deliver")
 _GOODBYE_SHARE: Final = 0.2
@@ -77,13 +78,16 @@ class DeliveryWorker:
     # --- any thread ------------------------------------------------------------------------------------------
 
     def wake(self) -> None:
-        """Something was appended. Costs two attribute reads while delivery is busy."""
+        """Something was appended. Costs three attribute reads while delivery is busy."""
         delivery = self._delivery
         if delivery is None:
             self._start()
         elif delivery.hungry:
             delivery.hungry = False
             self._call(delivery.something_new)
+        if delivery is not None and self._store.overdue and not delivery.tidying:
+            delivery.tidying = True
+            self._call(delivery.tidy)
 
     def submit(self, envelope: Envelope) -> bool:
         """Send it now or never, stored nowhere. False at once if the stream is not known to be up, or delivery is held.
