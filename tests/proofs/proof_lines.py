@@ -88,7 +88,7 @@ LINES: dict[str, Line] = {
     "order": Line(
         "lost streams and answers in mid-sentence (virtual)",
         "weather_proof",
-        Form({"turns": 2_000, "hours": 0.4, "every_s": 6, "conversations": 3}, {"outages": 20, "streams_lost": 10}),
+        Form({"turns": 1_200, "hours": 0.25, "every_s": 6, "conversations": 3}, {"outages": 20, "streams_lost": 10}),
         Form({"turns": 50_000, "hours": 10, "every_s": 6, "conversations": 3}, {"outages": 500, "streams_lost": 300}),
         SETTLED,
         ("again-goes-first", "send-again", "one-lane-each"),
@@ -104,7 +104,7 @@ LINES: dict[str, Line] = {
     "day": Line(
         "a day of 10,000 turns and bad weather (virtual)",
         "weather_proof",
-        Form({"turns": 1_000, "hours": 24, "every_s": 300}, {"outages": 50, "streams_lost": 30}),
+        Form({"turns": 600, "hours": 8, "every_s": 100}, {"outages": 50, "streams_lost": 30}),
         Form({"turns": 10_000, "hours": 24, "every_s": 120, "seed": 11}, {"outages": 200, "streams_lost": 100}),
         SETTLED,
         ("ack-after-delivery", "one-lane-each"),
