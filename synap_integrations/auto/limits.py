@@ -9,6 +9,7 @@ from synap_integrations.context.render import item_lines
 from synap_integrations.context.selection import estimate_tokens
 from synap_integrations.model import Context, ContextItem, Event, Scope
 from synap_integrations.ports import Memory
+from synap_integrations.runtime.origin import record_from
 from synap_integrations.settings import Settings
 
 _NOTHING = Context()
@@ -21,14 +22,15 @@ class Limited:
     While ``SYNAP_CAPTURE=0`` it knows nothing.
     """
 
-    def __init__(self, memory: Memory | None, settings: Settings) -> None:
+    def __init__(self, memory: Memory | None, settings: Settings, framework: str) -> None:
         self._given = memory
+        self._framework = framework
         self._max_tokens = settings.inject_max_tokens
         self._timeout_s = None if settings.inject_timeout_ms is None else settings.inject_timeout_ms / 1_000
 
     def record(self, event: Event, *, scope: Scope) -> None:
-        """Hand it on."""
-        self._memory().record(event, scope=scope)
+        """Hand it on, as an event of the framework in whose prompts it happened."""
+        record_from(self._framework, self._memory(), event, scope)
 
     def recall(self, query: str | None, *, scope: Scope) -> Context:
         """What the memory knows, within the limits."""

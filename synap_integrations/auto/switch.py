@@ -104,7 +104,7 @@ def _attach(island: Island, wish: _Wish) -> Detach:
 
 
 def _inject(island: Island, wish: _Wish) -> Detach:
-    return cast("Attach", named(island.inject))(Limited(wish.synap, Settings.read()))
+    return cast("Attach", named(island.inject))(Limited(wish.synap, Settings.read(), island.name))
 
 
 _switch: Final = _Switch()

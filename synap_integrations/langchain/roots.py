@@ -14,6 +14,7 @@ from synap_integrations.context.render import newly_said
 from synap_integrations.guard import contained
 from synap_integrations.langchain import messages, steps
 from synap_integrations.langchain.options import RunId
+from synap_integrations.langchain.recording import record
 from synap_integrations.langchain.steps import Given
 from synap_integrations.langchain.translate import Opening
 from synap_integrations.model import AssistantMessage, Event, Scope, Thinking, ToolCall, ToolResult
@@ -202,6 +203,6 @@ class Root:
                     with _DOOR:
                         if self.memory is None:
                             self.memory = self.options.memory()
-                        self.memory.record(event, scope=self.scope)
+                        record(self.memory, event, self.scope)
             finally:
                 self._recording = False

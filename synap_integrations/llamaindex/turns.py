@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from synap_integrations.guard import contained
 from synap_integrations.llamaindex import translate
+from synap_integrations.llamaindex.recording import record
 from synap_integrations.model import AssistantMessage, ContextUsed, Event, Scope, Thinking, ToolCall, UserMessage
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ class Destination(NamedTuple):
     def record(self, event: Event) -> None:
         """Hand the event over; a fault of the memory is contained here, so that the turn goes on and is closed."""
         with _CALLBACKS:
-            self.memory.record(event, scope=self.scope)
+            record(self.memory, event, self.scope)
 
 
 @dataclass(frozen=True, slots=True)

@@ -122,13 +122,19 @@ class Synap:
     # --- the two verbs ---------------------------------------------------------------------------------------
 
     def record(
-        self, event: Event, *, scope: Scope, occurred_at: datetime | None = None, event_id: str | None = None
+        self,
+        event: Event,
+        *,
+        scope: Scope,
+        occurred_at: datetime | None = None,
+        event_id: str | None = None,
+        framework: str | None = None,
     ) -> None:
         """Keep the event and see to its delivery. When this returns, a killed process does not lose it.
 
         ``occurred_at`` is for conversations of the past, which keep their dates; None is now. ``event_id`` is for what
-        may be recorded again: the same id is the same event. Returns within `Settings.capture_wait_s`, whatever disk
-        and network do. Never raises.
+        may be recorded again: the same id is the same event. ``framework`` travels with it, as its origin. Returns
+        within `Settings.capture_wait_s`, whatever disk and network do. Never raises.
         """
         if is_quiet() or not capturing():
             return
@@ -136,7 +142,8 @@ class Synap:
             scope = self._complete(scope)
             if not self._redaction.keeps(scope.conversation_id or ""):
                 return
-            envelope = Envelope.seal(scope, self._redaction(event), occurred_at=occurred_at, event_id=event_id)
+            kept = self._redaction(event)
+            envelope = Envelope.seal(scope, kept, occurred_at=occurred_at, event_id=event_id, framework=framework)
             if isinstance(event, UserMessage):
                 self._runs.note(note_attribution(scope))
                 # Nobody can push to a stream that is not there yet: then a recall has to ask.

@@ -71,12 +71,19 @@ class RehearsedSynap(runtime.Synap):
         self._begun = False
 
     def record(
-        self, event: Event, *, scope: Scope, occurred_at: datetime | None = None, event_id: str | None = None
+        self,
+        event: Event,
+        *,
+        scope: Scope,
+        occurred_at: datetime | None = None,
+        event_id: str | None = None,
+        framework: str | None = None,
     ) -> None:
         """As always, at the time of the test's clock."""
         if isinstance(event, UserMessage) and runtime.capturing():
             self._calm()
-        super().record(event, scope=scope, occurred_at=occurred_at or self._now(), event_id=event_id)
+        moment = occurred_at or self._now()
+        super().record(event, scope=scope, occurred_at=moment, event_id=event_id, framework=framework)
 
     def recall(self, query: str | None, *, scope: Scope, timeout_s: float | None = None) -> Context:
         """As always; patient while nothing is wrong."""

@@ -14,6 +14,7 @@ import synap_integrations
 from synap_integrations.guard import incidents
 from synap_integrations.model import AssistantMessage, ToolCall, ToolResult, UserMessage
 from synap_integrations.ports import Detach
+from synap_integrations.runtime import Synap
 from synap_integrations.testing import FakeMemory
 
 MANIFESTS = sorted(Path(synap_integrations.__file__).parent.glob("*/integration.toml"))
@@ -70,6 +71,36 @@ def test_one_question_one_tool_one_answer(island, attached, stream) -> None:
     assert (question.content, said.content, answer) == (island.probe.QUESTION, island.probe.ANSWER, island.probe.ANSWER)
     assert call.tool_name == result.tool_name == island.probe.TOOL
     assert call.tool_call_id == result.tool_call_id
+
+
+class Told:
+    """A platform of the documented verbs, which keeps what travels with each event."""
+
+    def __init__(self) -> None:
+        self.conversation = self.instance = self
+        self.metadata: list[dict[str, Any]] = []
+
+    async def record_message(self, *_: Any, metadata: dict[str, Any], **__: Any) -> dict[str, str]:
+        self.metadata.append(metadata)
+        return {"message_id": "m"}
+
+    async def send_message(self, *_: Any, metadata: dict[str, Any], **__: Any) -> None:
+        self.metadata.append(metadata)
+
+    async def listen(self, **_: Any) -> None: ...
+
+    async def stop_listening(self) -> None: ...
+
+
+def test_every_event_says_which_framework_it_is_from(island, tmp_path) -> None:
+    """A platform can tell what was said through which framework."""
+    platform = Told()
+    with Synap(platform, storage_path=tmp_path) as synap:
+        detach = island.attach(synap)
+        island.turn()
+        detach()
+        assert synap.flush(20)
+    assert [one["synap_framework"] for one in platform.metadata] == [island.name] * len(ONE_TURN)
 
 
 def test_a_model_that_fails_leaves_the_question(island, attached) -> None:

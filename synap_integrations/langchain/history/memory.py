@@ -14,6 +14,7 @@ from synap_integrations.langchain.history.turns import SeenTurns, answered_turns
 from synap_integrations.langchain.ledger import captured_scope
 from synap_integrations.langchain.messages import has_calls, role_of, text_of
 from synap_integrations.langchain.prompts.injection import OURS, Injector
+from synap_integrations.langchain.recording import record
 from synap_integrations.model import AssistantMessage, Context, Scope, UserMessage
 from synap_integrations.ports import Answer, Lookup, Memory, ReadConversation
 
@@ -135,9 +136,9 @@ class SynapMemory(BaseChatMessageHistory):
         for message in messages:
             role, text = role_of(message), text_of(message)
             if role == "user" and text:
-                self._injector.memory.record(UserMessage(text), scope=scope)
+                record(self._injector.memory, UserMessage(text), scope)
             elif role == "assistant" and text and not has_calls(message):
-                self._injector.memory.record(AssistantMessage(text), scope=scope)
+                record(self._injector.memory, AssistantMessage(text), scope)
 
 
 @dataclass(frozen=True, slots=True)

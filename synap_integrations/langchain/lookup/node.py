@@ -11,6 +11,7 @@ from synap_integrations.context.render import as_block
 from synap_integrations.guard import contained
 from synap_integrations.langchain import translate
 from synap_integrations.langchain.lookup.asking import scope_for
+from synap_integrations.langchain.recording import record
 from synap_integrations.model import Context, ContextUsed, Scope
 from synap_integrations.runtime.asking import Asker
 from synap_integrations.runtime.searching import SearchTerms
@@ -88,5 +89,5 @@ class _Step:
     def _shown(self, answer: Answer, scope: Scope) -> str:
         block = as_block(Context(answer.items))
         if block and answer.bundle_ids:
-            self._asker.recorder.record(ContextUsed(answer.bundle_ids, block.item_ids), scope=scope)
+            record(self._asker.recorder, ContextUsed(answer.bundle_ids, block.item_ids), scope)
         return block.text

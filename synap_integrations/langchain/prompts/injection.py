@@ -33,6 +33,7 @@ from synap_integrations.langchain.messages import (
     text_of_content,
 )
 from synap_integrations.langchain.options import Options
+from synap_integrations.langchain.recording import record
 from synap_integrations.model import Context, ContextUsed, Scope
 
 if TYPE_CHECKING:
@@ -165,7 +166,7 @@ class Injector:
         block = as_block(context) if context.items else _NOTHING
         bundle_ids = context.receipt.bundle_ids if context.receipt else ()
         if block and bundle_ids:
-            self.memory.record(ContextUsed(bundle_ids, block.item_ids), scope=scope)
+            record(self.memory, ContextUsed(bundle_ids, block.item_ids), scope)
         return block
 
 
