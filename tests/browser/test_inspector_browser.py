@@ -210,6 +210,30 @@ def test_everything_can_be_read_below_read(browser, site, javascript):
     context.close()
 
 
+def test_a_search_without_a_script_is_a_plain_form(browser, site):
+    """Typing and pressing Enter finds, asks and stays redacted, where no script runs."""
+    context = browser.new_context(
+        java_script_enabled=False, http_credentials={"username": "me", "password": KEY, "send": "always"}
+    )
+    page = context.new_page()
+    page.goto(f"{site.url}/read/")
+    page.fill("#q", "early flight")
+    page.press("#q", "Enter")
+    page.wait_for_url("**/read/?q=early+flight")
+    assert page.locator("mark:has-text('flight')").first.is_visible()
+    page.goto(f"{site.url}/read/users/1")
+    page.fill("#q", "when is the flight")
+    page.click("button:has-text('Ask')")
+    page.wait_for_url("**/read/users/1?q=when+is+the+flight")
+    assert page.locator("h3:has-text('The bundle that would be pushed')").is_visible()
+    page.goto(f"{site.url}/read/?redact=1")
+    page.fill("#q", "flight")
+    page.press("#q", "Enter")
+    page.wait_for_url("**/read/?q=flight&redact=1")
+    assert page.locator("mark").first.inner_text() == "••••••"
+    context.close()
+
+
 @pytest.mark.parametrize("name", SHOWN)
 def test_every_page_is_accessible_and_fits_a_phone(browser, site, name):
     """Axe finds no violation, in light on a desk and in dark on a phone; nothing runs off the screen of a phone."""

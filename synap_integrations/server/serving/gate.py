@@ -117,7 +117,7 @@ class Gate:
         if head.path in self.public or self.access.bearer(given):
             return None
         challenge = {"www-authenticate": "Bearer"}
-        if head.method in _READING and _below(head.path, self.basic):
+        if head.method in _READING and below(head.path, self.basic):
             if self.access.basic(given):
                 return None
             challenge = {"www-authenticate": 'Basic realm="Synap: the key is the password", charset="UTF-8"'}
@@ -143,5 +143,6 @@ def _is_address(name: str) -> bool:
     return True
 
 
-def _below(path: str, folders: Iterable[str]) -> bool:
+def below(path: str, folders: Iterable[str]) -> bool:
+    """True if the path is one of these folders, or lies in one."""
     return any(path == folder.rstrip("/") or path.startswith(folder) for folder in folders)

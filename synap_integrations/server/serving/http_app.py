@@ -22,20 +22,29 @@ from synap_integrations.server.inspector.outside import Outside
 from synap_integrations.server.inspector.routes import routes
 from synap_integrations.server.rest.answers import refusal
 
-from .gate import Gate, Head, Refusal
+from .gate import Gate, Head, Refusal, below
 
 _ANSWER: Final = contained("dev http")
+_POLICY: Final = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self'; "
+    "base-uri 'none'; form-action {forms}; frame-ancestors 'none'; require-trusted-types-for 'script'"
+)
 _HEADERS: Final = {
     "x-content-type-options": "nosniff",
     "referrer-policy": "no-referrer",
     "cache-control": "no-store",
     "cross-origin-resource-policy": "same-origin",
-    "content-security-policy": (
-        "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self'; "
-        "base-uri 'none'; form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'"
-    ),
 }
-_SAFE_HEADERS: Final = tuple((name.encode(), value.encode()) for name, value in _HEADERS.items())
+
+
+def _safe_headers(forms: str) -> tuple[tuple[bytes, bytes], ...]:
+    headers = _HEADERS | {"content-security-policy": _POLICY.format(forms=forms)}
+    return tuple((name.encode(), value.encode()) for name, value in headers.items())
+
+
+_SAFE_HEADERS: Final = _safe_headers("'none'")
+_READABLE_HEADERS: Final = _safe_headers("'self'")
+"""Of pages that a browser reads without a script: their search is a form."""
 
 
 def build_app(
@@ -93,7 +102,8 @@ class _AtTheGate:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Let one request in, or not."""
-        outgoing = _Outgoing(send)
+        readable = below(scope["path"], self._gate.basic)
+        outgoing = _Outgoing(send, _READABLE_HEADERS if readable else _SAFE_HEADERS)
         refused = self._gate.refusal(_head(scope))
         if refused is None and self._requests >= self._gate.limits.requests:
             detail = f"{self._requests} requests are being answered: try again"
@@ -155,8 +165,9 @@ class _Incoming:
 class _Outgoing:
     """The answer's way to the client. ``on_start`` is called when it begins, and is None from then on."""
 
-    def __init__(self, send: Send) -> None:
+    def __init__(self, send: Send, headers: Sequence[tuple[bytes, bytes]]) -> None:
         self._send = send
+        self._headers = headers
         self.on_start: Callable[[], None] | None = _nothing
         self.complete = False
 
@@ -167,7 +178,7 @@ class _Outgoing:
                 self.on_start()
             self.on_start = None
             own = {name.lower() for name, _ in message["headers"]}
-            message["headers"] = [*message["headers"], *(pair for pair in _SAFE_HEADERS if pair[0] not in own)]
+            message["headers"] = [*message["headers"], *(pair for pair in self._headers if pair[0] not in own)]
         elif message["type"] == "http.response.body":
             self.complete = not message.get("more_body", False)
         await self._send(message)
