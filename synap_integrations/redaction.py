@@ -2,6 +2,7 @@
 
 A mask is the application's own function from text to text. It is called for every text of an event, in a thread of its
 own and for at most a second: a mask that raises, hangs, or returns something else leaves a stub, never the raw text.
+Data that an application keeps on purpose has no stub: then it is not kept, and that is an error.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from importlib import import_module
-from typing import TYPE_CHECKING, Final, assert_never
+from typing import TYPE_CHECKING, Any, Final, TypeVar, assert_never, cast
 
 from .errors import InvalidInputError
 from .guard import contained, quiet
@@ -27,11 +28,13 @@ from .model import (
     ToolResult,
     UserMessage,
 )
-from .plain import Plain, plain
+from .plain import plain
 
 if TYPE_CHECKING:
     from .settings import Settings
 
+T = TypeVar("T")
+Data = TypeVar("Data", str, dict[str, Any])
 Mask = Callable[[str], str]
 
 HIDDEN: Final = "[hidden]"
@@ -89,7 +92,22 @@ class Redaction:
             return stub(event, HIDDEN)
         if self._worker is None:
             return event
-        return self._worker.masked(event)
+        kept = self._worker.done(lambda mask: rewritten(event, mask))
+        return stub(event, FAILED) if kept is None else kept
+
+    def data(self, value: Data) -> Data:
+        """What an application keeps on purpose, with every text in it masked. What is hidden, and samples, are of
+        conversations and say nothing about it.
+
+        Raises: InvalidInputError, if the mask fails: a stub would be taken for what was kept.
+        """
+        if self._worker is None:
+            return value
+        kept = self._worker.done(lambda mask: _changed(value, mask))
+        if kept is None:
+            message = "the mask failed, and nothing is kept that it has not seen: mend the mask and keep it again"
+            raise InvalidInputError(message, details={"argument": "mask"})
+        return cast("Data", kept)
 
 
 def rewritten(event: Event, change: Mask) -> Event:
@@ -128,12 +146,12 @@ def stub(event: Event, words: str) -> Event:
             assert_never(event)
 
 
-def _changed(value: Plain, change: Mask) -> Plain:
+def _changed(value: object, change: Mask) -> Any:  # noqa: ANN401 - the kind of data that it was
     if isinstance(value, str):
         return change(value)
     if isinstance(value, dict):
         return {change(name): _changed(part, change) for name, part in value.items()}
-    if isinstance(value, list):
+    if isinstance(value, list | tuple):
         return [_changed(part, change) for part in value]
     if isinstance(value, int | float) and not isinstance(value, bool):
         seen = change(str(value))
@@ -143,13 +161,13 @@ def _changed(value: Plain, change: Mask) -> Plain:
 
 @dataclass(slots=True)
 class _Job:
-    event: Event
+    work: Callable[[Mask], Any]
     done: threading.Event = field(default_factory=threading.Event)
-    result: Event | None = None
+    result: Any = None
 
 
 class _Worker:
-    """The thread in which the mask runs. A mask that hangs keeps it busy, and every event behind it is a stub."""
+    """The thread in which the mask runs. A mask that hangs keeps it busy, and all the work behind it fails."""
 
     def __init__(self, mask: Mask | str) -> None:
         self._mask = mask
@@ -158,19 +176,20 @@ class _Worker:
         self._pid = 0
         self._stuck = False
 
-    def masked(self, event: Event) -> Event:
+    def done(self, work: Callable[[Mask], T]) -> T | None:
+        """What the work with the mask returns; None if it fails."""
         if not self._stuck:
             self._start()
-            job = _Job(event)
+            job = _Job(work)
             self._jobs.put(job)
             if not job.done.wait(LIMIT_S):
                 self._stuck = True
                 with _MASK:
                     message = f"the mask took longer than {LIMIT_S:g} s"
                     raise TimeoutError(message)
-            elif job.result is not None:
-                return job.result
-        return stub(event, FAILED)
+            result: T | None = job.result
+            return result
+        return None
 
     def _start(self) -> None:
         if self._pid == os.getpid():
@@ -187,7 +206,7 @@ class _Worker:
             while True:
                 job = jobs.get()
                 with _MASK:
-                    job.result = rewritten(job.event, self._checked)
+                    job.result = job.work(self._checked)
                 job.done.set()
                 self._stuck = False
 

@@ -17,10 +17,13 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from synap_integrations.errors import ContextNotFoundError, InvalidInputError, ServiceUnavailableError
 from synap_integrations.model import Scope
+from synap_integrations.redaction import Redaction
 from synap_integrations.settings import Settings
 
 if TYPE_CHECKING:
     from synap_integrations.client import SynapClient
+
+    from .synap import Synap
 
 _log = logging.getLogger(__name__)
 
@@ -43,12 +46,13 @@ class Line:
 class Journals:
     """The journals of one platform: `wait` and `await_` may be used on any thread and loop, the rest inside of them.
 
-    ``settings`` None is the environment. There is one client, on the loop of a thread that the first use starts; a
-    forked child starts its own.
+    They lie where the turns of ``synap`` lie, and its mask sees their words; without one, the environment says both.
+    There is one client, on the loop of a thread that the first use starts; a forked child starts its own.
     """
 
-    def __init__(self, settings: Settings | None = None) -> None:
-        self._settings = settings or Settings.read()
+    def __init__(self, synap: Synap | None = None) -> None:
+        self._settings = Settings.read() if synap is None else synap.settings
+        self._redaction = Redaction.of(self._settings, None) if synap is None else synap.redaction
         self._reset()
 
     def _reset(self) -> None:
@@ -96,6 +100,10 @@ class Journals:
         loop.run_forever()
 
     # --- inside ------------------------------------------------------------------------------------------------------
+
+    def masked(self, value: dict[str, Any]) -> dict[str, Any]:
+        """Data for a line, as it may leave this process. Raises: InvalidInputError, if the mask fails."""
+        return self._redaction.data(value)
 
     @property
     def _platform(self) -> SynapClient:
@@ -153,7 +161,12 @@ class Journals:
                 raise ServiceUnavailableError(message)
 
     async def ranked(self, journal: Scope, query: str, *, limit: int) -> dict[str, float]:
-        """Line ids by how well they answer the query, best first; at most ``limit``, and never more than 200."""
+        """Line ids by how well they answer the query, best first; at most ``limit``, and never more than 200.
+
+        Raises: InvalidInputError, if the mask fails.
+        """
+        if not (query := self._redaction.data(query)):
+            return {}
         # The client knows whose conversation it is from the lines that were read before; naming nobody asks for
         # what was said in it and for nothing else of theirs.
         found = await self._platform.fetch(

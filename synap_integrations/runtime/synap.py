@@ -255,6 +255,11 @@ class Synap:
 
     # --- wiring ----------------------------------------------------------------------------------------------
 
+    @property
+    def redaction(self) -> Redaction:
+        """What is taken out of everything before it is kept."""
+        return self._redaction
+
     def _transport(self) -> Transport:
         """Made on the delivery thread, so that no network library is loaded before it is needed."""
         from synap_integrations.client import Route, SynapClient  # noqa: PLC0415 - see above

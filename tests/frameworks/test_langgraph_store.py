@@ -1,11 +1,13 @@
 """LangGraph's store on a Synap: its documented behaviour, in graphs, on the embedded Synap and on a server."""
 
 import asyncio
+import json
 import os
 import sqlite3
 import subprocess
 import sys
 import threading
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TypedDict
@@ -23,6 +25,7 @@ from langgraph.store.base import (
 
 from synap_integrations import Scope, Synap, SynapClient
 from synap_integrations.errors import InvalidInputError, SynapError
+from synap_integrations.guard import incidents
 from synap_integrations.langchain import SynapStore
 from synap_integrations.langchain.store.rules import APPLICATION, OWNERS, journal_of, matches
 from synap_integrations.server.embedded import FILE_NAME
@@ -390,6 +393,58 @@ def test_a_deleted_item_leaves_no_word_in_the_file(here, tmp_path) -> None:
     assert b"okapi" in raw
     for word in (b"xylophone", b"quokka", b"axolotl"):
         assert word not in raw
+
+
+# --- masks -----------------------------------------------------------------------------------------------------------
+
+CARD = "4111-1111-1111-1111"
+
+
+def without_cards(text):
+    """A mask as people write it."""
+    if text == "break":
+        message = "the mask is broken"
+        raise RuntimeError(message)
+    return text.replace(CARD, "[card]")
+
+
+async def test_a_mask_sees_every_text_before_it_leaves(tmp_path) -> None:
+    """Values at any depth, tuples and names of fields too, and queries; keys and namespaces stay."""
+    synap = Synap(base_url="local", storage_path=tmp_path, mask=without_cards)
+    value = {"card": CARD, "deep": [{CARD: (CARD, 7)}], "none": None}
+    kept = {"card": "[card]", "deep": [{"[card]": ["[card]", 7]}], "none": None}
+    with SynapStore(synap) as store:
+        store.put(ANA, "paid", value)
+        await store.aput(ANA, CARD, {"with": f"the card {CARD}"})
+        assert store.get(ANA, "paid").value == kept
+        assert (await store.aget(ANA, CARD)).value == {"with": "the card [card]"}
+        assert keys(store.search(ANA, query=f"card {CARD}"))
+    assert value == {"card": CARD, "deep": [{CARD: (CARD, 7)}], "none": None}
+    with closing(sqlite3.connect(tmp_path / "integrations" / "v1" / FILE_NAME)) as db:
+        turns = [content for (content,) in db.execute("SELECT content FROM turn")]
+    assert [json.loads(text)["value"] for text in turns if '"paid"' in text] == [kept]
+
+
+def test_a_mask_that_fails_keeps_nothing(tmp_path) -> None:
+    """It is an error of the put, nothing of the batch is there, and the next one goes through."""
+    with SynapStore(Synap(base_url="local", storage_path=tmp_path, mask=without_cards)) as store:
+        with pytest.raises(InvalidInputError, match="mask"):
+            store.batch([PutOp(ANA, "before", {"a": "fine"}), PutOp(ANA, "broken", {"a": ["break"]})])
+        assert store.search(ANA) == []
+        store.put(ANA, "after", {"a": "fine"})
+        assert keys(store.search(ANA)) == ["after"]
+        with pytest.raises(InvalidInputError, match="mask"):
+            store.search(ANA, query="break")
+    incidents.clear()
+
+
+def test_the_mask_of_the_environment_applies_too(tmp_path, monkeypatch) -> None:
+    """A store that was made with nothing has the mask of ``SYNAP_MASK``."""
+    monkeypatch.setenv("SYNAP_MASK", "textwrap:dedent")
+    monkeypatch.setenv("SYNAP_STORAGE_PATH", str(tmp_path))
+    with SynapStore() as store:
+        store.put(ANA, "k", {"a": "   indented"})
+        assert store.get(ANA, "k").value == {"a": "indented"}
 
 
 # --- time to live ----------------------------------------------------------------------------------------------------

@@ -54,6 +54,9 @@ class SynapStore(BaseStore):
     A put is there when it returns. Within one batch, reads see what was there before its puts. ``ttl`` is LangGraph's:
     items whose time is over are not shown, and `sweep_ttl` deletes them.
 
+    The mask of the `Synap`, or of ``SYNAP_MASK``, sees every text of a value and every query, so that what is got may
+    not be what was put; if it fails, nothing is put. Keys and namespaces are ids, and stay.
+
     Raises: InvalidInputError for what cannot be kept; a `SynapError`, if the platform cannot be had.
     """
 
@@ -72,7 +75,7 @@ class SynapStore(BaseStore):
     ) -> None:
         self.ttl_config = ttl
         synap = memory_over(sdk)
-        self._journals = Journals(synap.settings if isinstance(synap, Synap) else None)
+        self._journals = Journals(synap if isinstance(synap, Synap) else None)
         self._owners = checked_owners(owners)
         self._nobody = checked(Scope(None, user_id or APPLICATION, customer_id=customer_id))
         self._now = now
@@ -215,10 +218,11 @@ class SynapStore(BaseStore):
         erased: list[str] = []
         for (namespace, key), op in last.items():
             if op.value is not None:
-                lines.append((journals[namespace], put_line(op, at=now)))
-            elif (kept := shelves[namespace].items.get(key)) is not None:
+                kept = op._replace(value=self._journals.masked(dict(op.value)))
+                lines.append((journals[namespace], put_line(kept, at=now)))
+            elif (gone := shelves[namespace].items.get(key)) is not None:
                 lines.append((journals[namespace], gone_line(key, at=now)))
-                erased += kept.line_ids
+                erased += gone.line_ids
         lines += [
             (journals[namespace], renewed_line(key, at=now))
             for namespace, key in renewed
