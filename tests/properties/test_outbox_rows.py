@@ -1,13 +1,17 @@
 """Anything can be kept, and comes back the same from then on."""
 
+import base64
 import json
 from datetime import UTC, datetime
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from synap_integrations.model import AssistantMessage, Envelope, Scope, Thinking, ToolCall, ToolResult, UserMessage
 from synap_integrations.outbox import rows
+from synap_integrations.outbox.sealing import Sealing
+from synap_integrations.settings import Secret
 
 ANY_TEXT = st.text(st.characters(), max_size=50)
 ANY_ID = st.none() | ANY_TEXT
@@ -23,6 +27,7 @@ EVENTS = st.one_of(
     st.builds(ToolResult, ANY_TEXT, ANYTHING, ANY_TEXT, is_error=st.booleans()),
     st.builds(Thinking, ANY_TEXT, step_index=st.none() | st.integers(), thought_type=ANY_ID),
 )
+SEALING = Sealing([Secret(base64.b64encode(b"k" * 32).decode())])
 TIMES = st.datetimes(datetime(1, 1, 2), datetime(9999, 12, 30), timezones=st.just(UTC))  # noqa: DTZ001 - aware by timezones
 
 
@@ -37,6 +42,7 @@ def test_anything_is_kept_in_a_form_that_stays(event, ids, occurred_at, framewor
     assert type(kept.event) is type(event)
     assert rows.encode(kept) == row
     assert rows.decode(rows.encode(kept)) == kept
+    assert SEALING.opened(SEALING.sealed(row)) == row
 
 
 @given(text=st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=200))
@@ -44,6 +50,14 @@ def test_text_that_can_travel_is_not_touched(text) -> None:
     """Every letter of every script comes back as it was."""
     envelope = Envelope.seal(Scope("c", "u"), UserMessage(text))
     assert rows.decode(rows.encode(envelope)) == envelope
+
+
+@given(damage=st.binary(max_size=200))
+def test_noise_in_place_of_a_sealed_body_is_one_error(damage) -> None:
+    """Too short, too long, or just not what was sealed: never a crash, never a turn."""
+    sealed = SEALING.sealed(rows.encode(Envelope.seal(Scope("c", "u"), UserMessage("x"))))
+    with pytest.raises(rows.UnreadableRowError):
+        SEALING.opened(sealed._replace(body=damage))
 
 
 @given(damage=st.binary(max_size=60))

@@ -1,6 +1,7 @@
 """What waits on disk, sealed with a key: no byte tells what was said or by whom, and no turn is lost for want of it."""
 
 import base64
+import random
 import shutil
 import sqlite3
 from concurrent.futures import ThreadPoolExecutor
@@ -229,6 +230,33 @@ def test_a_flipped_bit_in_a_sealed_file_costs_one_turn(outbox_in, folder) -> Non
         pass
     assert texts(own.claim(20)) == ["0", "1", "2", "3", "5", "6", "7", "8"]
     assert len(list(folder.glob("*.corrupt"))) == 1
+
+
+def test_random_bit_flips_in_a_sealed_file_never_break_us_and_never_change_a_turn(outbox_in, folder) -> None:
+    """Whatever is damaged, words, names of keys or pages: what is delivered is what was captured."""
+    rng = random.Random(12)
+    outbox = outbox_in(*(envelopes := [turn(f"{number} {CANARY}") for number in range(40)]), keys=(NEW,))
+    path = Path(outbox.where)
+    outbox.close()
+    raw = path.read_bytes()
+    path.unlink()
+    expected = {envelope.event_id: envelope for envelope in envelopes}
+    rescued = 0
+    for _ in range(25):
+        bent = bytearray(raw)
+        for _ in range(rng.randint(1, 4)):
+            bent[rng.randrange(len(bent))] ^= 1 << rng.randrange(8)
+        (folder / "ob-bent-1-aa.db").write_bytes(bent)
+        own = outbox_in(keys=(NEW,))
+        own.adopt()
+        found = own.claim(100)
+        assert all(expected[envelope.event_id] == envelope for envelope in found)
+        assert own.counts().add_up
+        rescued += len(found)
+        own.acknowledge([envelope.event_id for envelope in found])
+        own.close()
+        (folder / "ob-bent-1-aa.corrupt").unlink(missing_ok=True)
+    assert rescued > 500
 
 
 def test_a_forged_row_is_a_dead_letter_and_not_a_turn(outbox_in) -> None:
