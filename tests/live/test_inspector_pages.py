@@ -84,6 +84,16 @@ def test_every_answer_carries_the_policy(site, place):
     assert headers["cache-control"] in {"no-store", "no-cache"}
 
 
+def test_a_compaction_is_among_what_was_pushed(site, world):
+    """It says what it was, brings no items, and counts as an excerpt and not as an empty answer."""
+    body = {"conversation_id": "flight", "user_id": "ana", "force": True}
+    status, _, _ = site.call("POST", "/v1/conversations/compact", body)
+    assert status == 200
+    assert world.synap.pusher.drain()
+    assert "A conversation was cut short" in site.page("/read/bundles").text
+    assert "excerpts 1" in " ".join(site.page("/read/health").text.split())
+
+
 def test_the_transcript_shows_everything_in_its_order(site, world):
     """A question, the bundle, the block a model saw, reasoning, the tool with its result, the answer: in this order."""
     page = site.page(f"/read/conversations/{chat(world)}")

@@ -50,7 +50,8 @@ class Figures:
             indexed = count("SELECT count(*) FROM turn_words_docsize")
             bundles = count("SELECT count(*) FROM bundle")
             fates = parts(
-                "SELECT CASE WHEN used_at IS NOT NULL THEN 'shown to a model' WHEN items = '[]' THEN 'empty answers' "
+                "SELECT CASE WHEN used_at IS NOT NULL THEN 'shown to a model' "
+                "WHEN pattern = 'compaction' THEN 'excerpts' WHEN items = '[]' THEN 'empty answers' "
                 "ELSE 'not shown' END, count(*) FROM bundle GROUP BY 1 ORDER BY 1 DESC"
             )
             events = count("SELECT count(*) FROM event")
