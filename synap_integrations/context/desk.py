@@ -83,8 +83,8 @@ class _Plan:
 class ContextDesk:
     """Answers recalls from a `ContextStore`, by the policy above. Thread-safe, usable from any event loop.
 
-    ``token_counter`` counts the tokens of a text; the default estimates. ``clock`` is monotonic, ``now`` gives aware
-    UTC; both are injected by tests.
+    ``token_counter`` counts the tokens of a text; the default estimates. ``on_wait`` is called when a recall
+    is about to wait. ``clock`` is monotonic, ``now`` gives aware UTC; both are injected by tests.
     """
 
     def __init__(  # noqa: PLR0913 - each has a default and a name
@@ -94,6 +94,7 @@ class ContextDesk:
         token_counter: TokenCounter = estimate_tokens,
         policy: ContextPolicy = _EVERYTHING,
         store: ContextStore | None = None,
+        on_wait: Callable[[], object] = lambda: None,
         clock: Callable[[], float] = time.monotonic,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
@@ -101,6 +102,7 @@ class ContextDesk:
         self._budget_tokens = budget_tokens
         self._token_counter = token_counter
         self._policy = policy
+        self._on_wait = on_wait
         self._clock = clock
         self._now = now
         self._answers_turns = False
@@ -211,6 +213,7 @@ class ContextDesk:
         if timeout_s <= 0 or had_its_chance or silent:
             return replace(plan, why="no answer yet")
         expectation = self.store.expect(scope, answers=pending.event_id)
+        self._on_wait()
         return replace(plan, why="no answer in time", wait_for=expectation, wait_s=timeout_s)
 
     def _held(self, scope: Scope) -> tuple[Pushed, ...]:

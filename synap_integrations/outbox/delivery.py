@@ -106,6 +106,12 @@ class Delivery:
         self._look_at = max(self._look_at, self._now() + self._rhythm.claim_s)
         self._loop.call_at(self._look_at, self._poke.set)
 
+    def look_now(self) -> None:
+        """Whoever captured something waits for an answer to it, and captures no more until then."""
+        self._courtesy.begin()
+        self._look_at = -math.inf
+        self._poke.set()
+
     def tidy(self) -> None:
         """So much was written that the store should be looked after now."""
         self._maintain_at = -math.inf
@@ -114,11 +120,10 @@ class Delivery:
     def expedite(self) -> None:
         """Somebody waits for delivery: end all waits that are ours to end."""
         self._courtesy.hurry()
-        self._look_at = -math.inf
         self.pace.expedite()
         self.link.expedite()
         self._store.expedite()
-        self._poke.set()
+        self.look_now()
 
     def pass_on(self, envelope: Envelope) -> None:
         """Send one envelope now or never; it is in no store."""

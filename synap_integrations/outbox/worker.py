@@ -113,6 +113,11 @@ class DeliveryWorker:
         self._start()
         return self._call(self._pass_on_errands) or self._thread is not None
 
+    def hurry(self) -> None:
+        """Somebody waits for an answer to what was appended last."""
+        if (delivery := self._delivery) is not None:
+            self._call(delivery.look_now)
+
     def drop(self, event_ids: Collection[str]) -> None:
         """They were deleted from the store: do not send them, unless that is just happening."""
         if event_ids and (delivery := self._delivery) is not None:

@@ -104,7 +104,11 @@ class Synap:
         policy = ContextPolicy(
             shows=self.settings.context == "inject", levels=self.settings.context_levels, keep=context_filter
         )
-        self._desk = ContextDesk(budget_tokens=self.settings.context_max_tokens, policy=policy)
+        self._desk = ContextDesk(
+            budget_tokens=self.settings.context_max_tokens,
+            policy=policy,
+            on_wait=lambda: self._worker.hurry(),  # noqa: PLW0108 - made below
+        )
         self._redaction = Redaction.of(self.settings, mask)
         in_memory = self.settings.storage_path == IN_MEMORY
         self._runs = RunLog(None if in_memory else self.settings.root / FILE_NAME)

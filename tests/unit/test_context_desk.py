@@ -124,6 +124,21 @@ def test_turn_on_its_way_is_waited_for_and_not_asked_again(desk):
     assert context.receipt.why == "the platform answered while we waited"
 
 
+def test_a_recall_says_that_it_is_about_to_wait(clock):
+    """Whoever delivers hears of it once for each wait, before it begins, and of no recall that does not wait."""
+    waits = []
+    desk = ContextDesk(
+        clock=clock, on_wait=lambda: waits.append(desk.apply(bundle_of("b1", "level 3", answers=event_id)))
+    )
+    event_id = turn(desk)
+    assert texts(desk.recall(QUESTION, scope=ANA, ask=Platform(desk), timeout_s=0)) == []
+    assert waits == []
+    waited = desk.recall(QUESTION, scope=ANA, ask=Platform(desk), timeout_s=5)
+    assert (texts(waited), waits) == (["level 3"], [True])
+    assert texts(desk.recall(QUESTION, scope=ANA, ask=Platform(desk), timeout_s=5)) == ["level 3"]
+    assert waits == [True]
+
+
 async def test_waiting_lets_the_event_loop_go_on(desk):
     """The async recall waits for the same bundle by the same policy, on the loop."""
     event_id = turn(desk)

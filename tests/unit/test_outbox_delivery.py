@@ -205,6 +205,23 @@ def test_delivery_gives_way_to_a_burst_of_capture() -> None:
     assert_delivered(world.appended, world.transport.received)
 
 
+@pytest.mark.parametrize("waits", [False, True], ids=["nobody waits", "somebody waits"])
+def test_whoever_waits_for_an_answer_does_not_sit_out_the_courtesy(waits: bool) -> None:
+    """What was captured last goes out at once if the application waits for it, and a moment later otherwise."""
+
+    async def scene(world: World) -> None:
+        await asyncio.sleep(1)
+        world.store.append(turn("1"))
+        world.delivery.something_new()
+        if waits:
+            world.delivery.look_now()
+        await asyncio.sleep(0.4)
+        assert texts(world.transport.received) == (["1"] if waits else [])
+        await world.drained(1)
+
+    assert texts(play(scene, claim_s=0.5).transport.received) == ["1"]
+
+
 def test_steady_capture_is_delivered_without_delay() -> None:
     """A hundred turns a second are no burst."""
 
