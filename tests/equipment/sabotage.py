@@ -385,7 +385,7 @@ PROTECTIONS: dict[str, Protection] = {
     "delivery-apart": Protection(
         "Capture does not wait for the platform.",
         f"{OUTBOX}.worker:DeliveryWorker.wake",
-        lambda original: lambda worker: (original(worker), worker.flush(0.02)),
+        lambda original: lambda worker: (original(worker), worker.flush(0.1)),
         ("tests/faults/test_faults_network.py::test_a_black_hole_costs_the_chain_nothing", f"{PROVEN}[latency]"),
     ),
     "close-lets-go": Protection(

@@ -27,6 +27,7 @@ def test_a_promise_is_kept_at_full_length(name: str) -> None:
     assert outcome_of(name, short=False).broken == []
 
 
+@pytest.mark.timeout(320)
 @pytest.mark.parametrize(
     ("name", "protection"),
     [
@@ -37,10 +38,9 @@ def test_a_promise_is_kept_at_full_length(name: str) -> None:
 )
 def test_without_its_protection_a_line_is_red(name: str, protection: str) -> None:
     """Figures beyond what is promised: the line measures what the protection does."""
-    outcome = outcome_of(name, short=True, without=protection, within_s=100)
-    assert outcome.broken
-    if outcome.figures:
-        assert any(outcome.figures[figure] > most for figure, most in outcome.line.most.items())
+    outcome = outcome_of(name, short=True, without=protection, within_s=300)
+    assert outcome.fault == ""  # a measurement that dies shows nothing
+    assert any(outcome.figures[figure] > most for figure, most in outcome.line.most.items())
 
 
 def test_every_line_names_protections_that_exist() -> None:
