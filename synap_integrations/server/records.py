@@ -164,13 +164,19 @@ class Place(NamedTuple):
 class Hit(NamedTuple):
     """A turn that shares words with a query, and how well (BM25, higher is better).
 
-    ``last`` is the last position of its conversation.
+    ``conversation`` and ``position`` are its place, ``last`` is the last position of its conversation.
     """
 
-    place: Place
+    conversation: int
+    position: int
     said_at: int
     score: float
     last: int
+
+    @property
+    def place(self) -> Place:
+        """Where it stands."""
+        return Place(self.conversation, self.position)
 
 
 @dataclass(frozen=True, slots=True)

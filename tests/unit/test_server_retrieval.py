@@ -72,7 +72,7 @@ def test_the_speaker_is_indexed_apart(content, speaker, found) -> None:
 
 def hit(conversation: int, position: int, said_at: int = LONG_AGO, score: float = 1.0, *, last: int = 20) -> Hit:
     """A turn that was found."""
-    return Hit(Place(conversation, position), said_at, score, last)
+    return Hit(conversation, position, said_at, score, last)
 
 
 def test_a_hit_gives_its_neighbours_their_share() -> None:

@@ -103,7 +103,7 @@ def spread(hits: Iterable[Hit], *, now_us: int, without: frozenset[Place] = froz
     exist any more.
     """
     scores: defaultdict[tuple[int, int], float] = defaultdict(float)
-    for (conversation, position), said_at, score, last in hits:
+    for conversation, position, said_at, score, last in hits:
         if without and (conversation, position) in without:
             continue
         fresh = score * (1 + RECENCY * 0.5 ** (max(now_us - said_at, 0) / HALF_LIFE_US))
@@ -149,6 +149,9 @@ def interleaved(rankings: Sequence[Sequence[tuple[Place, float]]]) -> list[tuple
 
     Scores become relative to the best of their own ranking, 0..1.
     """
+    if len(rankings) == 1:
+        best = rankings[0][0][1] if rankings[0] else 0.0
+        return [(place, score / best if best > 0 else 1.0) for place, score in rankings[0]]
     merged: dict[Place, float] = {}
     for rank in range(max(map(len, rankings), default=0)):
         for ranking in rankings:

@@ -31,6 +31,8 @@ Pattern = Literal["session_start", "user_message", "context_request", "tool_call
 MOST_ITEMS: Final = 5
 _CENTRES: Final = 15
 """Best turns that are looked at to make `MOST_ITEMS` windows that do not overlap."""
+_RANKED: Final = 60
+"""Best places of each query among which they are looked for: of some, nothing is left but the place."""
 _TURN_CHARS: Final = 1200
 _NEIGHBOUR_CHARS: Final = 400
 ANSWERED: Final[frozenset[Pattern]] = frozenset({"user_message", "context_request"})
@@ -118,7 +120,7 @@ def _windows(  # noqa: PLR0913 - what the choice depends on
 ) -> list[Item]:
     """The best turns for the queries, each with its neighbours, without those of ``shown``, which gets their places."""
     running = frozenset(shown)
-    rankings = [engine.ranked(cause.owner, query, without=running) for query in queries]
+    rankings = [engine.ranked(cause.owner, query, without=running)[:_RANKED] for query in queries]
     ranking = interleaved(rankings)
     held = engine.best(cause.owner, ranking, limit=_CENTRES)
     best = sorted(((place, score) for place, score in ranking if place in held), key=lambda entry: entry[0][0] == here)

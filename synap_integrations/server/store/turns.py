@@ -101,7 +101,7 @@ class Store:
                 match = counting(holding(rare) if most else expression(rare, owner=number), common, owner=number)
                 query = _SEARCH_MOST if most else _SEARCH
             hits = db.execute(query, (match, limit, *owner)).fetchall()
-        return [Hit(Place(row[0], row[1]), *row[2:]) for row in hits]
+        return list(map(Hit._make, hits))
 
     def at(self, owner: Owner, places: Iterable[Place]) -> dict[Place, Turn]:
         """The owner's turns at these places; a place that does not exist or is not theirs is left out."""
