@@ -13,7 +13,6 @@ import threading
 import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final, TypeVar, assert_never, cast
 
 from .errors import InvalidInputError
@@ -28,6 +27,7 @@ from .model import (
     ToolResult,
     UserMessage,
 )
+from .named import is_name, named
 from .plain import plain
 
 if TYPE_CHECKING:
@@ -212,7 +212,7 @@ class _Worker:
 
     def _checked(self, text: str) -> str:
         if isinstance(self._mask, str):
-            self._mask = named(self._mask)
+            self._mask = mask_named(self._mask)
         seen = self._mask(text)
         if not isinstance(seen, str):
             message = f"the mask returned {type(seen).__name__}, not str"
@@ -220,12 +220,14 @@ class _Worker:
         return seen
 
 
-def named(path: str) -> Mask:
-    """The function that ``module:function`` names. Raises: InvalidInputError, if there is none."""
-    module, _, name = path.partition(":")
-    found = getattr(import_module(module), name, None) if module and name else None
+def mask_named(name: str) -> Mask:
+    """The function of this name. Raises: InvalidInputError, if there is none; whatever its module raises."""
+    try:
+        found = named(name) if is_name(name) else None
+    except AttributeError:
+        found = None
     if not callable(found):
-        message = f"SYNAP_MASK: {path!r} is no module:function that can be called"
+        message = f"SYNAP_MASK: {name!r} is no module:function that can be called"
         raise InvalidInputError(message, details={"argument": "mask"})
     mask: Mask = found
     return mask

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from importlib import import_module
 from typing import cast
 
 from synap_integrations import scoping
@@ -11,6 +10,7 @@ from synap_integrations.auto.untouched import say
 from synap_integrations.errors import InvalidInputError
 from synap_integrations.guard import contained
 from synap_integrations.model import Scope
+from synap_integrations.named import is_name, named
 
 _Found = Mapping[str, object] | Scope | None
 _DOOR = contained("identify")
@@ -59,17 +59,7 @@ class _Finder:
 
 def checked_name(name: str) -> str:
     """The same name. Raises: InvalidInputError, if it does not have the form ``module:function``."""
-    module, colon, function = name.partition(":")
-    if not (colon and all(part.isidentifier() for part in [*module.split("."), *function.split(".")])):
+    if not is_name(name):
         message = f"identify: {name!r} is neither 'headers' nor of the form module:function"
         raise InvalidInputError(message, details={"argument": "identify"})
     return name
-
-
-def named(name: str) -> object:
-    """What ``module:attribute`` names; the module is imported."""
-    module, _, path = name.partition(":")
-    found: object = import_module(module)
-    for part in path.split("."):
-        found = getattr(found, part)
-    return found

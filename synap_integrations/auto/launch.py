@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import sys
 
+from synap_integrations.named import is_name
+
 from .terms import HEADERS, VARIABLE, Terms
 from .untouched import say
 
@@ -61,9 +63,7 @@ def commanded(program: Sequence[str]) -> list[str]:
 
 def can_identify(value: str) -> bool:
     """True for ``headers`` and for the form ``module:function``."""
-    module, colon, function = value.partition(":")
-    names = [*module.split("."), *function.split(".")]
-    return value == HEADERS or bool(colon and all(name.isidentifier() for name in names))
+    return value == HEADERS or is_name(value)
 
 
 def _deaf(words: Sequence[str]) -> str:

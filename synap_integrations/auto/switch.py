@@ -13,7 +13,7 @@ from synap_integrations import runtime, scoping
 from synap_integrations.auto import start
 from synap_integrations.auto.doors import DOORS
 from synap_integrations.auto.headers import headers_scope
-from synap_integrations.auto.identity import finder, named
+from synap_integrations.auto.identity import finder
 from synap_integrations.auto.islands import Island, islands
 from synap_integrations.auto.limits import Limited
 from synap_integrations.auto.terms import HEADERS, Terms
@@ -21,6 +21,7 @@ from synap_integrations.auto.untouched import untouched
 from synap_integrations.auto.watcher import ImportWatcher
 from synap_integrations.errors import InvalidInputError
 from synap_integrations.model import Scope
+from synap_integrations.named import named
 from synap_integrations.ports import Memory
 from synap_integrations.settings import Settings
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import signal
 import sqlite3
 import sys
@@ -11,6 +10,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -20,6 +20,7 @@ from synap_integrations.errors import InvalidInputError
 from synap_integrations.settings import Secret, Settings, environment_with
 
 from .dev_banner import as_json, as_text
+from .serving import hush_uvicorn, server_packages, told_to_end, when_told
 
 if TYPE_CHECKING:
     from synap_integrations.server.embedded import LocalSynap
@@ -29,8 +30,6 @@ MEMORY: Final = ":memory:"
 _PORT: Final = 8787
 _LEAST_KEY_CHARS: Final = 32
 _NO: Final = 1
-_SERVER_PACKAGES: Final = frozenset({"starlette", "uvicorn", "h11", "anyio", "jinja2"})
-_ENDINGS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -158,17 +157,11 @@ def _may_forget(synap: LocalSynap, wanted: Wanted) -> bool:
 
 def _server(synap: LocalSynap, wanted: Wanted) -> DevServer:
     """Raises: InvalidInputError, if a package is missing, or the key is not good enough for where it is to serve."""
-    try:
+    with server_packages():
         from synap_integrations.server.serving.dev_server import DevServer, ServerOptions  # noqa: PLC0415 - may be missing
-    except ModuleNotFoundError as error:
-        if (error.name or "").partition(".")[0] not in _SERVER_PACKAGES:
-            raise
-        message = f"the package {error.name} is missing: run pip install 'synap-integrations[server]'"
-        raise InvalidInputError(message) from None
     from .outside import outside  # noqa: PLC0415 - not for --help
 
-    # What a client sent that is no HTTP is the client's affair; it has its answer.
-    logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
+    hush_uvicorn()
     options = ServerOptions(
         key=_key(synap, wanted),
         port=_PORT if wanted.port is None else wanted.port,
@@ -204,9 +197,7 @@ def _key(synap: LocalSynap, wanted: Wanted) -> Secret:
 
 
 async def _until_told(server: DevServer, wanted: Wanted) -> None:
-    told = asyncio.Event()
-    for number in _ENDINGS:
-        asyncio.get_running_loop().add_signal_handler(number, told.set)
+    told = told_to_end()
     async with server:
         if wanted.unsafe_bind is not None:
             click.echo(
@@ -230,8 +221,7 @@ async def _around(server: DevServer, words: tuple[str, ...]) -> int:
         except OSError as error:
             message = f"{words[0]} cannot be run ({error.strerror}): pass a command after --"
             raise InvalidInputError(message) from None
-        for number in _ENDINGS:
-            asyncio.get_running_loop().add_signal_handler(number, _pass_on, process, number)
+        when_told(partial(_pass_on, process))
         code = await process.wait()
         return code if code >= 0 else 128 - code
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import dataclasses
 import json
 import sys
-from importlib import import_module
-from pathlib import Path
+from typing import cast
 
 import click
 
-from synap_integrations.errors import InvalidInputError
 from synap_integrations.testing.isolation import WORKERS, Ask, IsolationReport, prove_isolation
+
+from .made import made
 
 _MOST_SHOWN = 10
 
@@ -31,28 +31,11 @@ def command(factory: str, users: int, workers: int, *, as_json: bool) -> int:
     Exit code 0: nothing crossed, and users were reminded of their own words. 1: something crossed, or nobody was ever
     reminded of anything, which proves nothing.
     """
-    report = prove_isolation(_made(factory), users=users, workers=workers)
+    ask = cast("Ask", made(factory, of="prove-isolation"))
+    report = prove_isolation(ask, users=users, workers=workers)
     text = json.dumps(dataclasses.asdict(report) | {"proved": report.proved}, indent=2) if as_json else _page(report)
     sys.stdout.write(f"{text}\n")
     return 0 if report.proved else 1
-
-
-def _made(factory: str) -> Ask:
-    module, _, name = factory.partition(":")
-    if not (module and name):
-        message = f"{factory!r} is not of the form module:factory"
-        raise InvalidInputError(message)
-    if (here := str(Path.cwd())) not in sys.path:
-        sys.path.insert(0, here)
-    try:
-        ask: Ask = getattr(import_module(module), name)()
-    except ImportError as error:
-        message = f"{module} cannot be imported ({error}): run the command where `import {module}` works"
-        raise InvalidInputError(message) from error
-    except AttributeError as error:
-        message = f"{factory}: {error}"
-        raise InvalidInputError(message) from error
-    return ask
 
 
 def _page(report: IsolationReport) -> str:

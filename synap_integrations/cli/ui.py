@@ -4,27 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import json
-import logging
-import signal
 import sqlite3
 import sys
 import webbrowser
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import click
 
 from synap_integrations.errors import InvalidInputError
 from synap_integrations.settings import Settings
 
+from .serving import hush_uvicorn, server_packages, told_to_end
+
 if TYPE_CHECKING:
     from synap_integrations.server.embedded import LocalSynap
     from synap_integrations.server.serving.page_server import PageServer
-
-_SERVER_PACKAGES: Final = frozenset({"starlette", "uvicorn", "h11", "anyio", "jinja2"})
-_ENDINGS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 @click.command("ui")
@@ -52,15 +49,10 @@ def _file_name() -> str:
 @contextmanager
 def _opened(path: Path, *, write: bool) -> Iterator[LocalSynap]:
     """Raises: InvalidInputError, if the file is not there or cannot be used, or a package is missing."""
-    try:
+    with server_packages():
         from synap_integrations.server.database import Database  # noqa: PLC0415 - not for --help
         from synap_integrations.server.embedded import LocalSynap  # noqa: PLC0415 - not for --help
         from synap_integrations.server.inspector.file import ReadOnlyDatabase  # noqa: PLC0415 - may be missing
-    except ModuleNotFoundError as error:
-        if (error.name or "").partition(".")[0] not in _SERVER_PACKAGES:
-            raise
-        message = f"the package {error.name} is missing: run pip install 'synap-integrations[server]'"
-        raise InvalidInputError(message) from None
     if write and not path.exists():
         message = f"{path} is not there: nothing was recorded here yet, or it is elsewhere; pass --db FILE"
         raise InvalidInputError(message)
@@ -83,16 +75,13 @@ def _server(synap: LocalSynap, *, port: int, write: bool) -> PageServer:
 
     from .outside import outside  # noqa: PLC0415 - not for --help
 
-    # What a client sent that is no HTTP is the client's affair; it has its answer.
-    logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
+    hush_uvicorn()
     around = outside(Settings.read(), file=synap.name, writable=write)
     return PageServer(synap, PageOptions(key=new_key(), port=port), outside=around)
 
 
 async def _until_told(server: PageServer, *, as_json: bool, in_browser: bool) -> None:
-    told = asyncio.Event()
-    for number in _ENDINGS:
-        asyncio.get_running_loop().add_signal_handler(number, told.set)
+    told = told_to_end()
     async with server:
         sys.stdout.write(f"{_json(server) if as_json else _text(server)}\n")
         sys.stdout.flush()

@@ -33,10 +33,10 @@ def settings_findings(settings: Settings) -> Iterator[Finding]:
 
 
 def _mask(name: str) -> Finding:
-    from synap_integrations.redaction import named  # noqa: PLC0415 - imports the application's module
+    from synap_integrations.redaction import mask_named  # noqa: PLC0415 - imports the application's module
 
     try:
-        named(name)
+        mask_named(name)
     except (ImportError, InvalidInputError) as error:
         says = f"SYNAP_MASK={name} cannot be used from here ({error}): every text would be replaced by a stub"
         return Finding("mask", "warning", says, "run this where your application can import it")
