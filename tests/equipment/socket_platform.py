@@ -3,7 +3,7 @@
 It answers the REST calls and the ``Listen`` stream as the wire says, keeps a ledger of everything it received, and
 misbehaves on demand:
 
-    platform.rest_script += [Answer(503), HANG, CUT, LOSE]   # one entry per request, then normal again
+    platform.rest_script += [Answer(503), HANG, CUT, LOSE, KEEP]   # one entry per request, then normal again
     platform.refuse_stream = "UNAUTHENTICATED"               # end each new stream with this status
     platform.acks = platform.pongs = platform.greets = False  # say nothing
     platform.poison.add("call-7")                            # end the stream when this text or call arrives on it
@@ -18,6 +18,7 @@ import time
 import uuid
 from collections import deque
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Final, Self
 
@@ -52,6 +53,7 @@ class Answer:
 HANG: Final = "hang"  # never answer
 CUT: Final = "cut"  # close the connection without an answer, nothing stored
 LOSE: Final = "lose"  # store, then close the connection without an answer
+KEEP: Final = "keep"  # store, then never answer
 
 
 @dataclass
@@ -235,6 +237,7 @@ class SocketPlatform:
                 "role": event.role,
                 "content": event.content,
                 "conversation_id": event.conversation_id,
+                "timestamp": _now(),
             }
             state = ConversationState(conversation_id=event.conversation_id, message_count=len(self.stored))
             await stream.write(StreamResponse(conversation_state=state))
@@ -257,10 +260,10 @@ class SocketPlatform:
                 self.requests.append(request)
                 scripted = not path.endswith(("whoami", "telemetry/batch", "/health")) and bool(self.rest_script)
                 answer = self.rest_script.popleft() if scripted else self.answers.get(path) or self._usual(request)
-                if answer == HANG:
-                    await self._stopped.wait()
-                if answer == LOSE:
+                if answer in (LOSE, KEEP):
                     self._usual(request)
+                if answer in (HANG, KEEP):
+                    await self._stopped.wait()
                 if isinstance(answer, str):
                     return
                 content = answer.body if isinstance(answer.body, bytes) else json.dumps(answer.body).encode()
@@ -302,7 +305,7 @@ class SocketPlatform:
 
     def _store(self, entry: dict, event_id: str | None) -> dict:
         message_id = event_id if event_id and self.dedupes else str(uuid.uuid4())
-        self.stored.setdefault(message_id, entry)
+        self.stored.setdefault(message_id, entry | {"timestamp": _now()})
         return {
             "message_id": message_id,
             "conversation_id": entry["conversation_id"],
@@ -313,7 +316,7 @@ class SocketPlatform:
 
     def _turns_of(self, conversation_id: str) -> list[dict]:
         return [
-            {"message_id": message_id, "role": turn["role"], "content": turn["content"]}
+            {"message_id": message_id} | {name: turn[name] for name in ("role", "content", "timestamp")}
             for message_id, turn in self.stored.items()
             if turn.get("conversation_id") == conversation_id
         ]
@@ -324,3 +327,8 @@ class SocketPlatform:
         start = int(asked["start"])
         page = enumerate(turns[start - 1 : start - 1 + int(asked["limit"])], start)
         return Answer(body={"turns": [turn | {"position": position} for position, turn in page]})
+
+
+def _now() -> str:
+    """As the wire has it."""
+    return datetime.now(UTC).isoformat()
