@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import tempfile
 import time
 from collections.abc import Callable
@@ -12,7 +13,9 @@ from measuring import Effort, Figure, Report, Spread
 
 from synap_integrations.model import Envelope, Inbound, Scope, UserMessage
 from synap_integrations.outbox import DeliveryWorker, EphemeralOutbox, SqliteOutbox, rows
+from synap_integrations.outbox.sealing import Sealing
 from synap_integrations.ports import Handover
+from synap_integrations.settings import Secret
 
 APPEND_US = 40.0
 A_SECOND = 1_000.0
@@ -46,12 +49,14 @@ def measure(effort: Effort) -> Report:
         turns = effort.of(TURNS, least=200)
         disk = _appends(SqliteOutbox(root / "process"), turns)
         power = _appends(SqliteOutbox(root / "power", durability="power"), turns // 5)
+        sealed = _appends(SqliteOutbox(root / "sealed", sealing=Sealing([_key()])), turns)
         memory = _appends(EphemeralOutbox(), turns)
         accepted, delivered = _burst(root / "burst", effort.of(BURST, least=500))
     return Report(
         [
             Figure("append to the outbox, encoding included", disk.median, "µs", APPEND_US, spread=disk),
             Figure("the same, surviving a power cut", power.median, "µs", spread=power),
+            Figure("the same, sealed with a key", sealed.median, "µs", spread=sealed),
             Figure("the same, in memory", memory.median, "µs", spread=memory),
             _codec(turns),
             Figure("envelopes accepted while delivering", accepted, "/s", A_SECOND, at_least=True),
@@ -62,6 +67,10 @@ def measure(effort: Effort) -> Report:
 
 def _envelope(number: int) -> Envelope:
     return Envelope.seal(Scope(f"conversation-{number % 50}", "ana", customer_id="acme"), UserMessage(TEXT))
+
+
+def _key() -> Secret:
+    return Secret(base64.b64encode(bytes(32)).decode())
 
 
 def _appends(outbox: SqliteOutbox, count: int) -> Spread:
