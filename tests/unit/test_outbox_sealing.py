@@ -217,6 +217,19 @@ def test_without_its_key_a_file_is_kept_counted_and_named(outbox_in, folder, cap
     assert len(both.claim(10)) == 6
 
 
+def test_an_application_may_fetch_its_key_and_status_counts_what_no_key_opens(tmp_path) -> None:
+    """The function is called once; no file below the storage path shows anything; the next process counts it."""
+    where = {"storage_path": tmp_path, "base_url": "http://127.0.0.1:9", "api_key": "synap_of_nobody"}
+    calls: list[int] = []
+    with Synap(outbox_key=lambda: calls.append(1) or NEW, shutdown_timeout_s=0.1, **where) as synap:
+        synap.record(UserMessage(CANARY), scope=SCOPE)
+        assert (synap.status().waiting, synap.status().locked) == (1, 0)
+    assert (calls, found_in(tmp_path)) == ([1], set())
+    with Synap(outbox_key=OLD, shutdown_timeout_s=0.1, **where) as later:
+        later.flush(5)
+        assert (later.status().waiting, later.status().locked) == (0, 1)
+
+
 def test_a_flipped_bit_in_a_sealed_file_costs_one_turn(outbox_in, folder) -> None:
     """As in clear text: intact rows are rescued, the file is put aside."""
     outbox = outbox_in(*(turn(f"{number}") for number in range(9)), keys=(NEW,))
