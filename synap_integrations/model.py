@@ -138,6 +138,10 @@ class Envelope:
     event: Event = field(kw_only=True)
     occurred_at: datetime = field(kw_only=True)
     framework: str | None = field(default=None, kw_only=True)
+    place: tuple[str, int] | None = field(default=None, kw_only=True, compare=False)
+    """Which outbox hands it out, and its place in the order there: for readers who put late arrivals in order."""
+    earlier: Earlier | None = field(default=None, kw_only=True, compare=False)
+    """Set on its way out, if a process that ended may have sent it."""
 
     @classmethod
     def seal(
@@ -152,6 +156,19 @@ class Envelope:
         """Give the event its id and its time: now, unless it happened earlier; its own id, if it has one already."""
         moment = occurred_at.astimezone(UTC) if occurred_at else datetime.now(UTC)
         return cls(event_id or new_id(), scope, event=event, occurred_at=moment, framework=framework)
+
+
+@dataclass(frozen=True, slots=True)
+class Earlier:
+    """An earlier process may have sent an envelope, at ``since`` or later, and died before it knew of the outcome.
+
+    ``then`` are the envelopes of the same conversation that it may have sent after this one, in order. ``behind`` is
+    how many turns the platform had confirmed of the conversation before; None if that is not known.
+    """
+
+    since: datetime
+    then: tuple[Envelope, ...] = ()
+    behind: int | None = None
 
 
 def new_id() -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Literal, Protocol, runtime_checkable
@@ -76,7 +76,12 @@ class Forget:
     memory_ids: tuple[str, ...]
 
 
-Question = Search | ReadConversation | Remember | PreviewForget | Forget
+@dataclass(frozen=True, slots=True)
+class Erase:
+    """Delete all that the platform holds of the scope's conversation, or else of its user, or else of its customer."""
+
+
+Question = Search | ReadConversation | Remember | PreviewForget | Forget | Erase
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,7 +90,7 @@ class Answer:
 
     ``items`` are what was found, best first; ``bundle_ids`` the pushed bundles they are from. ``turns`` and ``text``
     are a conversation's. ``ids`` are the memories that were written or deleted, ``left`` those that should be gone and
-    are not.
+    are not, ``counts`` how many of what were deleted.
     """
 
     items: tuple[ContextItem, ...] = ()
@@ -93,6 +98,7 @@ class Answer:
     text: str = ""
     ids: tuple[str, ...] = ()
     left: tuple[str, ...] = ()
+    counts: Mapping[str, int] = field(default_factory=dict[str, int])
     bundle_ids: tuple[str, ...] = ()
     source: Literal["pushed", "fetched", "none"] = "none"
     fault: SynapError | None = None
@@ -145,8 +151,16 @@ class OutboxStore(Protocol):
     def release(self, event_ids: Collection[str], *, retry_after_s: float, reason: str = "") -> None:
         """Not delivered: they, and their conversations, may be claimed again after ``retry_after_s`` seconds."""
 
+    @property
+    def strict_order(self) -> bool:
+        """True if what follows a dead letter in its conversation waits."""
+        ...
+
     def bury(self, event_id: str, reason: str) -> None:
         """Refused for good: keep it as a dead letter."""
+
+    def hold(self, event_id: str, reason: str) -> None:
+        """Nobody knows whether it arrived: keep it for somebody to decide."""
 
     def put_all_back(self) -> None:
         """Whoever claimed envelopes is gone: all of them may be claimed again."""

@@ -242,6 +242,9 @@ class Settings:
     shutdown_timeout_s: float = _setting(
         "SYNAP_SHUTDOWN_TIMEOUT_S", 2.0, _seconds, "Longest the exit of the process waits for delivery, in seconds."
     )
+    dedupe_horizon_s: float = _setting(
+        "SYNAP_DEDUPE_HORIZON_S", 86_400.0, _seconds, "Longest a platform is relied on to know an event id, in seconds."
+    )
     capture_wait_s: float = _setting(
         "SYNAP_CAPTURE_WAIT_S", 0.025, _seconds, "Longest a callback waits for the disk, in seconds."
     )
@@ -250,6 +253,18 @@ class Settings:
         "process",
         _one_of("process", "power"),
         "What a recorded turn survives: `process` or `power` loss.",
+    )
+    on_unknown: str = _setting(
+        "SYNAP_ON_UNKNOWN",
+        "send",
+        _one_of("send", "hold"),
+        "What becomes of a turn that may have arrived, where nobody can tell: `send` it again, or `hold` it.",
+    )
+    strict_order: bool = _setting(
+        "SYNAP_STRICT_ORDER",
+        False,
+        _flag,
+        "1: what follows a dead letter in its conversation waits until it is dealt with.",
     )
     outbox_max_rows: int = _setting("SYNAP_OUTBOX_MAX_ROWS", 200_000, _count, "Most turns that wait on disk.")
     outbox_max_mb: int = _setting("SYNAP_OUTBOX_MAX_MB", 256, _count, "Most megabytes that wait on disk.")

@@ -17,7 +17,7 @@ from .terminal import Cell, Paper, agreed, at_home, counted, print_json
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from synap_integrations.runtime.erasure import Reached
+    from synap_integrations.runtime.reports import Reached
 
 _STYLES = {"forgotten": "good", "nothing there": "dim", "not reached": "bad"}
 _EPILOG = """\b

@@ -36,8 +36,9 @@ _YES: Final = click.option("--yes", is_flag=True, help="Do not ask.")
 def command() -> None:
     """Look after what waits for delivery: turns and tool events that no platform has yet.
 
-    A dead letter is one that the platform refused for good; it is kept for you to look at. Files of running processes
-    can be read, but only those processes deliver or change them.
+    A dead letter is one that the platform refused for good; it is kept for you to look at. One that is held may have
+    arrived (SYNAP_ON_UNKNOWN=hold): `retry` sends it all the same. Files of running processes can be read, but only
+    those processes deliver or change them.
     """
 
 
@@ -182,7 +183,7 @@ def _fields(row: Held) -> dict[str, object]:
     entry = row.entry
     return {
         "event_id": entry.row.event_id,
-        "state": "dead" if row.dead else "waiting",
+        "state": _state(row),
         "kind": entry.row.kind,
         "captured_at": row.captured_at.isoformat(),
         "user_id": row.user_id,
@@ -197,9 +198,13 @@ def _fields(row: Held) -> dict[str, object]:
     }
 
 
+def _state(row: Held) -> str:
+    return "held" if row.in_doubt else "dead" if row.dead else "waiting"
+
+
 def _cells(row: Held) -> list[Cell]:
     entry = row.entry
-    state = Cell("dead", "bad") if row.dead else Cell("waiting", "warning" if entry.attempts else "")
+    state = Cell(_state(row), "bad" if row.dead else "warning" if entry.attempts else "")
     what = in_short(row.text, 60)
     why = f"\n{in_short(entry.reason, 200)}" if entry.reason else ""
     tries = f", tried {entry.attempts} times" if entry.attempts else ""

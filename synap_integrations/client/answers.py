@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from typing import Any, Final, assert_never
 
-from synap_integrations.errors import ContextNotFoundError, SynapError
+from synap_integrations.errors import ContextNotFoundError, SynapError, SynapPermanentError
 from synap_integrations.model import ContextItem, RecentTurn, Scope, new_id
 from synap_integrations.plain import text
-from synap_integrations.ports import Answer, Forget, PreviewForget, Question, ReadConversation, Remember, Search
+from synap_integrations.ports import Answer, Erase, Forget, PreviewForget, Question, ReadConversation, Remember, Search
 from synap_integrations.wire.bundles import MAX_ITEM_CHARS, moment
 from synap_integrations.wire.report import CONTEXT_TYPES
 
@@ -64,6 +64,8 @@ async def answered(client: Any, question: Question, scope: Scope, *, ask: Ask) -
             return Answer(items=tuple(_candidates(shown.candidates)), source="fetched")
         case Forget():
             return await _forgotten(client, question, ask)
+        case Erase():
+            return await _erased(client, scope, ask)
         case _:
             assert_never(question)
 
@@ -92,6 +94,24 @@ async def _read(client: Any, question: ReadConversation, scope: Scope, ask: Ask)
         text=text(told.formatted_context or ""),
         source="fetched",
     )
+
+
+async def _erased(client: Any, scope: Scope, ask: Ask) -> Answer:  # noqa: ANN401 - see above
+    """What is still there afterwards is left, also where the platform only says that it has not finished."""
+    verb = getattr(getattr(client, "data", None), "delete", None)
+    if verb is None:
+        message = f"a {type(client).__name__} cannot delete: ask the platform itself"
+        raise SynapPermanentError(message)
+    levels = (("conversation", scope.conversation_id), ("user", scope.user_id), ("customer", scope.customer_id))
+    kind, named = next(level for level in levels if level[1] is not None)
+    ids = {"conversation_id": scope.conversation_id, "user_id": scope.user_id, "customer_id": scope.customer_id}
+    try:
+        done = await ask(verb, scope=kind, **ids, confirm=named)
+    except ContextNotFoundError:
+        return Answer()
+    counts = {name: number for name, number in (done.counts or {}).items() if isinstance(number, int)}
+    left = () if done.fully_removed or not done.found else tuple(done.still_present_in) or (str(done.status),)
+    return Answer(counts=counts, left=left, source="fetched" if done.found else "none")
 
 
 async def _forgotten(client: Any, question: Forget, ask: Ask) -> Answer:  # noqa: ANN401 - see above

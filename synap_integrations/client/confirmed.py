@@ -83,19 +83,19 @@ class Confirmed:
         if count < before:
             # What is delivered is deleted here, so this can be told, not repaired.
             _log.warning("synap: the platform has lost turns that it had acknowledged: %d were, %d are", before, count)
-        _put(self._ends, _owner(scope), count, MAX_CONVERSATIONS)
-        _put(self._claimed, _owner(scope), count, MAX_CONVERSATIONS)
+        put(self._ends, _owner(scope), count, MAX_CONVERSATIONS)
+        put(self._claimed, _owner(scope), count, MAX_CONVERSATIONS)
 
     def end(self, scope: Scope) -> int | None:
         """How many turns the conversation is known to have, before one of it is written on the stream."""
         owner, name = _owner(scope), scope.conversation_id
-        _put(self._named, name, owner if self._named.get(name, owner) == owner else None, MAX_CONVERSATIONS)
+        put(self._named, name, owner if self._named.get(name, owner) == owner else None, MAX_CONVERSATIONS)
         return self._ends.get(owner)
 
     def counted(self, conversation_id: str, count: int) -> None:
         """The stream says how many turns a conversation has. One name of two users' conversations says nothing."""
         if (owner := self._named.get(conversation_id)) is not None:
-            _put(self._ends, owner, max(count, self._ends.get(owner, 0)), MAX_CONVERSATIONS)
+            put(self._ends, owner, max(count, self._ends.get(owner, 0)), MAX_CONVERSATIONS)
 
     def failed(self, event_id: str, error: SynapError) -> None:
         """A send failed; from now on the turn is in doubt, unless the platform certainly does not have it."""
@@ -107,11 +107,11 @@ class Confirmed:
     def interrupted(self, event_id: str) -> None:
         """A send was given up under way."""
         if event_id not in self._doubts:
-            _put(self._doubts, event_id, Doubt(), MAX_DOUBTS)
+            put(self._doubts, event_id, Doubt(), MAX_DOUBTS)
 
     def unacknowledged(self, event_id: str, behind: int | None) -> None:
         """A stream took the turn and said nothing; the conversation had ``behind`` turns then, None if unknown."""
-        _put(self._doubts, event_id, Doubt(behind, settled_place=True), MAX_DOUBTS)
+        put(self._doubts, event_id, Doubt(behind, settled_place=True), MAX_DOUBTS)
 
     async def holds(self, event_id: str, scope: Scope, *, role: str, content: str) -> Arrival:
         """Whether a turn has arrived. One that is not in doubt has not.
@@ -151,8 +151,8 @@ class Confirmed:
         return Arrival.UNKNOWN
 
     def _found(self, event_id: str, owner: Owner, position: int) -> None:
-        _put(self._ends, owner, max(position, self._ends.get(owner, 0)), MAX_CONVERSATIONS)
-        _put(self._claimed, owner, position, MAX_CONVERSATIONS)
+        put(self._ends, owner, max(position, self._ends.get(owner, 0)), MAX_CONVERSATIONS)
+        put(self._claimed, owner, position, MAX_CONVERSATIONS)
         del self._doubts[event_id]
 
 
@@ -160,7 +160,8 @@ def _owner(scope: Scope) -> Owner:
     return scope.conversation_id, scope.user_id, scope.customer_id
 
 
-def _put(kept: OrderedDict[K, T], key: K, value: T, most: int) -> None:
+def put(kept: OrderedDict[K, T], key: K, value: T, most: int) -> None:
+    """Keep it as the newest; beyond ``most`` the oldest goes."""
     kept[key] = value
     kept.move_to_end(key)
     if len(kept) > most:

@@ -16,6 +16,8 @@ import inspect
 import logging
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from synap_integrations import errors
@@ -50,8 +52,9 @@ from synap_integrations.wire.report import Report, describe, json_text, provenan
 
 from .answers import answered
 from .client import SynapClient
-from .confirmed import Arrival, Confirmed
+from .confirmed import Arrival, Confirmed, put
 from .connection import addressed
+from .inherited import Inherited
 
 _log = logging.getLogger(__name__)
 _UNKNOWN: Final = "its answer was lost, and the conversation cannot be read back"
@@ -63,6 +66,20 @@ STREAM_ONLY_S: Final = 600.0
 """How long a turn that the stream took, and nobody acknowledged, is sent again on a stream only."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Written:
+    """A turn that a stream took and nobody has acknowledged; its conversation had ``behind`` turns then."""
+
+    scope: Scope
+    at: float
+    behind: int | None
+
+    @property
+    def left_s(self) -> float:
+        """How much longer it is for streams only."""
+        return self.at + STREAM_ONLY_S - _now()
+
+
 class Route:
     """A `Transport` over a client. Used on one event loop only.
 
@@ -70,7 +87,15 @@ class Route:
     for everything that needs no stream.
     """
 
-    def __init__(self, client: Any, *, turns: str = "rest", on_unknown: str = "send") -> None:  # noqa: ANN401 - documented verbs, any class
+    def __init__(
+        self,
+        client: Any,  # noqa: ANN401 - documented verbs, any class
+        *,
+        turns: str = "rest",
+        on_unknown: str = "send",
+        dedupe_horizon_s: float = 86_400.0,
+        on_confirmed: Callable[[str, int], None] = lambda *_: None,
+    ) -> None:
         self._client = client
         self._ours = isinstance(client, SynapClient)
         # The platform's SDK refuses conversation ids that are no UUIDs; ours maps them itself, others take any.
@@ -78,10 +103,13 @@ class Route:
         self._turns_on_stream = turns == "stream"
         self._initialized = False
         self._initializing = asyncio.Lock()
-        self._confirmed = Confirmed(client.conversation.turns if isinstance(client, SynapClient) else None)
+        list_turns = client.conversation.turns if isinstance(client, SynapClient) else None
+        self._confirmed = Confirmed(list_turns)
+        self._inherited = Inherited(list_turns)
+        self._on_confirmed = on_confirmed
+        self._dedupe_horizon = timedelta(seconds=dedupe_horizon_s)
         self._holds_unknown = on_unknown == "hold"
-        self._written: OrderedDict[str, tuple[float, int | None]] = OrderedDict()
-        """Turns that the stream took: when, and how many turns their conversation had then."""
+        self._written: OrderedDict[str, _Written] = OrderedDict()
         self._on_inbound: Callable[[Inbound], None] = lambda _: None
 
     # --- Transport -----------------------------------------------------------------------------------------------
@@ -117,6 +145,8 @@ class Route:
             return await self._tell(envelope, describe(event))
         if not self._turns_on_stream:
             return await self._record(envelope, describe(event))
+        if self._is_old(envelope) and await self._has_arrived(envelope, self._addressed(envelope)[0], describe(event)):
+            return Handover.DELIVERED
         return await self._stream_turn(envelope, describe(event))
 
     async def ask(self, question: Question, scope: Scope) -> Answer:
@@ -153,29 +183,42 @@ class Route:
     async def _stream_turn(self, envelope: Envelope, report: Report) -> Handover:
         event_id = envelope.event_id
         written = self._written.get(event_id)
-        left_s = 0.0 if written is None else written[0] + STREAM_ONLY_S - _now()
-        if written is not None and left_s <= 0:
-            self._confirmed.unacknowledged(event_id, written[1])
+        if written is None:
+            return await self._write_first(envelope, report) or await self._record(envelope, report)
+        if written.left_s <= 0:
+            self._confirmed.unacknowledged(event_id, written.behind)
             return await self._record(envelope, report)
+        if self._client.instance.is_listening:
+            return await self._tell(envelope, report)
+        raise _in_doubt(written)
+
+    async def _write_first(self, envelope: Envelope, report: Report) -> Handover | None:
+        """What became of a turn that no stream has seen; None if it has to go another way.
+
+        Raises: ListeningNotActiveError, if it would overtake a turn of its conversation that a stream took.
+        """
+        event_id, scope = envelope.event_id, envelope.scope
+        if self._ours and not self._client.instance.is_listening:
+            before = next((turn for turn in self._written.values() if turn.scope == scope), None)
+            if before is not None:
+                raise _in_doubt(before)
+            return None
+        # Before it is written: an acknowledgement can be faster than the return of the write.
+        put(self._written, event_id, _Written(scope, _now(), self._confirmed.end(scope)), MAX_WRITTEN)
         try:
-            if not self._ours or self._client.instance.is_listening:
-                return await self._tell(envelope, report)
-        except ListeningNotActiveError:
-            pass
-        except InvalidInputError:
-            if written is not None:
-                raise
-        if written is not None:
-            message = "no stream is open, and the last one may have delivered this turn"
-            raise ListeningNotActiveError(message, another_way_in=left_s)
-        return await self._record(envelope, report)
+            outcome = await self._tell(envelope, report)
+        except (ListeningNotActiveError, InvalidInputError):
+            outcome = None
+        if outcome is not Handover.WRITTEN:
+            self._written.pop(event_id, None)
+        return outcome
 
     # --- the verbs -----------------------------------------------------------------------------------------------
 
     async def _record(self, envelope: Envelope, report: Report) -> Handover:
         scope, metadata = self._addressed(envelope)
         confirmed, event_id = self._confirmed, envelope.event_id
-        if await self._has_arrived(event_id, scope, report):
+        if await self._has_arrived(envelope, scope, report):
             return Handover.DELIVERED
         verb = self._client.conversation.record_message
         newer = {"event_id": event_id}
@@ -198,15 +241,25 @@ class Route:
             confirmed.interrupted(event_id)
             raise
         confirmed.answered(event_id, scope, answer)
+        if (turns := confirmed.end(scope)) is not None:
+            self._on_confirmed(event_id, turns)
         self._written.pop(event_id, None)
         return Handover.DELIVERED
 
-    async def _has_arrived(self, event_id: str, scope: Scope, report: Report) -> bool:
+    def _is_old(self, envelope: Envelope) -> bool:
+        """True if the platform may have forgotten the id under which an earlier process wrote it on a stream."""
+        earlier = envelope.earlier
+        return earlier is not None and datetime.now(UTC) - earlier.since > self._dedupe_horizon
+
+    async def _has_arrived(self, envelope: Envelope, scope: Scope, report: Report) -> bool:
         """Whether a turn in doubt is there. Raises: OutcomeUnknownError, or what keeps the platform from saying, if
         such a turn is to be held; else it is sent again.
         """
+        event_id = envelope.event_id
         try:
-            arrival = await self._confirmed.holds(event_id, scope, role=report.role, content=report.content)
+            arrival = await self._inherited.holds(envelope, scope, confirmed=self._confirmed.end(scope))
+            if arrival is Arrival.ABSENT:
+                arrival = await self._confirmed.holds(event_id, scope, role=report.role, content=report.content)
         except SynapError as error:
             if self._holds_unknown and error.retryable:
                 raise
@@ -220,7 +273,6 @@ class Route:
 
     async def _tell(self, envelope: Envelope, report: Report) -> Handover:
         scope, metadata = self._addressed(envelope)
-        end = self._confirmed.end(scope)
         verb = self._client.instance.send_message
         words: dict[str, Any] = {"tool_result": report.tool_result, "tool_call_id": report.tool_call_id}
         words = {name: value for name, value in words.items() if value is not None}
@@ -245,13 +297,7 @@ class Route:
             **{name: value for name, value in optional.items() if value},
             **taken,
         )
-        if not self._ours:
-            return Handover.DELIVERED
-        if envelope.event_id not in self._written:
-            self._written[envelope.event_id] = (_now(), end)
-        if len(self._written) > MAX_WRITTEN:
-            self._written.popitem(last=False)
-        return Handover.WRITTEN
+        return Handover.WRITTEN if self._ours else Handover.DELIVERED
 
     async def _use(self, used: ContextUsed, scope: Scope) -> Handover:
         """Only our client has a verb for it; elsewhere nobody waits for it."""
@@ -299,6 +345,11 @@ def _taken(verb: Callable[..., Any], words: Mapping[str, Any], *, newer: tuple[s
 
 def _now() -> float:
     return asyncio.get_running_loop().time()
+
+
+def _in_doubt(written: _Written) -> ListeningNotActiveError:
+    message = "no stream is open, and the last one may have delivered a turn of this conversation"
+    return ListeningNotActiveError(message, another_way_in=max(written.left_s, 0.001))
 
 
 def _as_text(value: object) -> str:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import sqlite3
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
 from pathlib import Path
 from typing import Final, Protocol
@@ -54,8 +54,11 @@ class Home(Protocol):
         """Write them as incoming; how many are new, None if there is no room."""
         ...
 
-    def admit(self, expected: int) -> bool:
-        """Let so many incoming rows wait from now on, on disk; False if that is not possible."""
+    def admit(self, expected: int, confirmed: Mapping[int, int]) -> bool:
+        """Let so many incoming rows wait from now on, on disk; False if that is not possible.
+
+        ``confirmed`` are the turns that the platform is known to have of their conversations.
+        """
         ...
 
     def turn_away(self) -> None:
@@ -165,13 +168,16 @@ class Adoption:
         self._files = self._files % _FILES + 1
         left = (entry for entry in salvage.entries(seqs) if not any(stone.covers(entry.row) for stone in left_out))
         placed = _in_time(left, self._files)
-        expected = 0
+        expected, confirmed = 0, dict[int, int]()
         while chunk := list(islice(placed, _CHUNK)):
-            new = home.take_in([entry.kept(home.sealing.sealed(entry.row), place) for place, entry in chunk])
-            if new is None:
+            kept = [entry.kept(home.sealing.sealed(entry.row), place) for place, entry in chunk]
+            for (_, entry), new in zip(chunk, kept, strict=True):
+                if (turns := salvage.confirmed.get(entry.seq)) is not None:
+                    confirmed[new.row.conversation] = turns
+            if (added := home.take_in(kept)) is None:
                 return False
-            expected += new
-        return not expected or home.admit(expected)
+            expected += added
+        return not expected or home.admit(expected, confirmed)
 
     def _leave_locked(self, place: Place, rows: int, keys: Iterable[str]) -> None:
         """A file whose key nobody gave us: it stays as it is, and is counted."""
@@ -208,8 +214,12 @@ class Salvage:
         self.damaged: set[int] = set()
         self.locked: set[str] = set()
         """Keys that are needed, and were not given."""
+        self.confirmed: dict[int, int] = {}
+        """By the place of a row: how many turns the platform had confirmed of its conversation."""
+        self._turns: dict[int, int] = {}
         try:
             self.sound = ledger.sound()
+            self._turns = ledger.confirmed()
         except _UNREADABLE:
             self.sound = False
 
@@ -239,6 +249,8 @@ class Salvage:
         for seq in seqs:
             try:
                 entry = self._ledger.entry(seq)
+                if entry is not None and (turns := self._turns.get(entry.row.conversation)) is not None:
+                    self.confirmed[seq] = turns
                 opened = None if entry is None else entry.kept(self._sealing.opened(entry.row), seq)
             except (*_UNREADABLE, UnreadableRowError):
                 opened = None

@@ -26,6 +26,8 @@ class Counts:
     """Refused by the platform for good, or damaged on disk; ``evicted`` of them are no longer kept."""
     evicted: int = 0
     """Dead letters that made room for newer ones."""
+    held: int = 0
+    """Of the dead letters: nobody knows whether they arrived, and they are not to be sent twice."""
     forgotten: int = 0
     """Deleted on request, before they were delivered."""
     repeats: int = 0
@@ -52,6 +54,7 @@ class Tally:
     refused: int = 0
     dead_letters: int = 0
     evicted: int = 0
+    held: int = 0
     forgotten: int = 0
     repeats: int = 0
     rows: int = 0
@@ -71,6 +74,7 @@ class Tally:
             refused=self.refused,
             dead_letters=self.dead_letters,
             evicted=self.evicted,
+            held=self.held,
             forgotten=self.forgotten,
             repeats=self.repeats,
             pending_commit=pending,

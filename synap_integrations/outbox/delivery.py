@@ -19,12 +19,12 @@ from synap_integrations.ports import Handover, OutboxStore, Transport
 
 from .calls import TransportFaultError, outcome_of
 from .courtesy import Courtesy
-from .errands import Errand
+from .errands import Errand, Passing
 from .lanes import Lane, Lanes
 from .link import Link
 from .pace import Pace, Rhythm, backoff_s
 from .riders import Riders
-from .trial import Trial
+from .trial import UNDECIDED_S, Trial
 from .verdicts import AWAIT_STREAM, Do, Verdict, judge
 
 _log = logging.getLogger(__name__)
@@ -39,8 +39,6 @@ _IN_A_ROW: Final = 16
 _SETTLE_AT: Final = 128
 _FAULTS: Final = 5
 """Attempts after which an envelope that makes the transport itself fail is a dead letter."""
-_UNDECIDED_S: Final = 60.0
-"""How long a conversation waits whose event ends streams, on a platform that acknowledges nothing else either."""
 
 
 class Delivery:
@@ -80,7 +78,7 @@ class Delivery:
         self._lanes = Lanes()
         self._poke = asyncio.Event()
         self._couriers: set[asyncio.Task[None]] = set()
-        self._passing: set[asyncio.Task[None]] = set()
+        self._passing = Passing()
         self._delivered: list[str] = []
         self._attempts: Counter[str] = Counter()
         self._trial = Trial()
@@ -127,15 +125,11 @@ class Delivery:
 
     def pass_on(self, envelope: Envelope) -> None:
         """Send one envelope now or never; it is in no store."""
-        task = asyncio.ensure_future(self._pass_on(envelope))
-        self._passing.add(task)
-        task.add_done_callback(self._passing.discard)
+        self._passing.begin(self._pass_on(envelope))
 
     def ask(self, errand: Errand) -> None:
         """Have it answered; no order, no retry."""
-        task = asyncio.ensure_future(errand.run(self._transport))
-        self._passing.add(task)
-        task.add_done_callback(self._passing.discard)
+        self._passing.begin(errand.run(self._transport))
 
     async def _pass_on(self, envelope: Envelope) -> None:
         if await self.link.decided():
@@ -167,7 +161,7 @@ class Delivery:
                 self._dispatch()
                 await self._nap()
         finally:
-            tasks = [link, *self._couriers, *self._passing]
+            tasks = [link, *self._couriers, *self._passing.tasks]
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
@@ -290,11 +284,14 @@ class Delivery:
             return self._without_stream(lane, envelope, verdict)
         self._attempts[event_id] += 1
         hopeless = verdict.why == TransportFaultError.code and self._attempts[event_id] >= _FAULTS
-        if verdict.do is Do.BURY or hopeless:
-            self.pace.succeeded()  # the platform works: it has read and refused this one
-            self._bury(event_id, verdict)
+        if verdict.do in {Do.BURY, Do.SET_ASIDE} or hopeless:
+            if verdict.do is not Do.SET_ASIDE:
+                self.pace.succeeded()  # the platform works: it has read and refused this one
+            self._lay_down(event_id, verdict)
             lane.current = None
-            return True
+            if self._store.strict_order:
+                self._store.release(self._lanes.drop(lane), retry_after_s=0.0)
+            return not self._store.strict_order
         self.pace.failed(verdict, self._now())
         wait_s = backoff_s(self._attempts[event_id], self._rng) if verdict.do is Do.RETRY else 0.0
         self._store.release([event_id], retry_after_s=wait_s, reason=verdict.why)
@@ -321,9 +318,12 @@ class Delivery:
         lane.current = None
         return True
 
-    def _bury(self, event_id: str, verdict: Verdict) -> None:
-        _log.warning("synap: the platform refused an event for good (%s); it is kept as a dead letter", verdict.why)
-        self._store.bury(event_id, f"{verdict.why}: {verdict.detail}")
+    def _lay_down(self, event_id: str, verdict: Verdict) -> None:
+        keep, fate = self._store.bury, "was refused for good; it is a dead letter"
+        if verdict.do is Do.SET_ASIDE:
+            keep, fate = self._store.hold, "may have arrived or not; it is held"
+        _log.warning("synap: an event %s (%s): see `synap outbox ls`", fate, verdict.why)
+        keep(event_id, f"{verdict.why}: {verdict.detail}")
         self._forget(event_id)
         self._on_progress()
 
@@ -390,11 +390,10 @@ class Delivery:
     def _judge(self, now: float) -> None:
         """An event that ends each stream it is written on must not keep everything else from being delivered."""
         judgement = self._trial.judged(now)
-        if judgement is None:
-            return
-        if judgement.guilty:
-            self._bury(judgement.event_id, _POISON)
-        else:
+        if judgement is not None:
             withdrawn = self._lanes.withdraw(judgement.event_id)
-            self._store.release(withdrawn[:1], retry_after_s=_UNDECIDED_S, reason=_POISON.why)
+            if judgement.guilty:
+                self._lay_down(judgement.event_id, _POISON)
+            else:
+                self._store.release(withdrawn[:1], retry_after_s=UNDECIDED_S, reason=_POISON.why)
             self._store.release(withdrawn[1:], retry_after_s=0.0)

@@ -16,6 +16,7 @@ class EphemeralOutbox(SqliteOutbox):
         *,
         max_rows: int = 200_000,
         max_bytes: int = 256_000_000,
+        strict_order: bool = False,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        super().__init__(None, max_rows=max_rows, max_bytes=max_bytes, clock=clock)
+        super().__init__(None, max_rows=max_rows, max_bytes=max_bytes, strict_order=strict_order, clock=clock)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Coroutine
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 
@@ -36,3 +38,16 @@ class Errand:
                 found = await outcome_of(transport.ask(self.question, self.scope), within_s=self.within_s)
         finally:
             self.outcome.set_result(found)
+
+
+class Passing:
+    """What is sent or asked now or never: tasks that nobody waits for, and that end with delivery."""
+
+    def __init__(self) -> None:
+        self.tasks: set[asyncio.Task[None]] = set()
+
+    def begin(self, deed: Coroutine[None, None, None]) -> None:
+        """Start it. On the transport's loop."""
+        task = asyncio.ensure_future(deed)
+        self.tasks.add(task)
+        task.add_done_callback(self.tasks.discard)

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from . import positions
 from .rows import Row, UnreadableRowError
+from .transaction import Transaction
 
 APPLICATION_ID: Final = 0x53594E50  # "SYNP"
 SCHEMA_VERSION: Final = 2
@@ -28,7 +30,11 @@ LOG_BYTES: Final = 8_000_000
 """How long the log is meant to be at most; what it was longer is given back to the disk when it begins anew."""
 
 WAITING: Final = 0
+HELD: Final = 1
+"""Nobody knows whether it arrived; somebody has to decide."""
 DEAD: Final = 2
+AT_REST: Final = frozenset({HELD, DEAD})
+"""States of rows that are not sent unless somebody says so."""
 INCOMING: Final = 4
 """Added to the state of a row that is being taken over: its file still has it, so nobody claims or counts it here."""
 
@@ -40,6 +46,7 @@ CREATE TABLE turn(
     state INTEGER NOT NULL, first_write_at INTEGER, attempts INTEGER NOT NULL, not_before INTEGER, reason TEXT);
 CREATE INDEX dead ON turn(seq) WHERE state = 2;
 CREATE INDEX incoming ON turn(seq) WHERE state >= 4;
+CREATE TABLE confirmed(conv INTEGER PRIMARY KEY, turns INTEGER NOT NULL);
 CREATE TABLE seen(event_id TEXT PRIMARY KEY, until INTEGER NOT NULL);
 CREATE TABLE meta(key TEXT PRIMARY KEY, value INTEGER NOT NULL);
 INSERT INTO meta VALUES ('settled_to', 0);
@@ -87,8 +94,8 @@ UPDATE turn SET attempts = attempts + 1, not_before = ?, reason = ?
 WHERE event_id IN (SELECT value FROM json_each(?))
 """
 _REVIVE: Final = """
-UPDATE turn SET state = 0, attempts = 0, not_before = NULL, reason = NULL
-WHERE state = 2 AND seq IN (SELECT value FROM json_each(?))
+UPDATE turn SET state = 0, first_write_at = NULL, attempts = 0, not_before = NULL, reason = NULL
+WHERE state IN (1, 2) AND seq IN (SELECT value FROM json_each(?))
 """
 _CONVERSATIONS: Final = "SELECT DISTINCT conv FROM turn WHERE event_id IN (SELECT value FROM json_each(?))"
 _FORGET_TOO_MANY: Final = "DELETE FROM seen WHERE rowid <= (SELECT max(rowid) FROM seen) - ?"
@@ -107,7 +114,9 @@ _SYNCHRONOUS: Final = {"process": "NORMAL", "power": "FULL"}
 
 
 class Entry(NamedTuple):
-    """A row, its place in the order, and what has happened to it so far. Times are milliseconds since 1970."""
+    """A row, its place in the order, and what has happened to it so far. Times are milliseconds since 1970; that of the
+    first write is negative if an earlier process did it.
+    """
 
     row: Row
     seq: int
@@ -129,15 +138,15 @@ class Entry(NamedTuple):
 
     def arriving(self) -> Entry:
         """The same row on its way into another file, without what damage did to notes that no checksum covers."""
-        state = DEAD if self.state == DEAD else WAITING
+        state = self.state if self.state in AT_REST else WAITING
         attempts = self.attempts if isinstance(self.attempts, int) else 0
-        written = self.first_write_at if isinstance(self.first_write_at, int) else None
+        written = -abs(self.first_write_at) if isinstance(self.first_write_at, int) else None
         return self._replace(state=INCOMING + state, attempts=attempts, first_write_at=written)
 
     @property
     def is_incoming(self) -> bool:
         """True for a row that was being taken over when its new owner died: it is where it came from, too."""
-        return self.state in {INCOMING + WAITING, INCOMING + DEAD}
+        return self.state in {INCOMING + WAITING, INCOMING + HELD, INCOMING + DEAD}
 
     def checked(self) -> Row:
         """The row, if it is what was written. Raises: UnreadableRowError."""
@@ -198,19 +207,20 @@ class Ledger:
         if len(entries) == 1:
             (entry,) = entries
             return self._db.execute(_INSERT, (*entry.row, *entry[1:])).rowcount
-        with _Transaction(self._db):
+        with Transaction(self._db):
             return self._db.executemany(_INSERT, ((*entry.row, *entry[1:]) for entry in entries)).rowcount
 
-    def admit(self, expected: int) -> dict[int, tuple[int, int]] | None:
+    def admit(self, expected: int, confirmed: Mapping[int, int]) -> dict[int, tuple[int, int]] | None:
         """All incoming rows become part of the order at once; returns rows and bytes by state.
 
         None, and nothing changes, if there are not as many as expected: then some of them have been lost.
         """
-        with _Transaction(self._db):
+        with Transaction(self._db):
             found = {state: (rows, int(octets)) for state, rows, octets in self._db.execute(_ARRIVED)}
             if sum(rows for rows, _ in found.values()) != expected:
                 return None
             self._db.execute("UPDATE turn SET state = state - 4 WHERE state >= 4")
+            positions.keep(self._db, confirmed)
         return found
 
     def turn_away(self) -> None:
@@ -242,11 +252,12 @@ class Ledger:
         """From this moment they may have left the machine."""
         self._db.execute(_MARK_WRITTEN, (at_ms, _json(seqs)))
 
-    def delete(self, event_ids: Collection[str], seen_until_ms: int) -> tuple[int, int]:
-        """Forget delivered rows, remember their ids; returns how many rows and bytes went."""
-        with _Transaction(self._db):
+    def delete(self, event_ids: Collection[str], seen_until_ms: int, confirmed: Mapping[str, int]) -> tuple[int, int]:
+        """Forget delivered rows, remember ids and what was ``confirmed``; returns how many rows and bytes went."""
+        with Transaction(self._db):
             rows, octets, last, found = self._db.execute(_FIND, (_json(event_ids),)).fetchone()
             if rows:
+                positions.keep(self._db, positions.of_rows(self._db, confirmed))
                 self._db.execute(_DELETE, (found,))  # first: on a full disk it makes the room for what follows
                 self._db.execute(_REMEMBER, (seen_until_ms, found))
                 self._db.execute(_SETTLED_TO, (last,))
@@ -255,7 +266,7 @@ class Ledger:
     def remove(self, rows: Iterable[tuple[str, int]], seen_until_ms: int) -> None:
         """Delete rows (event id, place) whatever became of them; copies of them in other files stay out as well."""
         found = list(rows)
-        with _Transaction(self._db):
+        with Transaction(self._db):
             self._db.execute(_DELETE, (_json(event_id for event_id, _ in found),))
             self._db.execute(_REMEMBER, (seen_until_ms, _json(event_id for event_id, _ in found)))
             self._db.execute(_SETTLED_TO, (max(seq for _, seq in found),))
@@ -272,13 +283,14 @@ class Ledger:
         """Note that they were tried in vain: for people who look into the file."""
         self._db.execute(_POSTPONE, (not_before_ms, reason, _json(event_ids)))
 
-    def bury(self, seq: int, reason: str) -> int:
-        """Make a waiting row a dead letter; returns its bytes, 0 if there is no such row."""
-        changed = self._db.execute("UPDATE turn SET state = 2, reason = ? WHERE seq = ? AND state = 0", (reason, seq))
+    def bury(self, seq: int, reason: str, state: int = DEAD) -> int:
+        """Make a waiting row a dead letter, or one that is held; returns its bytes, 0 if there is no such row."""
+        query = "UPDATE turn SET state = ?, reason = ? WHERE seq = ? AND state = 0"
+        changed = self._db.execute(query, (state, reason, seq))
         return self._number("SELECT size FROM measure WHERE seq = ?", seq) if changed.rowcount else 0
 
     def revive(self, seqs: Iterable[int]) -> int:
-        """Let dead letters wait again, as if they had never been tried; returns how many there were."""
+        """Let dead letters, and what is held, wait again as if never tried; returns how many there were."""
         return self._db.execute(_REVIVE, (_json(seqs),)).rowcount
 
     def evict(self, octets: int) -> tuple[int, int]:
@@ -295,13 +307,23 @@ class Ledger:
     def forget_seen(self, now_ms: int, keep: int) -> None:
         """Let go of delivered ids that are more than ``keep``, and of old ones, some at a time."""
         self._db.execute(_FORGET_TOO_MANY, (keep,))
+        positions.trim(self._db)
         self._db.execute(_FORGET_OLD, (now_ms,))
 
     # --- reading ---------------------------------------------------------------------------------------------
 
+    def confirmed(self) -> dict[int, int]:
+        """How many turns the platform had confirmed of each conversation of which that is known."""
+        return positions.known(self._db)
+
     def conversations_of(self, event_ids: Collection[str]) -> list[int]:
         """The conversations that these rows belong to."""
         return [conversation for (conversation,) in self._db.execute(_CONVERSATIONS, (_json(event_ids),))]
+
+    def blocked(self) -> frozenset[int]:
+        """Conversations that have a dead letter, or a turn that is held."""
+        found = self._db.execute("SELECT DISTINCT conv FROM turn WHERE state IN (1, 2)")
+        return frozenset(conversation for (conversation,) in found)
 
     def seq_of(self, event_id: str) -> int | None:
         """Where a row stands."""
@@ -355,28 +377,6 @@ class Ledger:
     def connection(self) -> sqlite3.Connection:
         """For a forked child, which must keep it alive and never use it."""
         return self._db
-
-
-class _Transaction:
-    """All or nothing; also when an interrupt falls between two statements."""
-
-    __slots__ = ("_db",)
-
-    def __init__(self, db: sqlite3.Connection) -> None:
-        self._db = db
-
-    def __enter__(self) -> None:
-        if self._db.in_transaction:
-            self._db.execute("ROLLBACK")
-        self._db.execute("BEGIN IMMEDIATE")
-
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        try:
-            if kind is None:
-                self._db.execute("COMMIT")
-        finally:
-            if self._db.in_transaction:
-                self._db.execute("ROLLBACK")
 
 
 def is_full(error: Exception) -> bool:

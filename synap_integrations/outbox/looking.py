@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-from .ledger import DEAD, Entry, Ledger
+from .ledger import AT_REST, HELD, Entry, Ledger
 from .places import candidates, outbox_files
 from .rows import UnreadableRowError
 from .sealing import LockedRowError, Sealing
@@ -50,7 +50,12 @@ class Held:
     @property
     def dead(self) -> bool:
         """True for a dead letter, False for what waits."""
-        return self.entry.state == DEAD
+        return self.entry.state in AT_REST
+
+    @property
+    def in_doubt(self) -> bool:
+        """True for a dead letter that may have arrived."""
+        return self.entry.state == HELD
 
     @property
     def conversation_id(self) -> str | None:

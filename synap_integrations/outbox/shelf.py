@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import logging
+import os
 import sqlite3
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import Final
 
 from .counts import Tally
 from .erasure import Erased, Ids, concerns
-from .ledger import BEFORE_ALL, DEAD, MEMORY, WAITING, Entry, is_full
+from .ledger import AT_REST, BEFORE_ALL, DEAD, HELD, MEMORY, WAITING, Entry, is_full
 from .rows import Row, UnreadableRowError
 from .sealing import Sealing
 from .storage import Storage
@@ -37,6 +38,7 @@ class Shelf:
         max_rows: int,
         max_bytes: int,
         max_dead_bytes: int,
+        strict_order: bool,
         clock: Callable[[], float],
         wall: Callable[[], float],
     ) -> None:
@@ -48,11 +50,22 @@ class Shelf:
         """Something was written since the file was last brought to disk."""
         self._max_rows, self._max_bytes, self._max_dead_bytes = max_rows, max_bytes, max_dead_bytes
         self._clock, self._wall = clock, wall
+        self._strict_order = strict_order
+        self._blocked: frozenset[int] = frozenset()
         self._undeleted: set[str] = set()
+        self.confirmed: dict[str, int] = {}
+        """How many turns the conversations of delivered rows had with them, at the platform."""
         self._counting = False
         """True while figures and file may differ."""
         self.full = False
         """Something was refused since the last delivery."""
+        self._memory = os.urandom(9).hex()
+
+    @property
+    def origin(self) -> str:
+        """A name of the file that says nothing about anybody; each file has its own."""
+        place = self.storage.place
+        return self._memory if place is None else place.path.stem.rpartition("-")[2]
 
     # --- in --------------------------------------------------------------------------------------------------
 
@@ -103,14 +116,14 @@ class Shelf:
             return None
         return self._insert([entry.arriving() for entry in entries]) if entries else 0
 
-    def admit(self, expected: int) -> bool:
+    def admit(self, expected: int, confirmed: Mapping[int, int]) -> bool:
         """What was taken in waits from now on, all of it; False if it is not complete, or cannot be written."""
         interrupted, self._counting = self._counting, True
         if interrupted:
             self._recount()
         found = None
         try:
-            found = None if self.storage.ledger is None else self.storage.ledger.admit(expected)
+            found = None if self.storage.ledger is None else self.storage.ledger.admit(expected, confirmed)
         except sqlite3.Error as error:
             self._failed(error)
         if found is not None:
@@ -119,6 +132,7 @@ class Shelf:
             self.tally.rows += waiting[0]
             self.tally.octets += waiting[1]
             self._count_dead(*dead)
+            self._count_held(found.get(HELD, (0, 0))[0])
             self.turnstile.restart()
             self.dirty = True
         self._counting = False
@@ -182,9 +196,10 @@ class Shelf:
         turnstile.prepare(skip, self._clock())
         if (ledger := self.storage.ledger) is None or turnstile.after >= self.last_seq:
             return []
+        held = self._blocked.union(turnstile.held)
         try:
             entries, complete = ledger.take(
-                turnstile.after, limit, _TAKE_BYTES, held=turnstile.held, kinds=skip, taken=turnstile.taken.values()
+                turnstile.after, limit, _TAKE_BYTES, held=held, kinds=skip, taken=turnstile.taken.values()
             )
         except sqlite3.Error as error:
             self._failed(error)
@@ -207,7 +222,8 @@ class Shelf:
         while self._undeleted and (ledger := self.storage.ledger) is not None:
             chosen = list(self._undeleted)[:at_once]
             try:
-                count, octets = ledger.delete(chosen, self.now_ms() + _SEEN_MS)
+                confirmed = {event_id: self.confirmed[event_id] for event_id in chosen if event_id in self.confirmed}
+                count, octets = ledger.delete(chosen, self.now_ms() + _SEEN_MS, confirmed)
             except sqlite3.Error as error:
                 if is_full(error) and (made_room or not self.storage.make_room()):
                     return
@@ -215,6 +231,8 @@ class Shelf:
                 at_once, made_room = _DELETE_ON_FULL_DISK, True
                 continue
             self._undeleted.difference_update(chosen)
+            for event_id in confirmed:
+                self.confirmed.pop(event_id, None)
             made_room = False
             self.turnstile.settled(chosen)
             self.tally.delivered += count
@@ -233,13 +251,13 @@ class Shelf:
             except sqlite3.Error as error:
                 self._failed(error)
 
-    def bury(self, event_id: str, reason: str, seq: int | None = None) -> None:
-        """Make it a dead letter; an unknown one is ignored."""
+    def bury(self, event_id: str, reason: str, seq: int | None = None, *, state: int = DEAD) -> None:
+        """Make it a dead letter, or hold it; an unknown one is ignored."""
         if (ledger := self.storage.ledger) is None:
             return
         try:
             seq = ledger.seq_of(event_id) if seq is None else seq
-            octets = 0 if seq is None else ledger.bury(seq, reason)
+            octets = 0 if seq is None else ledger.bury(seq, reason, state)
         except sqlite3.Error as error:
             self._failed(error)
             return
@@ -247,7 +265,23 @@ class Shelf:
         if octets:
             self.tally.rows -= 1
             self.tally.octets -= octets
-            self._count_dead(1, octets)
+            if state == HELD:
+                self._count_held(1)
+            else:
+                self._count_dead(1, octets)
+
+    def _count_held(self, count: int) -> None:
+        self.tally.dead_letters += count
+        self.tally.held += count
+        self._find_blocked()
+
+    def _find_blocked(self) -> None:
+        """In strict order, what follows a dead letter in its conversation waits until that is dealt with."""
+        if self._strict_order and (ledger := self.storage.ledger) is not None:
+            with suppress(sqlite3.Error):
+                before, self._blocked = self._blocked, ledger.blocked()
+                if before - self._blocked:
+                    self.turnstile.restart()
 
     def _count_dead(self, count: int, octets: int) -> None:
         tally = self.tally
@@ -258,6 +292,7 @@ class Shelf:
                 evicted, freed = ledger.evict(excess)
                 tally.evicted += evicted
                 tally.dead_octets -= freed
+        self._find_blocked()
 
     def erase(self, ids: Ids, sealing: Sealing) -> tuple[list[str], Erased]:
         """Delete everything of these ids, waiting or dead, from file and log; returns the event ids too."""
@@ -282,11 +317,13 @@ class Shelf:
         event_ids = [row[0] for row in rows]
         self.turnstile.settled(event_ids)
         self._undeleted.difference_update(event_ids)
-        tally, dead = self.tally, [row for row in rows if row[2] == DEAD]
+        tally, dead = self.tally, [row for row in rows if row[2] in AT_REST]
         tally.rows -= len(waiting)
         tally.octets -= sum(row[3] for row in waiting)
         tally.dead_letters -= len(dead)
-        tally.dead_octets -= sum(row[3] for row in dead)
+        tally.held -= sum(row[2] == HELD for row in dead)
+        tally.dead_octets -= sum(row[3] for row in dead if row[2] == DEAD)
+        self._find_blocked()
         tally.forgotten += len(waiting) + len(dead)
         return event_ids, Erased(waiting=len(waiting), dead_letters=len(dead), under_way=under_way)
 

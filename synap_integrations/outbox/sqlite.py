@@ -10,7 +10,7 @@ import sqlite3
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -21,8 +21,9 @@ from synap_integrations.model import Envelope, Scope
 from . import forks, rows
 from .adoption import Adoption
 from .counts import Counts
+from .earlier import confirmed_of, with_earlier
 from .erasure import Erased, Tombstone, bury, ids_of
-from .ledger import Entry, is_full
+from .ledger import HELD, Entry, is_full
 from .places import outbox_files
 from .rows import Row, UnreadableRowError
 from .sealing import Sealing
@@ -41,7 +42,8 @@ class SqliteOutbox:
     ``folder`` holds the files of all processes; None keeps everything in memory. ``capture_wait_s`` is the longest that
     `append` waits for another thread's commit. ``durability`` ``"process"`` survives the death of the process,
     ``"power"`` also that of the machine. Beyond ``max_rows`` or ``max_bytes`` new envelopes are refused and counted;
-    beyond ``max_dead_bytes`` the oldest dead letters make room. ``sealing`` says with which key rows are encrypted, if
+    beyond ``max_dead_bytes`` the oldest dead letters make room. With ``strict_order`` what follows a dead letter, or a
+    turn that is held, waits with its conversation. ``sealing`` says with which key rows are encrypted, if
     with any. ``clock`` and ``wall`` give monotonic and wall time.
     """
 
@@ -54,6 +56,7 @@ class SqliteOutbox:
         max_rows: int = 200_000,
         max_bytes: int = 256_000_000,
         max_dead_bytes: int = 32_000_000,
+        strict_order: bool = False,
         sealing: Sealing | None = None,
         clock: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
@@ -61,6 +64,7 @@ class SqliteOutbox:
         self.sealing = sealing or Sealing()
         self._wait_s = capture_wait_s
         self._clock = clock
+        self.strict_order = strict_order
 
         def afresh() -> Shelf:
             return Shelf(
@@ -68,6 +72,7 @@ class SqliteOutbox:
                 max_rows=max_rows,
                 max_bytes=max_bytes,
                 max_dead_bytes=max_dead_bytes,
+                strict_order=strict_order,
                 clock=clock,
                 wall=wall,
             )
@@ -141,19 +146,26 @@ class SqliteOutbox:
         with self._lock:
             self._commit_queue()
             entries = self._shelf.take(limit, frozenset(skip))
-        envelopes: list[Envelope] = []
+            origin, confirmed = self._shelf.origin, confirmed_of(self._shelf.storage.ledger, entries)
+        claimed: list[tuple[Entry, Envelope]] = []
         for entry in entries:
             try:
-                envelopes.append(rows.decode(self.sealing.opened(entry.checked())))
+                envelope = rows.decode(self.sealing.opened(entry.checked()))
+                claimed.append((entry, replace(envelope, place=(origin, entry.seq))))
             except UnreadableRowError as error:
                 with self._lock:
                     self._shelf.bury(entry.row.event_id, str(error), entry.seq)
-        return envelopes
+        return with_earlier(claimed, confirmed)
 
     def acknowledge(self, event_ids: Collection[str]) -> None:
         """Delivered: forget them. Unknown ids are ignored."""
         with self._lock:
             self._shelf.settle(event_ids)
+
+    def confirm(self, event_id: str, turns: int) -> None:
+        """The platform has it, and its conversation now has so many turns there; `acknowledge` follows."""
+        with self._lock:
+            self._shelf.confirmed[event_id] = turns
 
     def release(self, event_ids: Collection[str], *, retry_after_s: float, reason: str = "") -> None:
         """Not delivered: they may be claimed again after ``retry_after_s`` seconds.
@@ -167,6 +179,11 @@ class SqliteOutbox:
         """Refused for good: keep it as a dead letter."""
         with self._lock:
             self._shelf.bury(event_id, self.sealing.discreet(reason))
+
+    def hold(self, event_id: str, reason: str) -> None:
+        """Nobody knows whether it arrived: keep it for somebody to decide."""
+        with self._lock:
+            self._shelf.bury(event_id, self.sealing.discreet(reason), state=HELD)
 
     def put_all_back(self) -> None:
         """Nothing is under way: whoever claimed it is gone."""
@@ -239,11 +256,11 @@ class SqliteOutbox:
         with self._lock:
             return self._shelf.take_in(entries)
 
-    def admit(self, expected: int) -> bool:
+    def admit(self, expected: int, confirmed: Mapping[int, int]) -> bool:
         """Incoming rows wait from now on, on disk; False if some are missing, or the disk fails."""
         with self._lock:
             shelf = self._shelf
-            if not shelf.admit(expected):
+            if not shelf.admit(expected, confirmed):
                 return False
             place = shelf.storage.place
         try:

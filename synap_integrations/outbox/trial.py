@@ -12,6 +12,8 @@ from .lanes import Written
 
 WINDOW: Final = 64
 """Most unacknowledged events on a stream; those being written may exceed it by three."""
+UNDECIDED_S: Final = 60.0
+"""How long a conversation waits whose event ends streams, on a platform that acknowledges nothing else either."""
 _AT_ONCE_S: Final = 2.0
 """A stream that ends so soon after an event was written on it may have been ended by that event."""
 _STRIKES: Final = 3

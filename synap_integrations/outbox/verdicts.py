@@ -10,6 +10,7 @@ from synap_integrations.errors import (
     AuthenticationError,
     InsufficientCreditsError,
     ListeningNotActiveError,
+    OutcomeUnknownError,
     RateLimitError,
     ServiceUnavailableError,
     SynapError,
@@ -33,6 +34,8 @@ class Do(Enum):
     """Nothing can be delivered until somebody acts; look now and then."""
     AWAIT_STREAM = "await stream"
     """It travels on the stream only, and there is none."""
+    SET_ASIDE = "set aside"
+    """Nobody knows whether it arrived, and it is not to be sent twice: keep it for somebody to decide."""
     BURY = "bury"
     """Trying again changes nothing: make it a dead letter and go on."""
 
@@ -54,6 +57,7 @@ _TABLE: Final[tuple[tuple[type[SynapError], Do], ...]] = (
     (SynapTransientError, Do.RETRY),
     (AuthenticationError, Do.HOLD),
     (InsufficientCreditsError, Do.HOLD),
+    (OutcomeUnknownError, Do.SET_ASIDE),
     (SynapError, Do.BURY),
 )
 """The first line that fits decides."""

@@ -26,7 +26,7 @@ from synap_integrations.guard import contained, incidents
 from synap_integrations.model import ContextRequest, Scope, UserMessage
 from synap_integrations.outbox import DeliveryWorker
 from synap_integrations.outbox.errands import Errand
-from synap_integrations.ports import Answer, Forget, PreviewForget, Question, ReadConversation, Remember, Search
+from synap_integrations.ports import Answer, Erase, Forget, PreviewForget, Question, ReadConversation, Remember, Search
 from synap_integrations.redaction import Redaction
 from synap_integrations.settings import Settings
 
@@ -142,7 +142,7 @@ class Enquiries:
                     return InvalidInputError("nothing is kept of this conversation: capture is switched off for it")
                 kept = self._redaction(UserMessage(question.text))
                 return replace(question, text=kept.content) if isinstance(kept, UserMessage) else _MASKED
-            case ReadConversation() | Forget():
+            case ReadConversation() | Forget() | Erase():
                 return question
 
     def _asked(self, words: str) -> str:

@@ -6,10 +6,10 @@ import asyncio
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import dataclass, field, replace
-from typing import Any, Final, Literal
+from dataclasses import replace
+from typing import Final
 
-from synap_integrations.errors import ContextNotFoundError, InvalidInputError, SynapError
+from synap_integrations.errors import InvalidInputError, SynapError
 from synap_integrations.model import Scope, new_id
 from synap_integrations.outbox import SqliteOutbox
 from synap_integrations.outbox.erasure import ids_of
@@ -17,26 +17,17 @@ from synap_integrations.outbox.looking import Held, is_in_use, outbox_folders, u
 from synap_integrations.outbox.places import outbox_files
 from synap_integrations.outbox.sealing import Sealing
 from synap_integrations.outbox.tending import everything_held
+from synap_integrations.ports import Answer, Erase
 from synap_integrations.server.database import Database
 from synap_integrations.server.embedded import FILE_NAME
 from synap_integrations.server.engine import Engine
 from synap_integrations.server.store.forgetting import Target
 from synap_integrations.settings import Settings
 
+from .reports import Reached
 from .runs import FILE_NAME as RUNS
 
 _OWNERS: Final = "SELECT customer_id, user_id FROM owner"
-
-
-@dataclass(frozen=True, slots=True)
-class Reached:
-    """One place, and what became of what it held. ``fix`` says what to do where it was not reached."""
-
-    place: str
-    outcome: Literal["forgotten", "nothing there", "not reached"]
-    counts: dict[str, int] = field(default_factory=dict[str, int])
-    why: str = ""
-    fix: str = ""
 
 
 class Erasure:
@@ -175,30 +166,14 @@ class Erasure:
         return Reached(place, "forgotten" if any(counts.values()) else "nothing there", counts)
 
     async def _platform(self) -> Reached:
-        from synap_integrations.client import SynapClient  # noqa: PLC0415 - only where there is a platform
+        from synap_integrations.client import Route, SynapClient  # noqa: PLC0415 - only where there is a platform
 
-        scope, place = self.scope, f"platform {self._settings.rest_url}"
-        kind: Literal["user", "conversation", "customer"] = (
-            "conversation" if scope.conversation_id else "user" if scope.user_id else "customer"
-        )
-        named = scope.conversation_id or scope.user_id or scope.customer_id
-        ids: dict[str, Any] = {
-            "user_id": scope.user_id,
-            "customer_id": scope.customer_id,
-            "conversation_id": scope.conversation_id,
-        }
         try:
             async with SynapClient(settings=self._settings) as client:
-                done = await client.data.delete(kind, **ids, confirm=named)
-        except ContextNotFoundError:
-            return Reached(place, "nothing there")
+                answer = await Route(client).ask(Erase(), self.scope)
         except SynapError as error:
-            return Reached(place, "not reached", why=error.message, fix="forget again when `synap doctor` is content")
-        counts = {name: number for name, number in done.counts.items() if isinstance(number, int)}
-        if not done.fully_removed and done.found:
-            why = f"it says that some is left ({', '.join(done.still_present_in) or done.status})"
-            return Reached(place, "not reached", counts, why, fix="forget again")
-        return Reached(place, "forgotten" if done.found else "nothing there", counts)
+            answer = Answer(fault=error)
+        return Reached.platform(f"platform {self._settings.rest_url}", answer)
 
     def _other_platforms(self) -> Iterator[Reached]:
         """Platforms that were used from here under another key: what they were given is theirs to delete."""

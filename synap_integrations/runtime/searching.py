@@ -18,7 +18,14 @@ MAX_LIMIT: Final = 200
 _MAX_CHARS: Final = 20_000
 _MAX_PIECE: Final = 900
 _SINGULAR: Final = {kind.removesuffix("s"): kind for kind in CONTEXT_TYPES}
-_OWN: Final = ("synap_event_id", "synap_occurred_at", "synap_conversation_id", "rank_score")
+_OWN: Final = (
+    "synap_event_id",
+    "synap_occurred_at",
+    "synap_conversation_id",
+    "synap_origin",
+    "synap_seq",
+    "rank_score",
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,13 +34,13 @@ from synap_integrations.model import (
 )
 from synap_integrations.outbox import DeliveryWorker, EphemeralOutbox, SqliteOutbox
 from synap_integrations.outbox.sealing import KeySource, Sealing
-from synap_integrations.ports import Answer, Lent, Question
+from synap_integrations.ports import Answer, Erase, Lent, Question
 from synap_integrations.redaction import Mask, Redaction
 from synap_integrations.settings import Settings
 
 from .enquiries import Enquiries
 from .environment import capturing, note_attribution
-from .reports import Forgotten, Status
+from .reports import Forgotten, Reached, Status
 from .runs import FILE_NAME, RunLog
 
 if TYPE_CHECKING:
@@ -194,11 +194,12 @@ class Synap:
 
     # --- forgetting ------------------------------------------------------------------------------------------
 
-    def forget(self, scope: Scope) -> Forgotten:
-        """Delete what this machine holds of the conversation, user or customer that the scope names.
+    def forget(self, scope: Scope, *, timeout_s: float = 10.0) -> Forgotten:
+        """Delete what is held of the conversation, user or customer that the scope names, here and at the platform.
 
-        That is: what waits for delivery, in the files of ended processes too, dead letters, and context held for
-        recalls. What the platform holds is deleted there, by its own call.
+        Here, that is: what waits for delivery, in the files of ended processes too, dead letters, and context held for
+        recalls. Then the platform (the embedded one too) is asked to delete what it holds, for at most ``timeout_s``
+        seconds; 0 does not ask. The receipt says what was reached and what not.
 
         Raises: InvalidInputError, if the scope names nobody; OSError, if a note to later processes cannot be written.
         """
@@ -208,7 +209,9 @@ class Synap:
             raise InvalidInputError(message, details={"argument": "scope"})
         event_ids, erased = self._outbox.forget(scope)
         self._worker.drop(event_ids)
-        return Forgotten(outbox=erased, bundles=self._desk.forget(scope))
+        bundles = self._desk.forget(scope)
+        answer = self._enquiries.ask(Erase(), scope, timeout_s, self._time_to_start)
+        return Forgotten(outbox=erased, bundles=bundles, platform=Reached.platform(self._platform(), answer))
 
     # --- the end ---------------------------------------------------------------------------------------------
 
@@ -242,6 +245,7 @@ class Synap:
             waiting=counts.waiting,
             refused=counts.refused,
             dead_letters=counts.dead_letters,
+            held=counts.held,
             adopted=counts.adopted,
             forgotten=counts.forgotten,
             locked=counts.locked,
@@ -269,7 +273,14 @@ class Synap:
         from synap_integrations.client import Route, SynapClient  # noqa: PLC0415 - see above
 
         client = self._client or SynapClient(settings=self.settings, inline=True, lent=self._lent)
-        return Route(client, turns=self.settings.turns)
+        settings = self.settings
+        return Route(
+            client,
+            turns=settings.turns,
+            on_unknown=settings.on_unknown,
+            dedupe_horizon_s=settings.dedupe_horizon_s,
+            on_confirmed=self._outbox.confirm,
+        )
 
     def _to_lend(self, lent: Lent) -> Lent:
         """The models, if they are such and there is an embedded Synap to use them."""
@@ -338,7 +349,7 @@ class Synap:
 def _outbox(settings: Settings, sealing: Sealing) -> SqliteOutbox | EphemeralOutbox:
     max_rows, max_bytes = settings.outbox_max_rows, settings.outbox_max_mb * 1_000_000
     if settings.storage_path == IN_MEMORY:
-        return EphemeralOutbox(max_rows=max_rows, max_bytes=max_bytes)
+        return EphemeralOutbox(max_rows=max_rows, max_bytes=max_bytes, strict_order=settings.strict_order)
     owner = "local" if settings.embedded else "cloud"
     key = settings.api_key.fingerprint() if settings.api_key else "nokey"
     return SqliteOutbox(
@@ -347,5 +358,6 @@ def _outbox(settings: Settings, sealing: Sealing) -> SqliteOutbox | EphemeralOut
         durability=settings.durability,
         max_rows=max_rows,
         max_bytes=max_bytes,
+        strict_order=settings.strict_order,
         sealing=sealing,
     )

@@ -101,10 +101,15 @@ def describe(event: Reportable) -> Report:
 
 
 def provenance(envelope: Envelope) -> dict[str, str]:
-    """What travels as metadata with every event: its id, so that repeats can be found, its time and its origin."""
+    """What travels as metadata with every event: its id, so that repeats can be found, its time and its origin.
+
+    ``synap_seq`` grows with the order of capture among the events of one ``synap_origin``, an outbox file.
+    """
     found = {"synap_event_id": envelope.event_id, "synap_occurred_at": envelope.occurred_at.isoformat()}
     if envelope.framework:
         found["synap_framework"] = envelope.framework
+    if envelope.place:
+        found["synap_origin"], found["synap_seq"] = envelope.place[0], str(envelope.place[1])
     return found
 
 

@@ -133,3 +133,18 @@ def test_the_next_stream_ends_the_wait() -> None:
         await world.drained(1)
 
     play(scene)
+
+
+def test_each_message_says_where_it_stood_whichever_way_it_came(synap_platform) -> None:
+    """A reader can put late arrivals in order, and see a gap: one origin per outbox, and places that grow."""
+    with synap_on_a_stream(synap_platform) as synap:
+        for number in range(4):
+            synap.record(UserMessage(f"{number}"), scope=SCOPE)
+        assert synap.flush(10)
+    streamed = [event.metadata for event in synap_platform.events]
+    posted = [request.body["metadata"] for request in synap_platform.requests if request.body.get("content")]
+    assert posted
+    assert streamed
+    places = sorted(int(said["synap_seq"]) for said in [*posted, *streamed])
+    assert places == [1, 2, 3, 4, 5]
+    assert len({said["synap_origin"] for said in [*posted, *streamed]}) == 1

@@ -265,7 +265,7 @@ async def test_our_client_reports_acknowledgements(synap_platform):
 
 
 async def test_a_turn_that_was_written_stays_with_the_stream(synap_platform):
-    """Once on the stream and unacknowledged, it never goes by REST as well."""
+    """Once on the stream and unacknowledged, it does not go by REST as well, and nothing of its conversation does."""
     synap_platform.acks = False
     timing, soon = Timing(first_sign_s=0.2, write_s=0.2), Backoff(0.01, 0.02)
     client = SynapClient(**synap_platform.address, inline=True, timing=timing, backoff=soon)
@@ -274,9 +274,12 @@ async def test_a_turn_that_was_written_stays_with_the_stream(synap_platform):
     written = sealed(UserMessage("once"))
     assert await route.send(written) is Handover.WRITTEN
     await client.instance.stop_listening()
-    with pytest.raises(errors.ListeningNotActiveError):
-        await route.send(written)
-    assert await route.send(sealed(UserMessage("by REST"))) is Handover.DELIVERED
+    for one in (written, sealed(UserMessage("the next"))):
+        with pytest.raises(errors.ListeningNotActiveError) as failed:
+            await route.send(one)
+        assert 590 < failed.value.another_way_in <= 600
+    elsewhere = Scope("0b0c7a0e-7a55-4a0b-8f0e-7b1f5c0b7a10", "ana")
+    assert await route.send(sealed(UserMessage("by REST"), elsewhere)) is Handover.DELIVERED
     large = sealed(UserMessage("x" * 5_000_000))
     await route.open(lambda _: None)
     assert await route.send(large) is Handover.DELIVERED

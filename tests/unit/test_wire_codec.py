@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
@@ -152,6 +153,8 @@ def test_every_event_carries_its_id_and_time_as_metadata():
         "synap_occurred_at": "2026-05-16T12:00:00+00:00",
         "synap_framework": "langchain",
     }
+    placed = provenance(replace(envelope, place=("0a1b", -3)))
+    assert (placed["synap_origin"], placed["synap_seq"]) == ("0a1b", "-3")
 
 
 @pytest.mark.parametrize(
