@@ -72,12 +72,12 @@ async def test_it_stops_at_once_with_open_streams_and_tabs() -> None:
     server = start_dev_server()
     server.say("hello")
     tabs = [socket.create_connection(("127.0.0.1", server.http_port)) for _ in range(6)]
-    tabs[0].sendall(b"GET /v1/credits/balance HT")
     head = f"Host: 127.0.0.1:{server.http_port}\r\nAuthorization: Bearer {KEY}\r\nContent-Type: application/json"
-    tabs[1].sendall(f"POST /v1/telemetry/batch HTTP/1.1\r\n{head}\r\nContent-Length: 100\r\n\r\n{{".encode())
-    tabs[2].sendall(f"GET /read/conversations/1/live HTTP/1.1\r\n{head}\r\n\r\n".encode())
-    assert b"text/event-stream" in tabs[2].recv(4096)
     try:
+        tabs[0].sendall(b"GET /v1/credits/balance HT")
+        tabs[1].sendall(f"POST /v1/telemetry/batch HTTP/1.1\r\n{head}\r\nContent-Length: 100\r\n\r\n{{".encode())
+        tabs[2].sendall(f"GET /read/conversations/1/live HTTP/1.1\r\n{head}\r\n\r\n".encode())
+        assert b"text/event-stream" in tabs[2].recv(4096)
         async with AsyncExitStack() as stack:
             for _ in range(3):
                 client = await stack.enter_async_context(SynapClient(**server.address))

@@ -20,9 +20,10 @@ def pytest_configure(config) -> None:
     import dev_server  # noqa: PLC0415 - found through the path above
     import socket_platform  # noqa: PLC0415 - see above
 
-    socket_platform.KEY = dev_server.KEY = os.environ["CANARY"]
-    dev_server.Reached.key = os.environ["CANARY"]
-    dev_server.Reached.__init__.__defaults__ = (os.environ["CANARY"],)
+    canary = os.environ["CANARY"]
+    socket_platform.KEY = dev_server.KEY = dev_server.Reached.key = canary
+    dev_server.Reached.__init__.__defaults__ = (canary,)
+    dev_server.start_dev_server.__kwdefaults__["key"] = canary
     log = logging.FileHandler(Path(os.environ["CANARY_LOG"]) / f"{os.getpid()}.log")
     log.setFormatter(logging.Formatter("%(name)s %(levelname)s %(message)s %(args)r"))
     logging.getLogger().addHandler(log)
