@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any, Final
 
 from llama_index.core.tools import AsyncBaseTool, ToolMetadata, ToolOutput
@@ -12,24 +11,17 @@ from pydantic import BaseModel, ValidationError
 from synap_integrations.guard import contained
 from synap_integrations.llamaindex.asking import scope_here
 from synap_integrations.runtime.asking import Asker
-from synap_integrations.runtime.deeds import (
-    BROKEN,
-    Deed,
-    Forgetting,
-    Searching,
-    Storing,
-    Told,
-    adone,
-    done,
-    unusable,
-)
-from synap_integrations.runtime.searching import SearchTerms
+from synap_integrations.runtime.deeds import BROKEN, Deed, Told, adone, done, unusable
+from synap_integrations.runtime.tools import ForgetTool, SearchTool, StoreTool
 
 _TOOL: Final = contained("tool")
 
 
 class _MemoryTool(AsyncBaseTool):
-    """A deed as a tool. What goes wrong is the tool's result, marked as an error, never an exception in the agent."""
+    """A deed as a tool. What goes wrong is the tool's result, marked as an error, never an exception in the agent.
+
+    Source: llama_index.core 0.14.25, tools/types.py, AsyncBaseTool
+    """
 
     def __init__(  # noqa: PLR0913 - each by name
         self,
@@ -97,52 +89,13 @@ class _MemoryTool(AsyncBaseTool):
         )
 
 
-class SynapSearchTool(_MemoryTool):
-    """Lets an agent search the memory of the user it is talking to.
-
-    Whose memory that is comes from the run, or from the ids given here; a model cannot choose. ``types``,
-    ``max_results``, ``mode`` and ``synap`` (or ``sdk``) are those of `SynapRetriever`. The result is a block that
-    stored text cannot leave.
-
-    Raises: InvalidInputError, when it is made.
-
-    Source: llama_index.core 0.14.25, tools/types.py, AsyncBaseTool
-
-    """
-
-    def __init__(
-        self,
-        synap: object | None = None,
-        *,
-        sdk: object | None = None,
-        types: Sequence[str] | None = None,
-        max_results: int = 10,
-        mode: str = "fast",
-        **given: Any,
-    ) -> None:
-        terms = SearchTerms.checked(types=types, max_results=max_results, mode=mode)
-        super().__init__(Searching(terms), synap if synap is not None else sdk, **given)
+class SynapSearchTool(SearchTool, _MemoryTool):
+    """Lets an agent search the memory of the user it is talking to: see `SearchTool`."""
 
 
-class SynapStoreTool(_MemoryTool):
-    """Lets an agent have something remembered about the user it is talking to, marked as coming from ``source``.
-
-    It is kept by the platform when the tool says so; if the platform cannot be reached, the tool says that.
-
-    Raises: InvalidInputError, when it is made.
-    """
-
-    def __init__(
-        self, synap: object | None = None, *, sdk: object | None = None, source: str = "agent", **given: Any
-    ) -> None:
-        super().__init__(Storing(source), synap if synap is not None else sdk, **given)
+class SynapStoreTool(StoreTool, _MemoryTool):
+    """Lets an agent have something remembered about the user it is talking to: see `StoreTool`."""
 
 
-class SynapForgetTool(_MemoryTool):
-    """Lets an agent have something forgotten: it is shown what matches, and only exactly that can then be deleted.
-
-    Raises: InvalidInputError, when it is made.
-    """
-
-    def __init__(self, synap: object | None = None, *, sdk: object | None = None, **given: Any) -> None:
-        super().__init__(Forgetting(), synap if synap is not None else sdk, **given)
+class SynapForgetTool(ForgetTool, _MemoryTool):
+    """Lets an agent have something forgotten, in two steps: see `ForgetTool`."""

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Final, Literal, Self, cast, get_args
+from typing import Final, Literal, Self, TypedDict, cast, get_args
 
 from synap_integrations.errors import InvalidInputError
-from synap_integrations.model import RecentTurn
+from synap_integrations.model import RecentTurn, Scope
 from synap_integrations.ports import Answer, ReadConversation
 
+from .asking import Asker
 from .searching import conversation_block
 
 Style = Literal["structured", "narrative", "bullet_points"]
 _ON_ERROR: Final = ("fallback", "raise")
+STYLE: Final = "narrative"
+ON_ERROR: Final = "fallback"
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +56,48 @@ def said_before(told: Sequence[RecentTurn], here: Sequence[tuple[str, str]]) -> 
     return told[: next((at for at in range(len(there)) if list(here[: len(there) - at]) == there[at:]), len(there))]
 
 
-def above(system: str, block: str, opening: str | None, closing: str | None) -> str:
-    """The application's own words below the block; ``opening`` and ``closing`` frame the block where both are given."""
-    if block and opening and closing:
-        block = f"{opening}\n{block}\n{closing}"
-    return "\n\n".join(part for part in (block, system.strip()) if part)
+class MessageTerms(TypedDict, total=False):
+    """What a system message of the conversation so far may be told by name."""
+
+    system: str
+    """The application's own words, which stand below it."""
+    style: str
+    preamble_open: str | None
+    preamble_close: str | None
+    """Frame the conversation, where both are given."""
+    on_error: str
+    user_id: str | None
+    customer_id: str | None
+    synap: object | None
+
+
+class ShortTermMessage:
+    """The conversation so far above an application's own system prompt. Raises: InvalidInputError, when it is made."""
+
+    def __init__(self, sdk: object | None, conversation_id: str | None, terms: MessageTerms) -> None:
+        unknown = terms.keys() - MessageTerms.__annotations__.keys()
+        if unknown:
+            message = f"unknown keywords {', '.join(sorted(unknown))}: use {', '.join(MessageTerms.__annotations__)}"
+            raise TypeError(message)
+        self._asker = Asker(
+            sdk if terms.get("synap") is None else terms.get("synap"),
+            conversation_id=conversation_id,
+            user_id=terms.get("user_id"),
+            customer_id=terms.get("customer_id"),
+        )
+        self._terms = ShortTerm.checked(style=terms.get("style", STYLE), on_error=terms.get("on_error", ON_ERROR))
+        self._system = terms.get("system", "").strip()
+        self._frame = terms.get("preamble_open"), terms.get("preamble_close")
+
+    async def text(self, scope_for: Callable[[Scope], Scope]) -> str:
+        """As it is now, in the conversation that the surrounding code is in; ``""`` if there is nothing to say.
+
+        Raises: SynapError, if the platform did not answer and that was asked for.
+        """
+        block = self._terms.told(
+            await self._asker.lookup.aask(self._terms.question, scope=scope_for(self._asker.stated))
+        )
+        opening, closing = self._frame
+        if block and opening and closing:
+            block = f"{opening}\n{block}\n{closing}"
+        return "\n\n".join(part for part in (block, self._system) if part)

@@ -123,5 +123,7 @@ async def test_a_platform_that_does_not_answer_is_nothing_or_an_error():
     for wrong in ({"style": "poem"}, {"on_error": "ignore"}, {"sdk": 7}):
         with pytest.raises(InvalidInputError, match=next(iter(wrong))):
             synap_st_chat_message(**({"sdk": memory} | wrong))
+    with pytest.raises(TypeError, match="stile"):
+        synap_st_chat_message(memory, stile="narrative")
     with pytest.raises(InvalidInputError, match="sdk"):
         SynapChatMemory(sdk="https://example.org", conversation_id="c")

@@ -9,20 +9,23 @@ from langchain_core.runnables import RunnableConfig, RunnableLambda
 
 from synap_integrations.langchain.lookup.asking import scope_for
 from synap_integrations.runtime.asking import Asker
-from synap_integrations.runtime.short_term import ShortTerm, above
+from synap_integrations.runtime.short_term import ON_ERROR, STYLE, ShortTerm, ShortTermMessage
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
+    from typing import Unpack
 
     from langchain_core.runnables import Runnable
+
+    from synap_integrations.runtime.short_term import MessageTerms
 
 
 def synap_st_runnable(  # noqa: PLR0913 - each by name
     sdk: object | None = None,
     conversation_id: str | None = None,
     *,
-    style: str = "narrative",
-    on_error: str = "fallback",
+    style: str = STYLE,
+    on_error: str = ON_ERROR,
     user_id: str | None = None,
     customer_id: str | None = None,
     synap: object | None = None,
@@ -50,32 +53,21 @@ def synap_st_runnable(  # noqa: PLR0913 - each by name
     return RunnableLambda(told, atold, name="synap_st")
 
 
-def synap_st_message(  # noqa: PLR0913 - each by name
-    sdk: object | None = None,
-    conversation_id: str | None = None,
-    *,
-    system: str = "",
-    style: str = "narrative",
-    preamble_open: str | None = None,
-    preamble_close: str | None = None,
-    on_error: str = "fallback",
-    user_id: str | None = None,
-    customer_id: str | None = None,
-    synap: object | None = None,
+def synap_st_message(
+    sdk: object | None = None, conversation_id: str | None = None, **terms: Unpack[MessageTerms]
 ) -> Callable[[], Awaitable[SystemMessage | None]]:
     """A function to await for a system message: the conversation so far above your own ``system``; None if both are
-    empty. The other arguments are those of `synap_st_runnable`.
+    empty.
+
+    By name there are ``system``, ``preamble_open`` and ``preamble_close``, which frame the conversation, and the
+    arguments of `synap_st_runnable`.
 
     Raises: InvalidInputError, when it is made.
     """
-    asker = Asker(
-        synap if synap is not None else sdk, conversation_id=conversation_id, user_id=user_id, customer_id=customer_id
-    )
-    terms = ShortTerm.checked(style=style, on_error=on_error)
+    told = ShortTermMessage(sdk, conversation_id, terms)
 
     async def message() -> SystemMessage | None:
-        block = terms.told(await asker.lookup.aask(terms.question, scope=scope_for(asker.stated)))
-        content = above(system, block, preamble_open, preamble_close)
+        content = await told.text(scope_for)
         return SystemMessage(content=content) if content else None
 
     return message

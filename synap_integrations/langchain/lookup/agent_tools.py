@@ -12,18 +12,8 @@ from pydantic import BaseModel, PrivateAttr, ValidationError
 from synap_integrations.guard import contained
 from synap_integrations.langchain.lookup.asking import scope_for
 from synap_integrations.runtime.asking import Asker
-from synap_integrations.runtime.deeds import (
-    BROKEN,
-    Deed,
-    Forgetting,
-    Searching,
-    Storing,
-    Told,
-    adone,
-    done,
-    unusable,
-)
-from synap_integrations.runtime.searching import SearchTerms
+from synap_integrations.runtime.deeds import BROKEN, Deed, Told, adone, done, unusable
+from synap_integrations.runtime.tools import ForgetTool, SearchTool, StoreTool
 
 _TOOL: Final = contained("tool")
 
@@ -33,7 +23,10 @@ def _unfit(error: object) -> str:
 
 
 class _MemoryTool(BaseTool):
-    """A deed as a tool. What goes wrong is the tool's result, never an exception in the agent."""
+    """A deed as a tool. What goes wrong is the tool's result, never an exception in the agent.
+
+    Source: langchain_core 1.7.2, tools/base.py, BaseTool.run
+    """
 
     name: str = ""
     description: str = ""
@@ -85,52 +78,13 @@ def _result(told: Told) -> str:
     return told.text
 
 
-class SynapSearchTool(_MemoryTool):
-    """Lets an agent search the memory of the user it is talking to.
-
-    Whose memory that is comes from the run, or from the ids given here; a model cannot choose. ``types``,
-    ``max_results``, ``mode`` and ``synap`` (or ``sdk``) are those of `SynapRetriever`. The result is a block that
-    stored text cannot leave.
-
-    Raises: InvalidInputError, when it is made.
-
-    Source: langchain_core 1.7.2, tools/base.py, BaseTool.run
-
-    """
-
-    def __init__(
-        self,
-        synap: object | None = None,
-        *,
-        sdk: object | None = None,
-        types: list[str] | None = None,
-        max_results: int = 10,
-        mode: str = "fast",
-        **fields: Any,
-    ) -> None:
-        terms = SearchTerms.checked(types=types, max_results=max_results, mode=mode)
-        super().__init__(Searching(terms), synap if synap is not None else sdk, **fields)
+class SynapSearchTool(SearchTool, _MemoryTool):
+    """Lets an agent search the memory of the user it is talking to: see `SearchTool`."""
 
 
-class SynapStoreTool(_MemoryTool):
-    """Lets an agent have something remembered about the user it is talking to, marked as coming from ``source``.
-
-    It is kept by the platform when the tool says so; if the platform cannot be reached, the tool says that.
-
-    Raises: InvalidInputError, when it is made.
-    """
-
-    def __init__(
-        self, synap: object | None = None, *, sdk: object | None = None, source: str = "agent", **fields: Any
-    ) -> None:
-        super().__init__(Storing(source), synap if synap is not None else sdk, **fields)
+class SynapStoreTool(StoreTool, _MemoryTool):
+    """Lets an agent have something remembered about the user it is talking to: see `StoreTool`."""
 
 
-class SynapForgetTool(_MemoryTool):
-    """Lets an agent have something forgotten: it is shown what matches, and only exactly that can then be deleted.
-
-    Raises: InvalidInputError, when it is made.
-    """
-
-    def __init__(self, synap: object | None = None, *, sdk: object | None = None, **fields: Any) -> None:
-        super().__init__(Forgetting(), synap if synap is not None else sdk, **fields)
+class SynapForgetTool(ForgetTool, _MemoryTool):
+    """Lets an agent have something forgotten, in two steps: see `ForgetTool`."""
