@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import signal
 import sqlite3
 import sys
@@ -169,6 +170,8 @@ def _server(synap: LocalSynap, wanted: Wanted) -> DevServer:
         address=wanted.unsafe_bind,
         names=frozenset(wanted.allow_host),
     )
+    # What was loaded by now stays: a search makes thousands of small objects, and need not wait for a look at all others.
+    gc.freeze()
     return DevServer(synap, options, outside=outside(Settings.read(), file=synap.name))
 
 
