@@ -8,7 +8,7 @@ import zygote
 from programs import EQUIPMENT, assert_each_turn_once, drain, python
 
 POINTS = tuple(f"K{name}" for name in (*range(1, 15), "14b", 15, 17, 18))
-"""K16, inside a migration, comes with the first one: there is one schema so far."""
+"""K16, inside a migration, is in test_outbox_migration.py: it needs a file of an older version."""
 
 
 def killed(folder: Path, seed: int, *points: str) -> tuple[set[str], Counter[str]]:
