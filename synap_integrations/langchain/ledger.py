@@ -34,7 +34,6 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 _DOOR: Final = contained("callbacks")
 _INTERNAL_TAGS: Final = frozenset({"nostream", "langsmith:hidden"})
-_PLACES: Final = ("seq:step:", "map:key:", "branch:", "condition:", "graph:step:")
 _NO_METADATA: Final[Mapping[str, object]] = {}
 
 
@@ -244,7 +243,7 @@ class Ledger:
         if root.off:
             return None
         if root.deferred and parent.first:
-            run.first = _gets_the_same_input(start)
+            run.first = start.gets_the_same_input
         if options is not root.options and run.tool is None:
             self._join(root, options)
         if not root.settled and (kind != "chain" or root.awaiting or identity.surrounding_run_id() is not None):
@@ -382,14 +381,6 @@ def _is_internal(tags: Sequence[str] | None, metadata: Mapping[str, object]) -> 
     ):
         return True
     return bool(tags) and not _INTERNAL_TAGS.isdisjoint(tags)  # type: ignore[arg-type] # not None here
-
-
-def _gets_the_same_input(start: Start) -> bool:
-    """True for what gets its parent's input: a sequence's first step, a map's branches, an assignment's map."""
-    places = [tag for tag in start.tags or () if tag.startswith(_PLACES)]
-    if places:
-        return places[0] == "seq:step:1" or places[0].startswith("map:key:")
-    return start.name is not None and start.name.startswith("RunnableParallel<")
 
 
 LEDGER: Final = Ledger()

@@ -15,6 +15,7 @@ NARRATIONS: Final = ("thinking", "assistant", "drop")
 Key = str | Callable[[object], object]
 """A key of a run's inputs or outputs, or a function from them to text or messages."""
 
+_PLACES: Final = ("seq:step:", "map:key:", "branch:", "condition:", "graph:step:")
 
 RunId = int
 """The number of a run's UUID: a UUID computes its hash anew, in Python, each time a dictionary asks."""
@@ -28,6 +29,14 @@ class Start(NamedTuple):
     tags: Sequence[str] | None
     metadata: Mapping[str, object] | None
     name: str | None
+
+    @property
+    def gets_the_same_input(self) -> bool:
+        """True for what gets its parent's input: a sequence's first step, a map's branches, an assignment's map."""
+        places = [tag for tag in self.tags or () if tag.startswith(_PLACES)]
+        if places:
+            return places[0] == "seq:step:1" or places[0].startswith("map:key:")
+        return self.name is not None and self.name.startswith("RunnableParallel<")
 
 
 @dataclass(frozen=True, slots=True)
