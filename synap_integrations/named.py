@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from importlib import import_module
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
 
 def is_name(text: str) -> bool:
     """True for the form ``module:attribute``; both may have dots."""
@@ -20,4 +24,16 @@ def named(name: str) -> object:
     found: object = import_module(module)
     for part in path.split("."):
         found = getattr(found, part)
+    return found
+
+
+def lazily(package: str, homes: Mapping[str, str]) -> Callable[[str], object]:
+    """A package's ``__getattr__``: each of its names is taken from its module, relative to it, at its first use."""
+
+    def found(name: str) -> object:
+        if name not in homes:
+            message = f"module {package!r} has no attribute {name!r}"
+            raise AttributeError(message)
+        return getattr(import_module(homes[name], package), name)
+
     return found
