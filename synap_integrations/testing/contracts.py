@@ -119,6 +119,18 @@ class OutboxStoreContract:
         assert list(store.claim(10)) == [good]
         assert (store.counts().dead_letters, store.counts().waiting) == (1, 1)
 
+    def test_what_is_held_is_kept_and_never_claimed(self, store: CountingStore) -> None:
+        """Somebody has to decide: it counts as dead, and only a waiting envelope can be held."""
+        doubtful, good = an_envelope("doubtful"), an_envelope("good")
+        store.append(doubtful)
+        store.append(good)
+        store.claim(1)
+        store.hold(doubtful.event_id, "unknown")
+        store.hold("never seen", "unknown")
+        store.put_all_back()
+        assert list(store.claim(10)) == [good]
+        assert (store.counts().dead_letters, store.counts().waiting) == (1, 1)
+
     def test_one_id_is_one_turn(self, store: CountingStore) -> None:
         """Captured twice under the same id, before or after delivery, it is kept once and counted once."""
         envelope = an_envelope()

@@ -337,6 +337,24 @@ PROTECTIONS: dict[str, Protection] = {
         _NOTHING,
         ("tests/faults/test_faults_ways.py::test_an_unacknowledged_turn_waits_for_a_stream_and_is_read_back_then",),
     ),
+    "strict-order": Protection(
+        "In strict order nothing overtakes a dead letter of its conversation.",
+        f"{OUTBOX}.shelf:Shelf._find_blocked",
+        _NOTHING,
+        (f"{UNIT}at_rest.py::test_in_strict_order_a_conversation_waits_behind_it",),
+    ),
+    "held-for-a-decision": Protection(
+        "What may have arrived is not sent again before somebody says so.",
+        f"{CLIENT}.route:OutcomeUnknownError",
+        lambda _: importlib.import_module("synap_integrations.errors").SynapTransientError,
+        ("tests/faults/test_faults_unknown.py::test_a_turn_of_unknown_outcome_is_sent_again_or_held",),
+    ),
+    "mended-account": Protection(
+        "Who has mended an account and flushes does not wait for five minutes.",
+        f"{OUTBOX}.pace:hurried_s",
+        _returns(value=300.0),
+        (f"{UNIT}pace.py::test_somebody_in_a_hurry_may_try_a_refused_account_soon_and_ever_more_rarely",),
+    ),
     "liveness": Protection(
         "A stream whose reader ended is over.",
         f"{CLIENT}.line:Line.end",
