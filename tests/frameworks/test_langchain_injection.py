@@ -25,6 +25,7 @@ from synap_integrations.context.render import without_context
 from synap_integrations.guard import incidents
 from synap_integrations.langchain import SynapCallbackHandler, SynapMemory, synap_context, with_synap_memory
 from synap_integrations.model import Context, ContextUsed, RecentTurn
+from synap_integrations.ports import Answer
 from synap_integrations.testing import FakeMemory
 
 pytestmark = pytest.mark.usefixtures("strict_guard")
@@ -376,6 +377,45 @@ def test_history_of_a_new_process_begins_with_what_the_platform_tells():
         chain.invoke({"question": question}, {"configurable": {"session_id": "resumed"}})
     assert [m.content for m in model.seen[0]] == ["s", "q0", "a0", "q1"]
     assert [m.content for m in model.seen[1]] == ["s", "q0", "a0", "q1", "a1", "q2"]
+
+
+EARLIER = (RecentTurn("user", "q0"), RecentTurn("assistant", "a0"))
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_earlier_turns_are_asked_for_once_where_no_handler_listens(mode):
+    """The platform is asked at the first read; what it does not tell then is not waited for again."""
+    for told in (EARLIER, ()):
+        memory, model = FakeMemory(answer=Answer(turns=told)), Scripted(answers=["a1", "a2"])
+        for question in ("q1", "q2"):
+            run(chain_with(memory, model), {"question": question}, mode, configurable={"session_id": "resumed"})
+        earlier = [turn.content for turn in told]
+        assert [text_of(m) for m in model.seen[1]] == ["s", *earlier, "q1", "a1", "q2"]
+        assert [scope.conversation_id for _, scope in memory.asked] == ["resumed"]
+
+
+def test_earlier_turns_come_with_the_handlers_turn():
+    """Where a handler listens, the recall is answered for its turn: nobody is asked twice."""
+    memory = FakeMemory(Context((), EARLIER, "pushed"), Answer(turns=EARLIER))
+    config = {"configurable": {"session_id": "resumed"}, "callbacks": [SynapCallbackHandler(memory)]}
+    chain_with(memory, model := Scripted(answers=["a1"])).invoke({"question": "q1"}, config)
+    assert [text_of(m) for m in model.seen[0]] == ["s", "q0", "a0", "q1"]
+    assert memory.asked == []
+
+
+def test_what_was_said_before_the_first_read_follows_what_was_said_earlier():
+    """By hand: the turns that both know stand once, and a conversation that was cleared begins anew."""
+    told = (*EARLIER, RecentTurn("user", "q1"), RecentTurn("assistant", "a1"))
+    memory = FakeMemory(answer=Answer(turns=told))
+    history = SynapMemory("c", synap=memory)
+    history.add_user_message("q1")
+    history.add_ai_message("a1")
+    history.add_user_message("q2")
+    assert [m.content for m in history.messages] == ["q0", "a0", "q1", "a1", "q2"]
+    history.clear()
+    assert SynapMemory("c", synap=memory).messages == []
+    history.add_user_message("q3")
+    assert [m.content for m in SynapMemory("c", synap=memory).messages] == ["q3"]
 
 
 def test_two_memories_do_not_share_histories():
