@@ -170,7 +170,7 @@ def _server(synap: LocalSynap, wanted: Wanted) -> DevServer:
         address=wanted.unsafe_bind,
         names=frozenset(wanted.allow_host),
     )
-    # What was loaded by now stays: a search makes thousands of small objects, and need not wait for a look at all others.
+    # What was loaded by now stays: a search, which makes thousands of small objects, need not wait for a look at it.
     gc.freeze()
     return DevServer(synap, options, outside=outside(Settings.read(), file=synap.name))
 
