@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from synap_integrations.auto.headers import AsgiHeaders, WsgiHeaders
 from synap_integrations.auto.terms import SERVERS
+from synap_integrations.auto.untouched import untouched
 from synap_integrations.overlay import Overlay
 
 if TYPE_CHECKING:
@@ -39,7 +40,8 @@ def _of_uvicorn() -> Detach:
 
     def loading(self: Any) -> None:  # noqa: ANN401 - uvicorn's
         load(self)
-        self.loaded_app = AsgiHeaders(self.loaded_app)
+        with untouched("the headers of uvicorn are not read"):
+            self.loaded_app = AsgiHeaders(self.loaded_app)
 
     return _over(config, "load", loading)
 
@@ -63,7 +65,8 @@ def _of_hypercorn() -> Detach:
 
     def wrapping(*given: Any, **named: Any) -> Any:  # noqa: ANN401 - hypercorn's
         wrapper = wrap(*given, **named)
-        wrapper.app = (AsgiHeaders if isinstance(wrapper, of_asgi) else WsgiHeaders)(wrapper.app)
+        with untouched("the headers of hypercorn are not read"):
+            wrapper.app = (AsgiHeaders if isinstance(wrapper, of_asgi) else WsgiHeaders)(wrapper.app)
         return wrapper
 
     return _over(utils, "wrap_app", wrapping)

@@ -84,6 +84,28 @@ def test_a_function_of_the_applications(own_storage, tmp_path) -> None:
     assert set(users(own_storage).values()) == {"eva"}
 
 
+CHANGED = {
+    "daphne.server": "the headers of daphne.server are not read: AttributeError",
+    "hypercorn.utils": "the headers of hypercorn are not read: AttributeError",
+}
+
+
+@pytest.mark.parametrize("server", CHANGED)
+def test_a_server_that_changed_serves_as_ever(server: str, own_storage, tmp_path) -> None:
+    """Where its application is not taken up as it was, one line says so, and the program runs."""
+    package, _, module = server.partition(".")
+    (tmp_path / package).mkdir()
+    (tmp_path / package / "__init__.py").touch()
+    (tmp_path / package / f"{module}.py").write_text(
+        "class ASGIWrapper: pass\ndef wrap_app(app): return app\n" if package == "hypercorn" else ""
+    )
+    code = f"from {package} import {module}\nprint(getattr({module}, 'wrap_app', str)('served'))"
+    ran = synap_run("--identify", "headers", "-c", code, storage=own_storage, PYTHONPATH=str(tmp_path))
+    assert (ran.returncode, ran.stdout) == (0, "served\n")
+    (line,) = ran.stderr.splitlines()
+    assert line.startswith(f"synap: {CHANGED[server]}")
+
+
 def test_asgi_requests_do_not_mix() -> None:
     """Many at once on one loop, with pauses: each sees its own headers, and nothing is left afterwards."""
     seen: dict[str, Scope] = {}
