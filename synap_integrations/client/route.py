@@ -241,7 +241,7 @@ class Route:
             confirmed.interrupted(event_id)
             raise
         confirmed.answered(event_id, scope, answer)
-        if (turns := confirmed.end(scope)) is not None:
+        if not self._turns_on_stream and (turns := confirmed.end(scope)) is not None:  # a stream counts none of its own
             self._on_confirmed(event_id, turns)
         self._written.pop(event_id, None)
         return Handover.DELIVERED

@@ -172,6 +172,12 @@ PROTECTIONS: dict[str, Protection] = {
         ("tests/crash/test_adoption_kills.py::test_nobody_sends_a_part_of_a_file_that_somebody_else_sends_too",),
         quick=True,
     ),
+    "look-before-repeating": Protection(
+        "What a process may have sent before it died is looked for.",
+        f"{CLIENT}.inherited:arrived",
+        lambda _: lambda *_args, **_named: frozenset(),
+        ("tests/crash/test_lost_outcomes.py::test_a_turn_that_was_under_way_arrives_once",),
+    ),
     "one-adopter": Protection(
         "What several processes left goes to one of those that are there.",
         f"{OUTBOX}.adoption:alone_in",
