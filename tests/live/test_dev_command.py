@@ -148,6 +148,7 @@ def test_without_a_file_it_serves_what_the_embedded_synap_remembers(own_storage)
         "from synap_integrations.model import UserMessage\n"
         "with Synap() as synap:\n"
         "    synap.record(UserMessage('said without a server'), scope=Scope('c', 'ana'))\n"
+        "    assert synap.flush(30)\n"
     )
     subprocess.run([sys.executable, "-c", program], check=True, timeout=60)
     said = banner()
