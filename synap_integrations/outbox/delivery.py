@@ -25,10 +25,9 @@ from .link import Link
 from .pace import Pace, Rhythm, backoff_s
 from .riders import Riders
 from .trial import UNDECIDED_S, Trial
-from .verdicts import AWAIT_STREAM, Do, Verdict, judge
+from .verdicts import AWAIT_STREAM, POISON, Do, Verdict, judge
 
 _log = logging.getLogger(__name__)
-_POISON: Final = Verdict(Do.BURY, "poison", detail="each stream that carried it alone ended, and empty ones did not")
 _DELIVER: Final = contained("deliver")
 _INBOUND: Final = contained("inbound")
 
@@ -85,11 +84,9 @@ class Delivery:
         self._riders = Riders(self.link)
         self._awaiting_link: list[Lane] = []
         self._courtesy = Courtesy(store, self._now)
-        self._may_claim = False
         self._look_at = self._settle_at = self._maintain_at = self._adopt_at = -math.inf
-        self.tidying = False
-        """Somebody has called `tidy`."""
-        self._stopping = False
+        self.tidying = False  # until what `tidy` asks for is done
+        self._may_claim = self._stopping = False
         self._fault: BaseException | None = None
 
     # --- what others ask, on this loop -----------------------------------------------------------------------
@@ -250,8 +247,12 @@ class Delivery:
         for _ in range(_IN_A_ROW):
             if self._window_is_full or not self._allowance() or not (envelope := self._lanes.next_in(lane)):
                 break
+            streams = self.link.streams
             outcome = await self._attempt(envelope)
-            if not self._conclude(lane, envelope, outcome):
+            lost = outcome is Handover.WRITTEN and streams != self.link.streams  # with the stream before, it may be
+            if lost and not self._lanes.is_early(envelope.event_id):
+                self._lanes.set_aside(lane)
+            elif not self._conclude(lane, envelope, outcome):
                 return
             if self._courtesy.look():
                 await asyncio.sleep(self._rhythm.give_way_s)
@@ -393,7 +394,7 @@ class Delivery:
         if judgement is not None:
             withdrawn = self._lanes.withdraw(judgement.event_id)
             if judgement.guilty:
-                self._lay_down(judgement.event_id, _POISON)
+                self._lay_down(judgement.event_id, POISON)
             else:
-                self._store.release(withdrawn[:1], retry_after_s=UNDECIDED_S, reason=_POISON.why)
+                self._store.release(withdrawn[:1], retry_after_s=UNDECIDED_S, reason=POISON.why)
             self._store.release(withdrawn[1:], retry_after_s=0.0)

@@ -46,6 +46,8 @@ class Link:
         self._hurry = asyncio.Event()
         self._ended = False
         self.up = False
+        self.streams = 0
+        """How many there have been."""
         self.undecided = True
         """True while it may be up in a moment: what needs it should wait and not be kept aside."""
 
@@ -81,6 +83,7 @@ class Link:
         self._changed.set()
 
     def _set(self, *, up: bool) -> None:
+        self.streams += up and not self.up
         self.up, self.undecided = up, False
         self._known.set()
         self._changed.set()

@@ -64,6 +64,7 @@ _TABLE: Final[tuple[tuple[type[SynapError], Do], ...]] = (
 
 _NO_STREAM: Final = "no stream"
 AWAIT_STREAM: Final = Verdict(Do.AWAIT_STREAM, _NO_STREAM)
+POISON: Final = Verdict(Do.BURY, "poison", detail="each stream that carried it alone ended, and empty ones did not")
 
 
 def judge(error: SynapError) -> Verdict:

@@ -94,6 +94,25 @@ def test_after_a_reconnect_what_is_not_acknowledged_goes_first() -> None:
     play(scene, lambda _: WRITTEN)
 
 
+def test_a_write_that_outlives_its_stream_is_done_again_on_the_next() -> None:
+    """It ends when another stream is up already: nobody knows which of the two has it, if any, and nobody waits."""
+
+    async def scene(world: World) -> None:
+        def script(envelope: Envelope) -> Fate:
+            if len(world.transport.attempts) == 1:
+                world.transport.hear(Signal("disconnected"))
+                world.transport.hear(Signal("connected"))
+            else:
+                world.transport.acknowledge(envelope)
+            return WRITTEN
+
+        world.transport.script = script
+        world.append(turn("1"), turn("2"))
+        await world.drained(1)
+
+    assert texts(play(scene).transport.received) == ["1", "1", "2"]
+
+
 def test_a_platform_that_never_acknowledges_fills_the_window_and_no_more() -> None:
     """64 events are on the stream, and those that were being sent; the rest stays on disk, memory does not grow."""
 
