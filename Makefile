@@ -76,7 +76,7 @@ matrix: $(MATRIX:%=.venv-llamaindex-%/.test) ## Run LlamaIndex's tests on the ve
 bench: $(VENV)/.bench ## Measure: added time, memory and throughput, beside the peers
 	@$(BIN)/python benchmarks/run.py
 
-prove: $(VENV)/.test ## Measure what is promised, and print one table (half an hour; ARGS=--short for a minute)
+prove: $(VENV)/.test ## Measure what is promised, and print one table (ten minutes; ARGS=--short for one)
 	@$(BIN)/python tests/proofs $(ARGS)
 
 soak: $(VENV)/.test ## Run the slow proofs

@@ -16,7 +16,7 @@ from proof_run import outcomes_of  # noqa: E402 - see above
 
 
 @click.command()
-@click.option("--short", is_flag=True, help="A minute instead of half an hour.")
+@click.option("--short", is_flag=True, help="A minute instead of ten.")
 @click.option("--only", "only", multiple=True, type=click.Choice(list(LINES)), help="This line; may be repeated.")
 @click.option("--sabotage", metavar="NAME", help="Without this protection (tests/equipment/sabotage.py).")
 @click.option("--jobs", default=2, show_default=True, type=click.IntRange(1, 8), help="Lines at a time.")

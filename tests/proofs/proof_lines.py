@@ -239,7 +239,7 @@ LINES: dict[str, Line] = {
         "growth_proof",
         Form({"turns": 20_000}, {"turns": 20_000}),
         Form({"turns": 1_000_000}, {"turns": 1_000_000}),
-        {"grown_kb": 5_000},
+        {"grown_kb": 5_000, "largest_file": 64_000_000},
         ("lanes-end",),
     ),
 }
