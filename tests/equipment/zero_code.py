@@ -137,6 +137,8 @@ def rows(storage: Path) -> list[tuple[str, str, str, str]]:
     if not path.exists():
         return []
     with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as db:
+        if not db.execute("SELECT count(*) FROM sqlite_master WHERE name = 'turn'").fetchone()[0]:
+            return []  # it is being made at this moment
         return db.execute(
             "SELECT coalesce(c.own_name, c.conversation_id), o.user_id, t.role, t.content FROM turn t"
             " JOIN conversation c ON c.id = t.conversation JOIN owner o ON o.id = t.owner"
