@@ -6,11 +6,11 @@ import random
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 
 import pytest
 from programs import environment
 from socket_platform import HANG, KEEP, Answer, SocketPlatform
+from waiting import until
 
 from synap_integrations import Synap
 
@@ -83,14 +83,6 @@ def speaker(platform, settings):
             return one
 
         yield start
-
-
-def until(true: Callable[[], bool]) -> None:
-    """Wait for it."""
-    deadline = time.monotonic() + 20
-    while not true():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
 
 
 def deliver_the_rest(platform: SocketPlatform, settings: dict[str, object]) -> None:

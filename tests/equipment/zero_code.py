@@ -6,12 +6,13 @@ import socket
 import sqlite3
 import subprocess
 import sys
-import time
 import urllib.parse
 import urllib.request
 from collections import defaultdict
 from contextlib import closing, contextmanager
 from pathlib import Path
+
+from waiting import until
 
 from synap_integrations import Scope, Settings, Synap
 from synap_integrations.model import AssistantMessage, UserMessage
@@ -60,15 +61,6 @@ def serving(*words: str, storage: Path, port: int, log: Path, **more: str):
             if process.poll() is None:
                 os.killpg(process.pid, signal.SIGKILL)  # nothing but what was started here is in this group
                 process.wait(10)
-
-
-def until(happened, *, what: str, within_s: float = 40.0):
-    """Wait until this returns something true; what it returned."""
-    end = time.monotonic() + within_s
-    while not (found := happened()):
-        assert time.monotonic() < end, f"waited {within_s} s in vain for {what}"
-        time.sleep(0.05)
-    return found
 
 
 def free_port() -> int:

@@ -8,6 +8,7 @@ import pytest
 from faultproxy import BLACK_HOLE, REFUSE, Fate, FaultProxy
 from history import assert_accounted
 from socket_platform import Answer, SocketPlatform
+from waiting import until
 
 from synap_integrations import Scope, Synap
 from synap_integrations.client import SynapClient
@@ -132,7 +133,7 @@ def test_an_account_that_may_not_holds_everything_and_loses_nothing(synap_platfo
     with synap_behind(rest, synap_platform, shutdown_timeout_s=0.5) as synap:
         say(synap, "one", "two")
         assert not synap.flush(1.0)
-        assert synap.status().state.startswith("held: ")
+        until(lambda: synap.status().state.startswith("held: "))
         assert (synap.status().waiting, len(synap_platform.paths())) == (2, 1)
 
 

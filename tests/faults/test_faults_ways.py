@@ -2,13 +2,14 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
 from delivery_world import DELIVERED, WRITTEN, World, play, turn
 from history import assert_accounted
 from transports import Fate, texts
+from waiting import until
 
 from synap_integrations import Scope, Synap
 from synap_integrations.client import SynapClient, route
@@ -27,14 +28,6 @@ def sooner(monkeypatch: pytest.MonkeyPatch) -> None:
     """Two seconds are ten minutes, and a stream that does not come back is given up at once."""
     monkeypatch.setattr(route, "STREAM_ONLY_S", 2.0)
     monkeypatch.setattr(link, "_OPEN_S", 0.3)
-
-
-def until(condition: Callable[[], object], within_s: float = 10.0) -> None:
-    """Wait until something is so."""
-    deadline = time.monotonic() + within_s
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.01)
 
 
 @contextmanager
@@ -78,6 +71,7 @@ def test_turns_that_no_stream_has_seen_go_by_rest_while_there_is_none(synap_plat
         assert synap.flush(10)
         synap_platform.refuse_stream = "UNAVAILABLE"
         synap_platform.drop_streams()
+        until(lambda: synap.status().state != "delivering", what="the stream's end to be known")
         synap.record(UserMessage("by REST"), scope=SCOPE)
         assert synap.flush(10)
     assert synap_platform.contents() == ["warm", "by stream", "by REST"]

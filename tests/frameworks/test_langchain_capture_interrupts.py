@@ -233,16 +233,18 @@ async def test_s61_an_async_stream_that_is_not_read_to_its_end(how, kind, memory
     """The same for asynchronous streams, closed or cancelled."""
     runnable, inputs, options = streaming(kind)
     stream = runnable.astream(inputs, config, **options)
+    has_read = asyncio.Event()
 
     async def read():
         for _ in range(2):
             await anext(stream)
+        has_read.set()
         if how == "cancel":
-            await asyncio.sleep(10)
+            await asyncio.sleep(60)
 
     reader = asyncio.ensure_future(read())
     if how == "cancel":
-        await asyncio.sleep(0.05)
+        await has_read.wait()
         reader.cancel()
         with pytest.raises(asyncio.CancelledError):
             await reader

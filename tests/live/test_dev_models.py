@@ -2,10 +2,10 @@
 
 import subprocess
 import sys
-import time
 
 import pytest
 from dev_server import dev_server
+from waiting import until
 
 MODELS = """
 class Pets:
@@ -33,14 +33,6 @@ def models(tmp_path, monkeypatch):
     """A folder with a module of models, and the command is run there."""
     (tmp_path / "my_models.py").write_text(MODELS)
     monkeypatch.chdir(tmp_path)
-
-
-def until(found):
-    """What is found in the end, within ten seconds."""
-    deadline = time.monotonic() + 10
-    while not (said := found()) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    return said
 
 
 def test_a_server_finds_by_meaning_and_notes_what_is_said(models) -> None:

@@ -7,6 +7,7 @@ import time
 
 import pytest
 from dev_server import KEY, Reached, server_in_process
+from waiting import until
 
 ROOT_FILE = b"root:"
 
@@ -26,9 +27,10 @@ def exchange(port: int, *data: bytes, pause_s: float = 0.0, timeout_s: float = 5
             for part in data:
                 line.sendall(part)
                 time.sleep(pause_s)
-            line.settimeout(0.25 if timeout_s == 5.0 else timeout_s)
+            line.settimeout(timeout_s)
             while more := line.recv(65536):
                 heard += more
+                line.settimeout(0.25 if timeout_s == 5.0 else timeout_s)
         except (TimeoutError, ConnectionError):
             pass
         return heard
@@ -135,7 +137,7 @@ def test_what_is_no_request_of_ours_gets_no_answer_that_is_one(server, raw) -> N
 def test_a_body_that_is_shorter_than_it_says_is_never_stored(server) -> None:
     """Half a turn is no turn, and neither is one whose chunks are broken."""
     body = turn("half")
-    exchange(server.http_port, head(server, f"Content-Length: {len(body) + 10}") + body)
+    exchange(server.http_port, head(server, f"Content-Length: {len(body) + 10}") + body, timeout_s=1.0)
     exchange(server.http_port, head(server, "Transfer-Encoding: chunked") + b"%x\r\n" % (len(body) + 5) + body)
     heard = exchange(server.http_port, head(server, "Transfer-Encoding: chunked") + b"zz\r\n" + body + b"\r\n0\r\n\r\n")
     assert b" 400 " in heard
@@ -199,7 +201,7 @@ def test_so_many_requests_at_once_and_no_more() -> None:
         lines = [socket.create_connection(("127.0.0.1", server.http_port), 5) for _ in range(3)]
         for line in lines:
             line.sendall(head(server, f"Content-Length: {len(body)}") + body[:10])
-        wait_until(lambda: server.get("/health")[0] == 503)
+        until(lambda: server.get("/health")[0] == 503)
         heard = exchange(server.http_port, head(server, method="GET", path="/health"))
         assert b"retry-after: 1" in heard.lower()
         for line in lines:
@@ -312,11 +314,3 @@ def test_the_key_is_in_no_log_and_no_answer(server, caplog) -> None:
         heard += exchange(server.http_port, asked, asked.replace(KEY.encode(), KEY.encode() + b"x"))
     assert KEY.encode() not in heard
     assert KEY not in caplog.text
-
-
-def wait_until(condition, timeout_s: float = 5.0) -> None:
-    """Returns when it holds; fails when it does not in time."""
-    deadline = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.01)

@@ -5,7 +5,8 @@ from itertools import pairwise
 
 import pytest
 from provider_stand_in import ANSWER, provider
-from zero_code import delivered, say, synap_run, transcripts, until
+from waiting import until
+from zero_code import delivered, say, synap_run, transcripts
 
 from synap_integrations import Scope
 from synap_integrations.model import AssistantMessage, UserMessage
