@@ -11,7 +11,7 @@ import logging
 import os
 import threading
 from collections.abc import Coroutine, Sequence
-from concurrent.futures import Future
+from concurrent.futures import CancelledError, Future
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -32,6 +32,7 @@ T = TypeVar("T")
 _PAGE: Final = 500
 _MOST_FOUND: Final = 200
 _CLOSE_S: Final = 5.0
+_CLOSED: Final = "the store was closed while it worked: whether it was done is not known"
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,25 +61,36 @@ class Journals:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._client: SynapClient | None = None
         self._thread: threading.Thread | None = None
+        self._working: set[Future[Any]] = set()
 
     # --- from anywhere -----------------------------------------------------------------------------------------------
 
     def wait(self, work: Coroutine[Any, Any, T]) -> T:
-        """What the work returns, or raises; the calling thread waits."""
-        return self._started(work).result()
+        """What the work returns, or raises; the calling thread waits. Raises: ServiceUnavailableError, once closed."""
+        try:
+            return self._started(work).result()
+        except CancelledError:
+            raise ServiceUnavailableError(_CLOSED) from None
 
     async def await_(self, work: Coroutine[Any, Any, T]) -> T:
         """`wait` that does not block the event loop."""
-        return await asyncio.wrap_future(self._started(work))
+        try:
+            return await asyncio.wrap_future(self._started(work))
+        except asyncio.CancelledError:
+            if (task := asyncio.current_task()) is not None and task.cancelling():
+                raise
+            raise ServiceUnavailableError(_CLOSED) from None
 
     def close(self) -> None:
-        """Let go of thread, sockets and file. Idempotent; the next use starts them again."""
+        """Let go of thread, sockets and file; whoever waits is told so. Idempotent; the next use starts them again."""
         with self._lock:
             loop, thread, client = self._loop, self._thread, self._client
             mine = self._pid == os.getpid()
             self._loop = self._thread = self._client = None
         if loop is None or thread is None or not mine:
             return
+        for work in list(self._working):
+            work.cancel()
         if client is not None:
             asyncio.run_coroutine_threadsafe(client.close(), loop).result(_CLOSE_S)
         loop.call_soon_threadsafe(loop.stop)
@@ -93,7 +105,10 @@ class Journals:
                 self._loop = asyncio.new_event_loop()
                 self._thread = threading.Thread(target=self._run, args=(self._loop,), name="synap-store", daemon=True)
                 self._thread.start()
-            return asyncio.run_coroutine_threadsafe(work, self._loop)
+            future = asyncio.run_coroutine_threadsafe(work, self._loop)
+            self._working.add(future)
+        future.add_done_callback(self._working.discard)
+        return future
 
     def _run(self, loop: asyncio.AbstractEventLoop) -> None:
         asyncio.set_event_loop(loop)

@@ -74,7 +74,7 @@ def documents_in(path: Path) -> list[Document]:
     except UnicodeDecodeError as error:
         message = f"{path} is not UTF-8 text (byte {error.start})"
         raise InvalidInputError(message) from None
-    lines = [(number, line) for number, line in enumerate(text.splitlines(), 1) if line.strip()]
+    lines = [(number, line) for number, line in enumerate(text.split("\n"), 1) if line.strip()]
     if len(lines) > 1 and not _is_json(lines[0][1]):
         return [Document(1, _parsed(text, path, 1))]
     return [Document(number, _parsed(line, path, number)) for number, line in lines]

@@ -7,6 +7,8 @@ import sqlite3
 import subprocess
 import sys
 import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -24,7 +26,7 @@ from langgraph.store.base import (
 )
 
 from synap_integrations import Scope, Synap, SynapClient
-from synap_integrations.errors import InvalidInputError, SynapError
+from synap_integrations.errors import InvalidInputError, ServiceUnavailableError, SynapError
 from synap_integrations.guard import incidents
 from synap_integrations.langchain import SynapStore
 from synap_integrations.langchain.store.rules import APPLICATION, OWNERS, journal_of, matches
@@ -529,6 +531,79 @@ def test_threads_share_a_store(here) -> None:
         for thread in threads:
             thread.join()
         assert len(store.search(ANA, limit=200)) == 80
+
+
+def test_a_search_goes_on_while_others_make_namespaces(here) -> None:
+    """What another thread adds in the middle of a search is in its answer or not; it is never an error."""
+    store = SynapStore(here)
+    stop = threading.Event()
+
+    def add():
+        for number in range(60):
+            store.put(("users", f"user-{number}"), "key", {"value": number})
+        stop.set()
+
+    def search():
+        counts = []
+        while not stop.is_set():
+            counts.append(len(store.search(("users",), limit=100)))
+        return counts
+
+    with store, ThreadPoolExecutor(4) as pool:
+        searches = [pool.submit(search) for _ in range(3)]
+        pool.submit(add).result(60)
+        seen = [searched.result(60) for searched in searches]
+        assert all(counts == sorted(counts) for counts in seen)
+        assert len(store.search(("users",), limit=100)) == 60
+
+
+def test_whoever_waits_when_the_store_is_closed_is_told_so(here) -> None:
+    """A store that is closed again and again leaves nobody waiting: what was under way ends, with an error or done."""
+    store = SynapStore(here)
+    ends = []
+
+    def put(who):
+        for number in range(40):
+            try:
+                store.put(("users", who), f"key-{number}", {"value": number})
+                ends.append("done")
+            except ServiceUnavailableError as error:
+                ends.append(str(error))
+
+    with ThreadPoolExecutor(4) as pool:
+        writers = [pool.submit(put, f"user-{number}") for number in range(4)]
+        while not all(writer.done() for writer in writers):
+            store.close()
+            time.sleep(0.005)
+        for writer in writers:
+            writer.result(60)
+    store.close()
+    assert len(ends) == 160
+    assert any("closed while it worked" in end for end in ends)
+
+
+async def test_a_task_that_waits_when_the_store_is_closed_is_not_cancelled(here) -> None:
+    """It gets an error that it can handle; a task that is cancelled by its own application is."""
+    store = SynapStore(here)
+    ends = set()
+    for _ in range(200):
+        putting = asyncio.ensure_future(store.aput(ANA, "key", {"value": 1}))
+        await asyncio.sleep(0)
+        await asyncio.to_thread(store.close)
+        try:
+            await putting
+            ends.add("done")
+        except ServiceUnavailableError:
+            ends.add("told")
+        if "told" in ends:
+            break
+    assert "told" in ends
+    putting = asyncio.ensure_future(store.aput(ANA, "key", {"value": 2}))
+    await asyncio.sleep(0)
+    putting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await putting
+    await asyncio.to_thread(store.close)
 
 
 def test_closing_leaves_no_thread_and_the_store_can_be_used_again(here) -> None:

@@ -154,6 +154,15 @@ def test_a_line_that_is_no_json_is_named(read) -> None:
         read('{"role": "user", "content": "hi"}\n{"role": ')
 
 
+@pytest.mark.parametrize("separator", ["\u2028", "\u2029", "\x85", "\x0b", "\x0c", "\x1e"])
+def test_only_a_line_feed_ends_a_line(read, separator: str) -> None:
+    """JSON Lines whose texts hold other separators, as they stand or escaped as JSON demands, are read whole."""
+    said = [f"one{separator}two", "three"]
+    lines = [json.dumps({"role": "user", "content": words}, ensure_ascii=False) for words in said]
+    _, found = read("\r\n".join(lines))
+    assert [event.content for event in events(found)] == said
+
+
 def test_bytes_that_are_no_text_are_named(tmp_path: Path) -> None:
     """A file in another encoding is refused, not guessed."""
     file = tmp_path / "latin.json"

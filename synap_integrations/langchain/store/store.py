@@ -37,6 +37,10 @@ _ROOM: Final = 4
 """How many more lines than items are asked for: some are of values that were replaced since."""
 
 
+def _begins(namespace: Namespace, prefix: Namespace) -> bool:
+    return namespace[: len(prefix)] == tuple(prefix)
+
+
 def _now() -> datetime:
     return datetime.now(UTC)
 
@@ -111,7 +115,13 @@ class SynapStore(BaseStore):
         if any(isinstance(op, SearchOp | ListNamespacesOp) for op in ops):
             await self._read_directory()
         named = {op.namespace for op in ops if isinstance(op, GetOp) or (isinstance(op, PutOp) and op.value is None)}
-        searched = {space for op in ops if isinstance(op, SearchOp) for space in self._below(op.namespace_prefix)}
+        searched = {
+            space
+            for op in ops
+            if isinstance(op, SearchOp)
+            for space in self._directory.namespaces
+            if _begins(space, op.namespace_prefix)
+        }
         shelves = await self._read(named | searched)
         results: list[Result] = []
         renewed: dict[tuple[Namespace, str], None] = {}
@@ -132,17 +142,15 @@ class SynapStore(BaseStore):
                 message = f"{type(op).__name__} is no operation of a store"
                 raise InvalidInputError(message)
             if isinstance(op, GetOp | SearchOp) and op.refresh_ttl:
-                seen = [(item.namespace, item.key) for item in found]
-                renewed |= dict.fromkeys(at for at in seen if shelves[at[0]].items[at[1]].to_renew(now))
+                for item in found:
+                    kept = shelves[item.namespace].items.get(item.key)  # another task may have erased it meanwhile
+                    if kept is not None and kept.to_renew(now):
+                        renewed[item.namespace, item.key] = None
         await self._write([op for op in ops if isinstance(op, PutOp)], renewed, shelves, now)
         return results
 
     def _journal(self, namespace: Namespace) -> Scope:
         return journal_of(namespace, self._owners, nobody=self._nobody)
-
-    def _below(self, prefix: Namespace) -> list[Namespace]:
-        """The namespaces that begin like this."""
-        return [space for space in self._directory.namespaces if space[: len(prefix)] == tuple(prefix)]
 
     async def _read(self, namespaces: Iterable[Namespace]) -> dict[Namespace, Shelf]:
         """Each namespace as it is now."""
@@ -179,8 +187,9 @@ class SynapStore(BaseStore):
         """Ranked first, where there is a query, then the newest."""
         wanted: list[tuple[Namespace, Kept]] = [
             (namespace, kept)
-            for namespace in self._below(op.namespace_prefix)
-            for kept in shelves[namespace].alive(now).values()
+            for namespace, shelf in shelves.items()  # what was read: the directory may have grown since
+            if _begins(namespace, op.namespace_prefix)
+            for kept in shelf.alive(now).values()
             if not op.filter or matches(kept.value(), op.filter)
         ]
         wanted.sort(key=lambda found: found[1].updated_at, reverse=True)
