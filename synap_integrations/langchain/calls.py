@@ -14,7 +14,8 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from synap_integrations.guard import contained
-from synap_integrations.langchain.prompts.injection import SETTLED, Injector, in_internal_run, is_internal
+from synap_integrations.langchain.internal import in_internal_run, is_internal
+from synap_integrations.langchain.prompts.injection import SETTLED, Injector
 
 if TYPE_CHECKING:
     from langchain_core.callbacks.manager import BaseRunManager

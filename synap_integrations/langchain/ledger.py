@@ -9,20 +9,18 @@ many threads and loops: one lock covers the books, recording happens outside of 
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
-from synap_integrations import runtime, scoping
-from synap_integrations.guard import contained, is_quiet
-from synap_integrations.langchain import ending, graph, identity, messages, steps, translate
-from synap_integrations.langchain.conversations import Conversation, Conversations
+from synap_integrations.guard import contained
+from synap_integrations.langchain import ending, graph, identity, messages, steps
 from synap_integrations.langchain.options import RunId
-from synap_integrations.langchain.runs import Kind, Run, Runs
+from synap_integrations.langchain.runs import Run, Runs
+from synap_integrations.langchain.scope_resolver import ScopeResolver
+from synap_integrations.langchain.starting import Starts
 from synap_integrations.langchain.translate import Opening
-from synap_integrations.model import Scope, new_id
 
 if TYPE_CHECKING:
     from langchain_core.messages import BaseMessage
@@ -30,11 +28,9 @@ if TYPE_CHECKING:
 
     from synap_integrations.langchain.options import Options, Start
     from synap_integrations.langchain.roots import Root
+    from synap_integrations.model import Scope
 
-_log = logging.getLogger(__name__)
 _DOOR: Final = contained("callbacks")
-_INTERNAL_TAGS: Final = frozenset({"nostream", "langsmith:hidden"})
-_NO_METADATA: Final[Mapping[str, object]] = {}
 
 
 class Ledger:
@@ -43,26 +39,26 @@ class Ledger:
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._lock = threading.RLock()
         self._runs = Runs(clock)
-        self._conversations = Conversations()
-        self._warned = False
+        self._scopes = ScopeResolver()
+        self._starts = Starts(self._runs, self._scopes, self._give_up)
 
     # --- starts ------------------------------------------------------------------------------------------------------
 
     def chain_started(self, options: Options, start: Start, inputs: object) -> None:
         """A chain, graph, prompt, parser or function starts."""
         with self._lock:
-            run = self._open(options, "chain", start)
+            run = self._starts.place(options, "chain", start)
             if run is None:
                 return
             root = run.root
             if run.first and not root.heard:
-                self._listen(run, inputs)
+                root.read_input(inputs)
         root.deliver()
 
     def model_started(self, options: Options, start: Start, history: Sequence[object]) -> None:
         """A model gets these messages."""
         with self._lock:
-            run = self._open(options, "model", start)
+            run = self._starts.place(options, "model", start)
             if run is None:
                 return
             root = run.root
@@ -81,11 +77,11 @@ class Ledger:
     ) -> None:
         """A tool starts, for the call of this id where the framework says so."""
         with self._lock:
-            run = self._open(options, "tool", start)
+            run = self._starts.place(options, "tool", start)
             if run is None or run.internal:
                 return
             root = run.root
-            self._settle(root, last_chance=True)
+            self._scopes.resolve(root, last_chance=True)
             if run.tool is None or root.options.nested_tools:
                 run.call = run.calls.start(str(start.run_id), call_id, start.name or "tool", inputs)
                 root.ask(run.call)
@@ -94,7 +90,7 @@ class Ledger:
     def retriever_started(self, options: Options, start: Start) -> None:
         """A retriever starts: what happens inside is its own business."""
         with self._lock:
-            run = self._open(options, "retriever", start)
+            run = self._starts.place(options, "retriever", start)
         if run is not None:
             run.root.deliver()
 
@@ -112,7 +108,7 @@ class Ledger:
         with _DOOR:
             run.tokens.append(messages.text_of_content(token))
             if run.root.awaiting:
-                self._settle_now(run.root)
+                self._resolve_now(run.root)
 
     def agent_acted(self, run_id: RunId, action: object) -> None:
         """An agent that thinks in text has decided on an action."""
@@ -120,7 +116,7 @@ class Ledger:
             run = self._runs.get(run_id)
             if run is None or run.aside or run.root.off:
                 return
-            self._settle(run.root, last_chance=True)
+            self._scopes.resolve(run.root, last_chance=True)
             run.root.narrate(steps.log_before_action(action))
         run.root.deliver()
 
@@ -144,7 +140,7 @@ class Ledger:
                 return
             root = run.root
             if inputs is not None and run.first and root.deferred and not root.heard:
-                self._listen(run, inputs)
+                root.read_input(inputs)
             if run.is_root:
                 self._finish(root, lambda: ending.of_outputs(root, outputs))
         root.deliver()
@@ -212,123 +208,8 @@ class Ledger:
         run = None if run_id is None else self._runs.get(run_id)
         if run is None or run.root.off or run.root.transparent:
             return None
-        self._settle_now(run.root)
+        self._resolve_now(run.root)
         return run.root.scope
-
-    # --- opening -----------------------------------------------------------------------------------------------------
-
-    def _open(self, options: Options, kind: Kind, start: Start) -> Run | None:
-        """The run, if it is news and part of a turn that is captured."""
-        known = self._runs.get(start.run_id)
-        if known is not None:
-            known.copies += 1
-            self._join(known.root, options)
-            return None
-        metadata = start.metadata or _NO_METADATA
-        parent = None if start.parent_run_id is None else self._runs.get(start.parent_run_id)
-        if parent is None:
-            # Fallbacks, tools with callbacks of their own and foreign tracers lose the parent; the context has it.
-            surrounding = identity.surrounding_run_id()
-            parent = None if surrounding is None else self._runs.get(surrounding)
-            if parent is None and (start.parent_run_id in self._runs.over or surrounding in self._runs.over):
-                # Work that outlived its turn.
-                self._runs.over.add(start.run_id)
-                return None
-        forced = metadata.get("synap_root") is True
-        if parent is None or (parent.is_root and parent.root.transparent) or (forced and not parent.root.forced):
-            return self._open_root(options, kind, start, metadata)
-        root = parent.root
-        run = self._runs.open_child(start.run_id, kind, parent)
-        run.internal = run.internal or _is_internal(start.tags, metadata)
-        if root.off:
-            return None
-        if root.deferred and parent.first:
-            run.first = start.gets_the_same_input
-        if options is not root.options and run.tool is None:
-            self._join(root, options)
-        if not root.settled and (kind != "chain" or root.awaiting or identity.surrounding_run_id() is not None):
-            self._settle(root, last_chance=root.awaiting)
-            root.awaiting = kind != "chain" and not root.settled
-        return run
-
-    def _open_root(self, options: Options, kind: Kind, start: Start, metadata: Mapping[str, object]) -> Run | None:
-        if is_quiet() or not runtime.capturing():
-            return None
-        if (abandoned := self._runs.abandoned()) is not None:
-            self._give_up(abandoned)
-        run = self._runs.open_root(start.run_id, kind, options)
-        root = run.root
-        root.forced = metadata.get("synap_root") is True
-        root.off = _is_internal(start.tags, metadata)
-        root.transparent = start.name is not None and start.name.startswith("RunnableEach<")
-        if root.off or root.transparent:
-            return None
-        root.scope = identity.stated(options.scope, metadata)
-        if kind != "chain" or (root.scope.conversation_id is not None and root.scope.user_id is not None):
-            self._settle(root)
-            root.awaiting = not root.settled
-        return run
-
-    def _listen(self, run: Run, inputs: object) -> None:
-        """What the inputs of the root, or of a run that gets the same, say."""
-        root = run.root
-        if translate.is_placeholder(inputs):
-            root.deferred = True
-            return
-        if not root.input_names and isinstance(inputs, Mapping):
-            root.input_names = frozenset(inputs)
-        opening = translate.opening_of(inputs, root.options.input_key)
-        if opening is not None:
-            root.hear(opening)
-
-    # --- who is talking ----------------------------------------------------------------------------------------------
-
-    def _settle(self, root: Root, *, last_chance: bool = False) -> None:
-        """Find out who is talking, as far as it can be known; from then on it stays."""
-        if root.settled:
-            return
-        scope = root.scope
-        if scope.conversation_id is None or scope.user_id is None:
-            scope = scoping.merged(scope, identity.from_surrounding_run())
-        if scope.customer_id is None or scope.user_id is None:
-            scope = scoping.merged(scope, runtime.environment_scope())
-        root.scope = scope
-        if scope.conversation_id is None:
-            if root.options.automatic and not last_chance:
-                # A handler of the application's own, on the model, may report next, and know better.
-                return
-            root.scope = self._generated(scope)
-            root.conversation = Conversation(root.options.synap)
-        else:
-            root.conversation = self._conversations.of(scope, root.options.synap)
-        root.settled, root.awaiting = True, False
-        if root.opening is not None:
-            opening, root.opening = root.opening, None
-            root.hear(opening)
-
-    def _settle_now(self, root: Root) -> None:
-        with self._lock:
-            self._settle(root, last_chance=True)
-        root.deliver()
-
-    def _join(self, root: Root, options: Options) -> None:
-        """A handler of the application's own reports a turn that the automatic one has opened: its options win."""
-        if root.options.automatic and not options.automatic and not root.recorded and not root.off:
-            root.options = options
-            root.scope = scoping.merged(options.scope, root.scope)
-            root.settled = False
-            self._settle(root)
-        elif root.awaiting:
-            self._settle(root, last_chance=True)
-
-    def _generated(self, scope: Scope) -> Scope:
-        if not self._warned:
-            self._warned = True
-            _log.warning(
-                "synap: a run names no conversation, so it is kept as a conversation of its own; pass "
-                "config={'metadata': {'conversation_id': …, 'user_id': …}} or use synap_integrations.context(…)"
-            )
-        return scoping.merged(scope, Scope(f"conversation-{new_id()}"))
 
     # --- ending ------------------------------------------------------------------------------------------------------
 
@@ -339,15 +220,20 @@ class Ledger:
             return None
         run.ended = True
         if run.root.awaiting:
-            self._settle(run.root, last_chance=True)
+            self._scopes.resolve(run.root, last_chance=True)
         return run
 
     def _finish(self, root: Root, tell: Callable[[], None]) -> None:
         """The turn is over: tell how it ended, and forget its runs."""
         if not (root.off or root.transparent):
-            self._settle(root, last_chance=True)
+            self._scopes.resolve(root, last_chance=True)
             tell()
         self._runs.close(root)
+
+    def _resolve_now(self, root: Root) -> None:
+        with self._lock:
+            self._scopes.resolve(root, last_chance=True)
+        root.deliver()
 
     def _give_up(self, root: Root) -> None:
         self._finish(root, lambda: ending.of_failure(root, TimeoutError()))
@@ -359,7 +245,7 @@ class Ledger:
             if root.options.nested_tools and not run.internal:
                 run.calls.declare_all(steps.calls_of(message))
             return
-        self._settle(root, last_chance=True)
+        self._scopes.resolve(root, last_chance=True)
         if reasoning := steps.reasoning_of(message):
             root.think(reasoning, "reasoning")
         for executed in steps.executed_in(message):
@@ -372,15 +258,6 @@ class Ledger:
             run.calls.declare_all(steps.calls_of(message))
         else:
             root.candidate, root.streamed = text, bool(run.tokens)
-
-
-def _is_internal(tags: Sequence[str] | None, metadata: Mapping[str, object]) -> bool:
-    """True for what is not for the user: switched off, called by middleware, or hidden."""
-    if metadata and (
-        metadata.get("synap") in ("off", False) or metadata.get("lc_source") or metadata.get("lc_internal_call")
-    ):
-        return True
-    return bool(tags) and not _INTERNAL_TAGS.isdisjoint(tags)  # type: ignore[arg-type] # not None here
 
 
 LEDGER: Final = Ledger()

@@ -7,16 +7,15 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
 from synap_integrations.context.render import newly_said
 from synap_integrations.guard import contained
-from synap_integrations.langchain import messages, steps
+from synap_integrations.langchain import messages, steps, translate
 from synap_integrations.langchain.options import RunId
 from synap_integrations.langchain.recording import record
 from synap_integrations.langchain.steps import Given
-from synap_integrations.langchain.translate import Opening
 from synap_integrations.model import AssistantMessage, Event, Scope, Thinking, ToolCall, ToolResult
 from synap_integrations.plain import plain
 from synap_integrations.scoping import NOWHERE
@@ -26,6 +25,7 @@ if TYPE_CHECKING:
     from synap_integrations.langchain.options import Options
     from synap_integrations.langchain.runs import Run
     from synap_integrations.langchain.tools import Call
+    from synap_integrations.langchain.translate import Opening
     from synap_integrations.ports import Memory
 
 _DOOR: Final = contained("callbacks")
@@ -90,6 +90,19 @@ class Root:
         self._outgoing: deque[Event] = deque()
         self._gate = threading.RLock()
         self._recording = False
+
+    # --- reading -----------------------------------------------------------------------------------------------------
+
+    def read_input(self, inputs: object) -> None:
+        """What the inputs of the root, or of a run that gets the same, say."""
+        if translate.is_placeholder(inputs):
+            self.deferred = True
+            return
+        if not self.input_names and isinstance(inputs, Mapping):
+            self.input_names = frozenset(inputs)
+        opening = translate.opening_of(inputs, self.options.input_key)
+        if opening is not None:
+            self.hear(opening)
 
     # --- telling -----------------------------------------------------------------------------------------------------
 

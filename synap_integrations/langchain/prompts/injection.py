@@ -13,12 +13,10 @@ import threading
 import uuid
 import weakref
 from collections import OrderedDict
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NamedTuple, cast
-
-from langchain_core.runnables.config import var_child_runnable_config
 
 from synap_integrations import scoping
 from synap_integrations.context.render import Block, as_block, beside, has_context
@@ -48,18 +46,10 @@ OURS: Final = "synap"
 _RECALL: Final = contained("recall")
 SETTLED: Final = ContextVar("synap_context_settled", default=False)
 """Set around a model call for which it is decided whether it gets context, and whose."""
-_INTERNAL_TAGS: Final = frozenset({"nostream", "langsmith:hidden"})
 _MAX_FROZEN: Final = 1_000
 _NOTHING: Final = Block()
 
 _living: Final[weakref.WeakValueDictionary[str, Injector]] = weakref.WeakValueDictionary()
-
-
-def is_internal(tags: Collection[str] | None, metadata: Mapping[str, object] | None) -> bool:
-    """True for a model call that is not for the user: a summary, a selection, a title."""
-    if metadata and (metadata.get("lc_source") or metadata.get("lc_internal_call")):
-        return True
-    return bool(tags) and not _INTERNAL_TAGS.isdisjoint(tags or ())
 
 
 class _Key(NamedTuple):
@@ -173,12 +163,6 @@ class Injector:
 def revived(token: str, scope: Scope) -> Injector:
     """The injector that was pickled, or one of this process's own Synap."""
     return _living.get(token) or Injector(None, scope, token=token)
-
-
-def in_internal_run() -> bool:
-    """True if the code that asks runs inside a run that is not for the user."""
-    config = var_child_runnable_config.get()
-    return config is not None and is_internal(config.get("tags"), config.get("metadata"))
 
 
 def _target(messages: Sequence[BaseMessage], scope: Scope) -> _Target | None:
