@@ -24,7 +24,7 @@ from synap_integrations.scoping import NOWHERE, checked
 if TYPE_CHECKING:
     from langchain_core.messages import BaseMessage
 
-    from synap_integrations.langchain.ledger import Ledger
+    from synap_integrations.langchain.capture.ledger import Ledger
 
 _DOOR: Final = contained("callbacks")
 
@@ -32,7 +32,7 @@ _DOOR: Final = contained("callbacks")
 @cache
 def _ledger() -> Ledger:
     """Loaded with the first event: making a handler imports nothing."""
-    from synap_integrations.langchain.ledger import LEDGER  # noqa: PLC0415 - see above
+    from synap_integrations.langchain.capture.ledger import LEDGER  # noqa: PLC0415 - see above
 
     return LEDGER
 

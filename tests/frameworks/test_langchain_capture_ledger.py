@@ -20,14 +20,14 @@ import synap_integrations
 from synap_integrations.errors import InvalidInputError
 from synap_integrations.guard import incidents, quiet
 from synap_integrations.langchain import SynapCallbackHandler
-from synap_integrations.langchain import runs as bounds
 from synap_integrations.langchain.attach import attach, refuse_unsupported
-from synap_integrations.langchain.conversations import Conversations
-from synap_integrations.langchain.ledger import LEDGER, Ledger, captured_scope
+from synap_integrations.langchain.capture import runs as bounds
+from synap_integrations.langchain.capture.conversations import Conversations
+from synap_integrations.langchain.capture.ledger import LEDGER, Ledger, captured_scope
+from synap_integrations.langchain.capture.runs import Runs, Tombstones
+from synap_integrations.langchain.capture.tools import CallBook
 from synap_integrations.langchain.options import Options, Start
 from synap_integrations.langchain.probe import ANSWER, QUESTION, run_one_turn
-from synap_integrations.langchain.runs import Runs, Tombstones
-from synap_integrations.langchain.tools import CallBook
 from synap_integrations.model import Scope
 from synap_integrations.testing import FakeMemory
 

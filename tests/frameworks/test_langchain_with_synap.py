@@ -15,7 +15,7 @@ from langchain_models import MODES, echo, run
 
 from synap_integrations import Synap
 from synap_integrations.langchain import SynapCallbackHandler
-from synap_integrations.langchain.ledger import LEDGER
+from synap_integrations.langchain.capture.ledger import LEDGER
 
 pytestmark = pytest.mark.usefixtures("no_incidents")
 CHAIN = ChatPromptTemplate.from_messages([("human", "{question}")]) | echo() | StrOutputParser()

@@ -9,7 +9,7 @@ from langchain_core.runnables import RunnableConfig, RunnableLambda
 
 from synap_integrations.context.render import as_block
 from synap_integrations.guard import contained
-from synap_integrations.langchain import translate
+from synap_integrations.langchain.capture import translate
 from synap_integrations.langchain.lookup.asking import scope_for
 from synap_integrations.langchain.recording import record
 from synap_integrations.model import Context, ContextUsed, Scope

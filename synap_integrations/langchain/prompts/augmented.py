@@ -14,8 +14,8 @@ from langchain_core.language_models import BaseChatModel
 from pydantic import PrivateAttr
 
 from synap_integrations.errors import InvalidInputError
-from synap_integrations.langchain.calls import STREAMED, WHOLE, method_over
 from synap_integrations.langchain.prompts.injection import Injector
+from synap_integrations.langchain.prompts.model_methods import STREAMED, WHOLE, method_over
 from synap_integrations.model import Scope
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 from langchain_core.runnables import RunnableConfig, RunnableLambda
 
 from synap_integrations.guard import contained
-from synap_integrations.langchain import translate
+from synap_integrations.langchain.capture import translate
 from synap_integrations.langchain.prompts.injection import Injector
 from synap_integrations.model import Scope
 

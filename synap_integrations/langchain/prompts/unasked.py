@@ -22,9 +22,9 @@ from langchain_core.outputs import ChatGeneration, ChatResult
 from langchain_core.version import VERSION
 
 from synap_integrations.errors import InvalidInputError
-from synap_integrations.langchain.calls import STREAMED, method_over
 from synap_integrations.langchain.prompts.augmented import own_injector
 from synap_integrations.langchain.prompts.injection import Injector
+from synap_integrations.langchain.prompts.model_methods import STREAMED, method_over
 from synap_integrations.model import Context, ContextItem, Scope
 from synap_integrations.overlay import Overlay
 

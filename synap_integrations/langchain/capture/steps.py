@@ -9,7 +9,7 @@ from typing import Final, NamedTuple, cast
 from langchain_core.messages import AIMessage, BaseMessage, ToolMessage
 
 from synap_integrations.langchain import graph, messages
-from synap_integrations.langchain.tools import Asked
+from synap_integrations.langchain.capture.tools import Asked
 from synap_integrations.plain import Plain, plain
 
 _SEARCHES: Final = ("query", "q", "question", "search", "search_query", "search_queries", "queries")

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from synap_integrations.langchain import graph, messages, steps, translate
-from synap_integrations.langchain.translate import Ending
+from synap_integrations.langchain import graph, messages
+from synap_integrations.langchain.capture import steps, translate
+from synap_integrations.langchain.capture.translate import Ending
 from synap_integrations.plain import plain
 
 if TYPE_CHECKING:
-    from synap_integrations.langchain.roots import Root
+    from synap_integrations.langchain.capture.roots import Root
 
 
 def of_outputs(root: Root, outputs: object) -> None:

@@ -15,19 +15,20 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
 from synap_integrations.guard import contained
-from synap_integrations.langchain import ending, graph, identity, messages, steps
+from synap_integrations.langchain import graph, identity, messages
+from synap_integrations.langchain.capture import ending, steps
+from synap_integrations.langchain.capture.runs import Run, Runs
+from synap_integrations.langchain.capture.scope_resolver import ScopeResolver
+from synap_integrations.langchain.capture.starting import Starts
+from synap_integrations.langchain.capture.translate import Opening
 from synap_integrations.langchain.options import RunId
-from synap_integrations.langchain.runs import Run, Runs
-from synap_integrations.langchain.scope_resolver import ScopeResolver
-from synap_integrations.langchain.starting import Starts
-from synap_integrations.langchain.translate import Opening
 
 if TYPE_CHECKING:
     from langchain_core.messages import BaseMessage
     from langchain_core.runnables import RunnableConfig
 
+    from synap_integrations.langchain.capture.roots import Root
     from synap_integrations.langchain.options import Options, Start
-    from synap_integrations.langchain.roots import Root
     from synap_integrations.model import Scope
 
 _DOOR: Final = contained("callbacks")

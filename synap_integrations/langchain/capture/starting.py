@@ -11,10 +11,10 @@ from synap_integrations.langchain import identity
 from synap_integrations.langchain.internal import is_excluded
 
 if TYPE_CHECKING:
+    from synap_integrations.langchain.capture.roots import Root
+    from synap_integrations.langchain.capture.runs import Kind, Run, Runs
+    from synap_integrations.langchain.capture.scope_resolver import ScopeResolver
     from synap_integrations.langchain.options import Options, Start
-    from synap_integrations.langchain.roots import Root
-    from synap_integrations.langchain.runs import Kind, Run, Runs
-    from synap_integrations.langchain.scope_resolver import ScopeResolver
 
 _NO_METADATA: Final[Mapping[str, object]] = {}
 

@@ -10,9 +10,9 @@ from collections import OrderedDict
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, Literal
 
+from synap_integrations.langchain.capture.roots import Root
+from synap_integrations.langchain.capture.tools import Call, CallBook
 from synap_integrations.langchain.options import RunId
-from synap_integrations.langchain.roots import Root
-from synap_integrations.langchain.tools import Call, CallBook
 
 if TYPE_CHECKING:
     from synap_integrations.langchain.options import Options

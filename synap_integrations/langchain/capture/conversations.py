@@ -6,7 +6,7 @@ from collections import OrderedDict
 from collections.abc import Hashable, Iterable
 from typing import TYPE_CHECKING, Final
 
-from synap_integrations.langchain.tools import CallBook
+from synap_integrations.langchain.capture.tools import CallBook
 from synap_integrations.model import Scope, UserMessage
 
 if TYPE_CHECKING:

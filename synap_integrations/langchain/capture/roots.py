@@ -12,20 +12,21 @@ from typing import TYPE_CHECKING, Final
 
 from synap_integrations.context.render import newly_said
 from synap_integrations.guard import contained
-from synap_integrations.langchain import messages, steps, translate
+from synap_integrations.langchain import messages
+from synap_integrations.langchain.capture import steps, translate
+from synap_integrations.langchain.capture.steps import Given
 from synap_integrations.langchain.options import RunId
 from synap_integrations.langchain.recording import record
-from synap_integrations.langchain.steps import Given
 from synap_integrations.model import AssistantMessage, Event, Scope, Thinking, ToolCall, ToolResult
 from synap_integrations.plain import plain
 from synap_integrations.scoping import NOWHERE
 
 if TYPE_CHECKING:
-    from synap_integrations.langchain.conversations import Conversation
+    from synap_integrations.langchain.capture.conversations import Conversation
+    from synap_integrations.langchain.capture.runs import Run
+    from synap_integrations.langchain.capture.tools import Call
+    from synap_integrations.langchain.capture.translate import Opening
     from synap_integrations.langchain.options import Options
-    from synap_integrations.langchain.runs import Run
-    from synap_integrations.langchain.tools import Call
-    from synap_integrations.langchain.translate import Opening
     from synap_integrations.ports import Memory
 
 _DOOR: Final = contained("callbacks")

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Final
 
 from synap_integrations import runtime, scoping
 from synap_integrations.langchain import identity
-from synap_integrations.langchain.conversations import Conversation, Conversations
+from synap_integrations.langchain.capture.conversations import Conversation, Conversations
 from synap_integrations.model import Scope, new_id
 
 if TYPE_CHECKING:
+    from synap_integrations.langchain.capture.roots import Root
     from synap_integrations.langchain.options import Options
-    from synap_integrations.langchain.roots import Root
 
 _log: Final = logging.getLogger(__name__)
 
