@@ -29,7 +29,8 @@ from synap_integrations import Scope, Synap, SynapClient
 from synap_integrations.errors import InvalidInputError, ServiceUnavailableError, SynapError
 from synap_integrations.guard import incidents
 from synap_integrations.langchain import SynapStore
-from synap_integrations.langchain.store.rules import APPLICATION, OWNERS, journal_of, matches
+from synap_integrations.langchain.store.filters import matches
+from synap_integrations.langchain.store.namespaces import APPLICATION, OWNERS, journal_of
 from synap_integrations.server.embedded import FILE_NAME
 from synap_integrations.settings import Settings
 

@@ -1,4 +1,4 @@
-"""Items as lines of a journal, and the shelf that the lines of one namespace make. Pure.
+"""Items as lines of a journal, and the items that the lines of one namespace make. Pure.
 
 A put is a line with the whole item; a later one under the same key stands for it. A deletion, and the renewal of an
 item's time, name the key by a digest, because their lines stay when the item is erased.
@@ -68,7 +68,7 @@ class Kept:
 
 
 @dataclass(slots=True)
-class Shelf:
+class NamespaceItems:
     """The items of one namespace, as the lines up to ``last`` have left them."""
 
     last: Line | None = None

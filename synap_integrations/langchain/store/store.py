@@ -28,10 +28,11 @@ from synap_integrations.runtime import Synap, memory_over
 from synap_integrations.runtime.journal import Journals
 from synap_integrations.scoping import checked
 
-from .entries import Directory, Kept, Namespace, Shelf, gone_line, put_line, renewed_line
-from .rules import APPLICATION, OWNERS, checked_owners, directory, journal_of, listed, matches
+from .entries import Directory, Kept, Namespace, NamespaceItems, gone_line, put_line, renewed_line
+from .filters import matches
+from .namespaces import APPLICATION, OWNERS, checked_owners, directory, journal_of, listed
 
-_MOST_SHELVES: Final = 1_000
+_MOST_NAMESPACES: Final = 1_000
 _AT_ONCE: Final = 8
 _ROOM: Final = 4
 """How many more lines than items are asked for: some are of values that were replaced since."""
@@ -65,7 +66,7 @@ class SynapStore(BaseStore):
     """
 
     supports_ttl = True
-    __slots__ = ("_directory", "_journals", "_nobody", "_now", "_owners", "_shelves", "ttl_config")
+    __slots__ = ("_by_namespace", "_directory", "_journals", "_nobody", "_now", "_owners", "ttl_config")
 
     def __init__(  # noqa: PLR0913 - each by name
         self,
@@ -84,7 +85,7 @@ class SynapStore(BaseStore):
         self._nobody = checked(Scope(None, user_id or APPLICATION, customer_id=customer_id))
         self._now = now
         self._directory = Directory()
-        self._shelves: OrderedDict[Namespace, Shelf] = OrderedDict()
+        self._by_namespace: OrderedDict[Namespace, NamespaceItems] = OrderedDict()
 
     def batch(self, ops: Iterable[Op]) -> list[Result]:
         """Do all of it; the answers in the order of the operations."""
@@ -122,17 +123,17 @@ class SynapStore(BaseStore):
             for space in self._directory.namespaces
             if _begins(space, op.namespace_prefix)
         }
-        shelves = await self._read(named | searched)
+        by_namespace = await self._read(named | searched)
         results: list[Result] = []
         renewed: dict[tuple[Namespace, str], None] = {}
         for op in ops:
             found: Sequence[Item] = ()
             if isinstance(op, GetOp):
-                kept = shelves[op.namespace].items.get(op.key)
+                kept = by_namespace[op.namespace].items.get(op.key)
                 results.append(kept.item(op.namespace) if kept and not kept.expired(now) else None)
                 found = (results[-1],) if isinstance(results[-1], Item) else ()
             elif isinstance(op, SearchOp):
-                found = await self._search(op, shelves, now)
+                found = await self._search(op, by_namespace, now)
                 results.append(list(found))
             elif isinstance(op, ListNamespacesOp):
                 results.append(await self._list(op, now))
@@ -143,35 +144,35 @@ class SynapStore(BaseStore):
                 raise InvalidInputError(message)
             if isinstance(op, GetOp | SearchOp) and op.refresh_ttl:
                 for item in found:
-                    kept = shelves[item.namespace].items.get(item.key)  # another task may have erased it meanwhile
+                    kept = by_namespace[item.namespace].items.get(item.key)  # another task may have erased it meanwhile
                     if kept is not None and kept.to_renew(now):
                         renewed[item.namespace, item.key] = None
-        await self._write([op for op in ops if isinstance(op, PutOp)], renewed, shelves, now)
+        await self._write([op for op in ops if isinstance(op, PutOp)], renewed, by_namespace, now)
         return results
 
     def _journal(self, namespace: Namespace) -> Scope:
         return journal_of(namespace, self._owners, nobody=self._nobody)
 
-    async def _read(self, namespaces: Iterable[Namespace]) -> dict[Namespace, Shelf]:
+    async def _read(self, namespaces: Iterable[Namespace]) -> dict[Namespace, NamespaceItems]:
         """Each namespace as it is now."""
         room = asyncio.Semaphore(_AT_ONCE)
 
-        async def one(namespace: Namespace) -> tuple[Namespace, Shelf]:
-            shelf = self._shelves.setdefault(namespace, Shelf())
-            self._shelves.move_to_end(namespace)
+        async def one(namespace: Namespace) -> tuple[Namespace, NamespaceItems]:
+            held = self._by_namespace.setdefault(namespace, NamespaceItems())
+            self._by_namespace.move_to_end(namespace)
             async with room:
-                await self._follow(self._journal(namespace), shelf)
-            return namespace, shelf
+                await self._follow(self._journal(namespace), held)
+            return namespace, held
 
         read = dict(await asyncio.gather(*map(one, namespaces)))
-        while len(self._shelves) > _MOST_SHELVES:
-            self._shelves.popitem(last=False)
+        while len(self._by_namespace) > _MOST_NAMESPACES:
+            self._by_namespace.popitem(last=False)
         return read
 
     async def _read_directory(self) -> None:
         await self._follow(directory(self._nobody), self._directory)
 
-    async def _follow(self, journal: Scope, follower: Directory | Shelf) -> None:
+    async def _follow(self, journal: Scope, follower: Directory | NamespaceItems) -> None:
         """Bring it up to date, with one call where all goes on as it was.
 
         If the last line that is known is not there any more, something was forgotten, and all of it is read anew.
@@ -183,11 +184,13 @@ class SynapStore(BaseStore):
             follower.clear()
         follower.take(lines)
 
-    async def _search(self, op: SearchOp, shelves: Mapping[Namespace, Shelf], now: datetime) -> list[SearchItem]:
+    async def _search(
+        self, op: SearchOp, by_namespace: Mapping[Namespace, NamespaceItems], now: datetime
+    ) -> list[SearchItem]:
         """Ranked first, where there is a query, then the newest."""
         wanted: list[tuple[Namespace, Kept]] = [
             (namespace, kept)
-            for namespace, shelf in shelves.items()  # what was read: the directory may have grown since
+            for namespace, shelf in by_namespace.items()  # what was read: the directory may have grown since
             if _begins(namespace, op.namespace_prefix)
             for kept in shelf.alive(now).values()
             if not op.filter or matches(kept.value(), op.filter)
@@ -209,15 +212,15 @@ class SynapStore(BaseStore):
 
     async def _list(self, op: ListNamespacesOp, now: datetime) -> list[Namespace]:
         meant = [space for space in self._directory.namespaces if listed(space, op.match_conditions or ())]
-        shelves = await self._read(meant)
-        there = {space[: op.max_depth] for space in meant if shelves[space].alive(now)}
+        by_namespace = await self._read(meant)
+        there = {space[: op.max_depth] for space in meant if by_namespace[space].alive(now)}
         return sorted(there)[op.offset : op.offset + op.limit]
 
     async def _write(
         self,
         puts: Sequence[PutOp],
         renewed: Collection[tuple[Namespace, str]],
-        shelves: Mapping[Namespace, Shelf],
+        by_namespace: Mapping[Namespace, NamespaceItems],
         now: datetime,
     ) -> None:
         """What the batch changes, in one call; of several puts under one key the last counts."""
@@ -229,7 +232,7 @@ class SynapStore(BaseStore):
             if op.value is not None:
                 kept = op._replace(value=self._journals.masked(dict(op.value)))
                 lines.append((journals[namespace], put_line(kept, at=now)))
-            elif (gone := shelves[namespace].items.get(key)) is not None:
+            elif (gone := by_namespace[namespace].items.get(key)) is not None:
                 lines.append((journals[namespace], gone_line(key, at=now)))
                 erased += gone.line_ids
         lines += [
@@ -249,12 +252,12 @@ class SynapStore(BaseStore):
     async def _sweep(self) -> int:
         await self._read_directory()
         now = self._now()
-        shelves = await self._read(list(self._directory.namespaces))
+        by_namespace = await self._read(list(self._directory.namespaces))
         over = [
             PutOp(namespace, key, None)
-            for namespace, shelf in shelves.items()
-            for key, kept in shelf.items.items()
+            for namespace, held in by_namespace.items()
+            for key, kept in held.items.items()
             if kept.expired(now)
         ]
-        await self._write(over, (), shelves, now)
+        await self._write(over, (), by_namespace, now)
         return len(over)
