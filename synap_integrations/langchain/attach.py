@@ -37,7 +37,7 @@ class _Attachment:
         tracing.register_configure_hook(self._variable, inheritable=True, handle_class=SynapCallbackHandler)
 
     def detach(self) -> None:
-        """Let go. Runs under way are told to their end."""
+        """Let go. Runs under way are recorded to their end."""
         with _lock:
             if _Attachment.current is self:
                 _Attachment.current = None

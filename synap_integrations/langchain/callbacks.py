@@ -1,4 +1,4 @@
-"""The handler that LangChain calls: one method per hook. What a hook means stands in `ledger`."""
+"""The handler that LangChain calls: one method per hook. What a hook means stands in `capture`."""
 # ruff: noqa: ARG002, PLR0913 - the signatures are the framework's
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ from synap_integrations.scoping import NOWHERE, checked
 if TYPE_CHECKING:
     from langchain_core.messages import BaseMessage
 
-    from synap_integrations.langchain.capture.ledger import Ledger
+    from synap_integrations.langchain.capture.tracker import RunTracker
 
 _DOOR: Final = contained("callbacks")
 
 
 @cache
-def _ledger() -> Ledger:
+def _tracker() -> RunTracker:
     """Loaded with the first event: making a handler imports nothing."""
-    from synap_integrations.langchain.capture.ledger import LEDGER  # noqa: PLC0415 - see above
+    from synap_integrations.langchain.capture.tracker import TRACKER  # noqa: PLC0415 - see above
 
-    return LEDGER
+    return TRACKER
 
 
 def _memory_over(sdk: object) -> Memory | None:
@@ -128,22 +128,22 @@ class SynapCallbackHandler(BaseCallbackHandler):
     ) -> None:
         """A chain, graph, prompt, parser or function starts."""
         with _DOOR:
-            _ledger().chain_started(self.options, _start(run_id, parent_run_id, tags, metadata, name), inputs)
+            _tracker().chain_started(self.options, _start(run_id, parent_run_id, tags, metadata, name), inputs)
 
     def on_chain_end(self, outputs: object, *, run_id: UUID, inputs: object = None, **kwargs: object) -> None:
         """It ends; ``inputs`` are there if they were not known at its start."""
         with _DOOR:
-            _ledger().chain_ended(run_id.int, outputs, inputs)
+            _tracker().chain_ended(run_id.int, outputs, inputs)
 
     def on_chain_error(self, error: BaseException, *, run_id: UUID, **kwargs: object) -> None:
         """It fails, is cancelled, or is left by LangGraph's control flow."""
         with _DOOR:
-            _ledger().failed(run_id.int, error)
+            _tracker().failed(run_id.int, error)
 
     def on_agent_action(self, action: object, *, run_id: UUID, **kwargs: object) -> None:
         """An agent of the classic kind has decided what to do."""
         with _DOOR:
-            _ledger().agent_acted(run_id.int, action)
+            _tracker().agent_acted(run_id.int, action)
 
     # --- models ------------------------------------------------------------------------------------------------------
 
@@ -162,7 +162,7 @@ class SynapCallbackHandler(BaseCallbackHandler):
         """A chat model gets a list of messages."""
         with _DOOR:
             start = _start(run_id, parent_run_id, tags, metadata, name)
-            _ledger().model_started(self.options, start, messages[0] if messages else ())
+            _tracker().model_started(self.options, start, messages[0] if messages else ())
 
     def on_llm_start(
         self,
@@ -179,7 +179,7 @@ class SynapCallbackHandler(BaseCallbackHandler):
         """A completion model gets a text."""
         with _DOOR:
             start = _start(run_id, parent_run_id, tags, metadata, name)
-            _ledger().model_started(self.options, start, [("user", prompt) for prompt in prompts[:1]])
+            _tracker().model_started(self.options, start, [("user", prompt) for prompt in prompts[:1]])
 
     def on_llm_new_token(
         self,
@@ -193,17 +193,17 @@ class SynapCallbackHandler(BaseCallbackHandler):
     ) -> None:
         """A piece of the answer was streamed."""
         # Tokens are many: all names are spelt out, so that none makes a dictionary, and the door is further in.
-        _ledger().token(run_id.int, token)
+        _tracker().token(run_id.int, token)
 
     def on_llm_end(self, response: object, *, run_id: UUID, **kwargs: object) -> None:
         """The model has answered."""
         with _DOOR:
-            _ledger().model_ended(run_id.int, response)
+            _tracker().model_ended(run_id.int, response)
 
     def on_llm_error(self, error: BaseException, *, run_id: UUID, response: object = None, **kwargs: object) -> None:
         """The model failed; ``response`` is what it had said by then."""
         with _DOOR:
-            _ledger().failed(run_id.int, error, response)
+            _tracker().failed(run_id.int, error, response)
 
     # --- tools and retrievers ----------------------------------------------------------------------------------------
 
@@ -225,17 +225,17 @@ class SynapCallbackHandler(BaseCallbackHandler):
         with _DOOR:
             name = name or (serialized or {}).get("name")
             start = _start(run_id, parent_run_id, tags, metadata, name)
-            _ledger().tool_started(self.options, start, input_str if inputs is None else inputs, tool_call_id)
+            _tracker().tool_started(self.options, start, input_str if inputs is None else inputs, tool_call_id)
 
     def on_tool_end(self, output: object, *, run_id: UUID, **kwargs: object) -> None:
         """The tool has a result."""
         with _DOOR:
-            _ledger().tool_ended(run_id.int, output)
+            _tracker().tool_ended(run_id.int, output)
 
     def on_tool_error(self, error: BaseException, *, run_id: UUID, **kwargs: object) -> None:
         """The tool failed; a retry or a message about it may follow."""
         with _DOOR:
-            _ledger().failed(run_id.int, error)
+            _tracker().failed(run_id.int, error)
 
     def on_retriever_start(
         self,
@@ -251,17 +251,17 @@ class SynapCallbackHandler(BaseCallbackHandler):
     ) -> None:
         """A retriever starts; models it asks are not part of the conversation."""
         with _DOOR:
-            _ledger().retriever_started(self.options, _start(run_id, parent_run_id, tags, metadata, name))
+            _tracker().retriever_started(self.options, _start(run_id, parent_run_id, tags, metadata, name))
 
     def on_retriever_end(self, documents: Sequence[object], *, run_id: UUID, **kwargs: object) -> None:
         """The retriever has found what it found."""
         with _DOOR:
-            _ledger().retriever_ended(run_id.int)
+            _tracker().retriever_ended(run_id.int)
 
     def on_retriever_error(self, error: BaseException, *, run_id: UUID, **kwargs: object) -> None:
         """The retriever failed."""
         with _DOOR:
-            _ledger().retriever_ended(run_id.int)
+            _tracker().retriever_ended(run_id.int)
 
     # --- LangGraph ---------------------------------------------------------------------------------------------------
 
@@ -269,7 +269,7 @@ class SynapCallbackHandler(BaseCallbackHandler):
         """A graph stopped where it was told to stop. Versions that know this hook call it on lifecycle handlers."""
         with _DOOR:
             if isinstance(run_id := getattr(event, "run_id", None), UUID):
-                _ledger().interrupted(run_id.int)
+                _tracker().interrupted(run_id.int)
 
     def on_resume(self, event: object) -> None:
         """A graph goes on; its inputs say so as well."""

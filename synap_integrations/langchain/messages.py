@@ -54,14 +54,14 @@ _NO_BLOCKS: Final[Sequence[object]] = ()
 class Spoken(NamedTuple):
     """One message of the user as the application sent it.
 
-    ``behind`` is the assistant's text that follows it in the same input: the start of an answer put into the model's
-    mouth, or an answer we know.
+    ``followed_by`` is the assistant's text that follows it in the same input: the start of an answer put into the
+    model's mouth, or an answer we know.
     """
 
     text: str
     attachments: tuple[str, ...] = ()
     id: str | None = None
-    behind: str | None = None
+    followed_by: str | None = None
 
 
 def as_messages(value: object) -> Sequence[object] | None:
@@ -200,16 +200,16 @@ def last_words(messages: Sequence[object]) -> list[Spoken]:
     System messages in between do not interrupt it. Nothing, if a tool's result or a request for tools comes last.
     """
     block: list[Spoken] = []
-    behind: str | None = None
+    followed_by: str | None = None
     for message in reversed(messages):
         role = role_of(message)
         if role == "user":
-            if not is_ours_or_the_frameworks(message) and (spoken := _spoken(message, behind)):
+            if not is_ours_or_the_frameworks(message) and (spoken := _spoken(message, followed_by)):
                 block.append(spoken)
-        elif role == "tool" or (role == "assistant" and (block or behind is not None or has_calls(message))):
+        elif role == "tool" or (role == "assistant" and (block or followed_by is not None or has_calls(message))):
             break
         elif role == "assistant":
-            behind = text_of(message)
+            followed_by = text_of(message)
     block.reverse()
     return block
 
@@ -228,7 +228,7 @@ def spoken_text(text: str) -> list[Spoken]:
     return [Spoken(kept)] if kept.strip() else []
 
 
-def _spoken(message: object, behind: str | None) -> Spoken | None:
+def _spoken(message: object, followed_by: str | None) -> Spoken | None:
     text = text_of(message)
     attachments = attachments_of(message)
     if not text.strip():
@@ -236,4 +236,4 @@ def _spoken(message: object, behind: str | None) -> Spoken | None:
             return None
         text = " ".join([f"[{kind}]" for kind in attachments])
     message_id = field_of(message, "id")
-    return Spoken(text, attachments, id=message_id if isinstance(message_id, str) else None, behind=behind)
+    return Spoken(text, attachments, id=message_id if isinstance(message_id, str) else None, followed_by=followed_by)

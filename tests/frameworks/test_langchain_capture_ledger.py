@@ -1,4 +1,4 @@
-"""What the ledger promises beside transcripts: one story however often it is reported, bounded, never in the way."""
+"""What the tracker promises beside transcripts: one story however often it is reported, bounded, never in the way."""
 
 import logging
 import pickle
@@ -23,9 +23,9 @@ from synap_integrations.langchain import SynapCallbackHandler
 from synap_integrations.langchain.attach import attach, refuse_unsupported
 from synap_integrations.langchain.capture import runs as bounds
 from synap_integrations.langchain.capture.conversations import Conversations
-from synap_integrations.langchain.capture.ledger import LEDGER, Ledger, captured_scope
 from synap_integrations.langchain.capture.runs import Runs, Tombstones
-from synap_integrations.langchain.capture.tools import CallBook
+from synap_integrations.langchain.capture.tools import ToolCallIndex
+from synap_integrations.langchain.capture.tracker import TRACKER, RunTracker, captured_scope
 from synap_integrations.langchain.options import Options, Start
 from synap_integrations.langchain.probe import ANSWER, QUESTION, run_one_turn
 from synap_integrations.model import Scope
@@ -277,13 +277,13 @@ def started(number, parent=None):
 def test_s62_a_run_that_never_ends_is_given_up(memory):
     """After the idle time the record of a cancelled call disappears, with its streamed text as incomplete answer."""
     clock = Clock()
-    ledger = Ledger(clock)
-    ledger.model_started(Options(memory), started(1), [HumanMessage("hi")])
-    ledger.token(1, "re:")
+    tracker = RunTracker(clock)
+    tracker.model_started(Options(memory), started(1), [HumanMessage("hi")])
+    tracker.token(1, "re:")
     clock.now = bounds.IDLE_S + 1
-    ledger.chain_started(Options(memory), started(2), "next")
+    tracker.chain_started(Options(memory), started(2), "next")
     assert transcript(memory) == ["U hi", "A! re:", "U next"]
-    ledger.model_ended(1, None)
+    tracker.model_ended(1, None)
     assert transcript(memory) == ["U hi", "A! re:", "U next"]
 
 
@@ -309,18 +309,18 @@ def test_s80_tables_stay_within_their_bounds(memory):
     for number in range(50):
         conversations.of(Scope(str(number)), memory)
     assert len(conversations) == 5
-    book = CallBook()
+    book = ToolCallIndex()
     for number in range(1_000):
         book.declare(str(number), "tool", {})
     assert len(book.open) == 256
 
 
 def test_s80_turns_leave_nothing_behind(memory, config):
-    """After many turns the shared ledger knows no runs any more."""
-    before = len(LEDGER._runs)
+    """After many turns the shared tracker knows no runs any more."""
+    before = len(TRACKER._runs)
     for _ in range(200):
         CHAIN.invoke({"question": "hi"}, config)
-    assert len(LEDGER._runs) == before
+    assert len(TRACKER._runs) == before
 
 
 def test_events_of_a_turn_keep_their_order_while_a_record_is_slow():
@@ -335,16 +335,16 @@ def test_events_of_a_turn_keep_their_order_while_a_record_is_slow():
             super().record(event, scope=scope)
 
     memory = Slow()
-    ledger = Ledger()
+    tracker = RunTracker()
     options = Options(memory)
-    first = threading.Thread(target=ledger.chain_started, args=(options, started(1), "hi"))
+    first = threading.Thread(target=tracker.chain_started, args=(options, started(1), "hi"))
     first.start()
     assert entered.wait(5)
-    second = threading.Thread(target=ledger.tool_started, args=(options, started(2, 1), {"x": 1}, "call-1"))
+    second = threading.Thread(target=tracker.tool_started, args=(options, started(2, 1), {"x": 1}, "call-1"))
     second.start()
     # Another conversation is not held up.
     other = FakeMemory()
-    ledger.chain_started(Options(other), started(3), "elsewhere")
+    tracker.chain_started(Options(other), started(3), "elsewhere")
     assert transcript(other) == ["U elsewhere"]
     assert transcript(memory) == []
     release.set()
@@ -371,10 +371,10 @@ def test_a_memory_that_explodes_is_counted_and_the_rest_goes_on(config):
 
 def test_one_warning_for_runs_that_name_nobody(caplog):
     """Each such run is a conversation of its own; the log says so once."""
-    ledger, memory = Ledger(), FakeMemory()
+    tracker, memory = RunTracker(), FakeMemory()
     with caplog.at_level(logging.WARNING, logger="synap_integrations"):
         for number in (1, 2, 3):
-            ledger.model_started(Options(memory), Start(number, None, None, None, None), [HumanMessage("hi")])
+            tracker.model_started(Options(memory), Start(number, None, None, None, None), [HumanMessage("hi")])
     assert len({entry.scope.conversation_id for entry in memory.recorded}) == 3
     assert len(caplog.records) == 1
 

@@ -15,7 +15,7 @@ from langchain_models import MODES, echo, run
 
 from synap_integrations import Synap
 from synap_integrations.langchain import SynapCallbackHandler
-from synap_integrations.langchain.capture.ledger import LEDGER
+from synap_integrations.langchain.capture.tracker import TRACKER
 
 pytestmark = pytest.mark.usefixtures("no_incidents")
 CHAIN = ChatPromptTemplate.from_messages([("human", "{question}")]) | echo() | StrOutputParser()
@@ -56,12 +56,12 @@ def test_s78_a_sync_call_returns_while_the_stream_is_open(inside_a_loop, synap):
 
 def test_s80_finished_turns_leave_nothing_behind():
     """Two thousand turns later the books hold no run more than before; cancelled runs of others may be among them."""
-    before = len(LEDGER._runs._runs)
+    before = len(TRACKER._runs._runs)
     with Synap() as synap:
         config = {"callbacks": [SynapCallbackHandler(synap, **WHO)]}
         for _ in range(2_000):
             CHAIN.invoke({"question": "hi"}, config)
-        assert len(LEDGER._runs._runs) <= before
+        assert len(TRACKER._runs._runs) <= before
         assert synap.status().captured == 4_000
 
 

@@ -6,7 +6,7 @@ from collections import OrderedDict
 from collections.abc import Hashable, Iterable
 from typing import TYPE_CHECKING, Final
 
-from synap_integrations.langchain.capture.tools import CallBook
+from synap_integrations.langchain.capture.tools import ToolCallIndex
 from synap_integrations.model import Scope, UserMessage
 
 if TYPE_CHECKING:
@@ -15,28 +15,28 @@ if TYPE_CHECKING:
 
 MAX_CONVERSATIONS: Final = 2_048
 MAX_MESSAGE_IDS: Final = 1_000
-MAX_TOLD: Final = 256
+MAX_SAID: Final = 256
 
 
 class Conversation:
     """Message ids seen, words said in this turn, calls without result, words that got no answer. No content is kept."""
 
-    __slots__ = ("_seen", "_told", "calls", "memory", "unanswered")
+    __slots__ = ("_said", "_seen", "calls", "memory", "unanswered")
 
     def __init__(self, memory: Memory | None) -> None:
         self.memory = memory
-        self.calls = CallBook()
+        self.calls = ToolCallIndex()
         self.unanswered: list[int] = []
         self._seen: OrderedDict[str, int] = OrderedDict()
-        self._told: set[int] = set()
+        self._said: set[int] = set()
 
-    def hear(self, spoken: Iterable[Spoken], *, dedupe_retries: bool, resumes: bool) -> list[UserMessage]:
-        """The messages that are news: not sent before under the same id, not the retry of a turn that failed."""
+    def new_messages(self, spoken: Iterable[Spoken], *, dedupe_retries: bool, resumes: bool) -> list[UserMessage]:
+        """Those to record: not sent before under the same id, not answered before, not the retry of a failed turn."""
         waiting = self.unanswered if dedupe_retries else []
         self.unanswered = []
         news: list[UserMessage] = []
         for message in spoken:
-            if message.behind is not None and hash(message.behind) in self._told:
+            if message.followed_by is not None and hash(message.followed_by) in self._said:
                 continue
             mark = hash(message.text)
             if message.id is not None:
@@ -52,17 +52,17 @@ class Conversation:
                 continue
             news.append(UserMessage(message.text, attachments=message.attachments))
         if not resumes and any(not message.edited for message in news):
-            self._told.clear()
+            self._said.clear()
         return news
 
-    def tell(self, text: str) -> bool:
+    def mark_said(self, text: str) -> bool:
         """True if these words of the assistant were not said in this turn yet; from now on they were."""
         mark = hash(text)
-        if mark in self._told:
+        if mark in self._said:
             return False
-        if len(self._told) >= MAX_TOLD:
-            self._told.clear()
-        self._told.add(mark)
+        if len(self._said) >= MAX_SAID:
+            self._said.clear()
+        self._said.add(mark)
         return True
 
     def _remember(self, message_id: str, mark: int) -> None:
@@ -73,7 +73,7 @@ class Conversation:
 
 
 class Conversations:
-    """The conversations that were active most recently. Not thread-safe: the ledger's lock covers it."""
+    """The conversations that were active most recently. Not thread-safe: the tracker's lock covers it."""
 
     def __init__(self, limit: int = MAX_CONVERSATIONS) -> None:
         self._limit = limit

@@ -1,4 +1,4 @@
-"""How a turn ends: which of a root's outputs is the answer, and what is left to tell before it."""
+"""How a turn ends: which of a root's outputs is the answer, and what is left to record before it."""
 
 from __future__ import annotations
 
@@ -14,45 +14,45 @@ if TYPE_CHECKING:
 
 
 def of_outputs(root: Root, outputs: object) -> None:
-    """The root came to its end: results not told yet, words on the way, the answer."""
+    """The root came to its end: results not recorded yet, words on the way, the answer."""
     if root.interrupted:
-        _stopped_to_ask(root)
+        _record_questions(root)
         return
     ended = translate.ending_of(outputs, root.options.output_key)
     if ended.messages:
         pseudo = _pseudo_tool(root, ended)
-        _tell_the_way(root, ended, pseudo)
-        root.harvest(ended.messages, pseudo=pseudo)
-        _tell_open_calls(root, ended, pseudo)
-    root.give_up()
+        _record_the_way(root, ended, pseudo)
+        root.record_results_from(ended.messages, pseudo=pseudo)
+        _record_open_calls(root, ended, pseudo)
+    root.record_failed_calls()
     root.conversation.unanswered = []
     if (cut := _cut_off(root, outputs)) is not None:
         if root.options.partial_answers:
-            root.say(cut, incomplete=True)
+            root.record_answer(cut, incomplete=True)
         return
-    root.say(_answer(root, ended, outputs) or "")
+    root.record_answer(_answer(root, ended, outputs) or "")
 
 
 def of_failure(root: Root, error: BaseException) -> None:
     """The root failed, was cancelled or closed: what had been shown by then is an incomplete answer."""
     if graph.is_interrupt(error):
         root.interrupted = True
-        _stopped_to_ask(root)
+        _record_questions(root)
         return
-    root.give_up()
+    root.record_failed_calls()
     shown = _shown(root, error)
     if not shown.strip():
-        if root.said:
-            root.conversation.unanswered = [hash(text) for text in root.said]
+        if root.user_words:
+            root.conversation.unanswered = [hash(text) for text in root.user_words]
     elif root.options.partial_answers:
-        root.say(shown, incomplete=True)
+        root.record_answer(shown, incomplete=True)
 
 
-def _stopped_to_ask(root: Root) -> None:
+def _record_questions(root: Root) -> None:
     root.conversation.unanswered = []
     if root.options.interrupts:
         for question in root.questions.values():
-            root.say(question)
+            root.record_answer(question)
 
 
 def _shown(root: Root, error: BaseException) -> str:
@@ -60,9 +60,9 @@ def _shown(root: Root, error: BaseException) -> str:
     model = root.last_model
     if model is not None and model.tokens and (model.failed or not model.ended):
         return model.streamed()
-    if not isinstance(error, Exception) and root.streamed:
+    if not isinstance(error, Exception) and root.answer_was_streamed:
         # The consumer went away while the rest of the answer was drained.
-        return root.candidate or ""
+        return root.candidate_answer or ""
     return ""
 
 
@@ -92,26 +92,26 @@ def _pseudo_tool(root: Root, ended: Ending) -> str | None:
     return name
 
 
-def _tell_the_way(root: Root, ended: Ending, pseudo: str | None) -> None:
+def _record_the_way(root: Root, ended: Ending, pseudo: str | None) -> None:
     """Words of the assistant before its answer that no model run reported, as in a hand-over between agents."""
     for message in ended.messages[:-1]:
         if messages.role_of(message) == "assistant":
-            known = [root.conversation.calls.get(asked.id) for asked in steps.calls_of(message)]
+            known = [root.conversation.calls.get(request.id) for request in steps.calls_of(message)]
             if not any(known):
-                root.narrate(messages.text_of(message))
+                root.record_narration(messages.text_of(message))
         else:
-            root.harvest((message,), pseudo=pseudo)
+            root.record_results_from((message,), pseudo=pseudo)
 
 
-def _tell_open_calls(root: Root, ended: Ending, pseudo: str | None) -> None:
+def _record_open_calls(root: Root, ended: Ending, pseudo: str | None) -> None:
     """Tool calls as the last word: the application runs those tools itself."""
     calls = root.conversation.calls
-    for asked in steps.calls_of(ended.messages[-1]):
-        call = calls.get(asked.id)
-        if call is None and asked.id:
-            call = calls.declare(asked.id, asked.name, asked.args)
+    for request in steps.calls_of(ended.messages[-1]):
+        call = calls.get(request.id)
+        if call is None and request.id:
+            call = calls.declare(request.id, request.name, request.args)
         if call is not None and not call.answered and call.name != pseudo:
-            root.ask(call)
+            root.record_tool_call(call)
 
 
 def _answer(root: Root, ended: Ending, outputs: object) -> str | None:
@@ -123,9 +123,9 @@ def _answer(root: Root, ended: Ending, outputs: object) -> str | None:
         return None
     if _is_structured(root, outputs):
         return translate.as_json(outputs)
-    text, certain = translate.answer_in_fields(outputs, inputs=root.input_names, said=root.said)
-    if root.candidate and (text is None or not certain):
-        return root.candidate
+    text, certain = translate.answer_in_fields(outputs, inputs=root.input_names, said=root.user_words)
+    if root.candidate_answer and (text is None or not certain):
+        return root.candidate_answer
     return text
 
 
@@ -136,8 +136,8 @@ def _is_structured(root: Root, outputs: object) -> bool:
     fields = plain(outputs)
     calls = root.conversation.calls
     for call in calls.open.values():
-        if not call.told and plain(call.args) == fields:
+        if not call.recorded and plain(call.args) == fields:
             calls.answer(call)
             return True
-    written = root.candidate or ""
+    written = root.candidate_answer or ""
     return isinstance(outputs, dict) and "{" in written and translate.json_in(written) == fields

@@ -1,6 +1,7 @@
-"""One turn in the making: what is known of it so far, and the verbs that tell it.
+"""One turn in the making: what is known of it so far, and what it records.
 
-A root is one call of the application into LangChain. Its runs come and go; what they mean is told here, in order.
+A root is one call of the application into LangChain. Its runs come and go; what they mean becomes events here, in
+order. The picture of what a root goes through stands in `tracker`.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from synap_integrations.context.render import newly_said
 from synap_integrations.guard import contained
 from synap_integrations.langchain import messages
 from synap_integrations.langchain.capture import steps, translate
-from synap_integrations.langchain.capture.steps import Given
+from synap_integrations.langchain.capture.steps import ToolOutput
 from synap_integrations.langchain.options import RunId
 from synap_integrations.langchain.recording import record
 from synap_integrations.model import AssistantMessage, Event, Scope, Thinking, ToolCall, ToolResult
@@ -35,10 +36,14 @@ _DOOR: Final = contained("callbacks")
 class Root:
     """The state of one turn.
 
-    ``off``: not to be captured. ``transparent``: its children are turns of their own. ``forced``: a turn of its own
-    because the application said so. ``settled``: it is known who is talking; ``awaiting``: another handler may still
-    say so. ``heard``: the user's words were found; ``deferred``: they come after the start. ``candidate``: words of the
-    last model, which may be the answer; ``streamed``: they were shown as they came.
+    Set when it opens: ``excluded``, not to be captured; ``children_are_turns``, itself none; ``forced``, a turn of its
+    own because the application said so.
+    Who is talking: ``scope_resolved``, it is known; ``awaiting_other_handler``, one that is about to report may say so.
+    The user's words: ``input_seen``, they were found; ``input_pending``, they come after the start; ``user_words``;
+    ``opening``, kept until the scope is resolved.
+    The answer: ``candidate_answer``, words of the last model, which may be it; ``answer_was_streamed``, they were shown
+    as they came; ``interrupted``, the graph stopped, and asks ``questions`` instead.
+    ``recorded``: at least one event.
     """
 
     __slots__ = (
@@ -46,28 +51,28 @@ class Root:
         "_outgoing",
         "_recording",
         "_thoughts",
-        "awaiting",
-        "candidate",
+        "answer_was_streamed",
+        "awaiting_other_handler",
+        "candidate_answer",
+        "children_are_turns",
         "conversation",
-        "deferred",
+        "excluded",
         "forced",
-        "heard",
         "input_names",
+        "input_pending",
+        "input_seen",
         "interrupted",
         "last_model",
         "memory",
-        "off",
         "opening",
         "options",
         "questions",
         "recorded",
         "runs",
-        "said",
         "scope",
-        "settled",
-        "streamed",
+        "scope_resolved",
         "touched",
-        "transparent",
+        "user_words",
     )
 
     conversation: Conversation
@@ -78,13 +83,15 @@ class Root:
         self.runs: deque[RunId] = deque()
         self.scope: Scope = NOWHERE
         self.memory: Memory | None = None
-        self.off = self.transparent = self.forced = False
-        self.settled = self.awaiting = self.heard = self.deferred = self.recorded = self.interrupted = False
+        self.excluded = self.children_are_turns = self.forced = False
+        self.scope_resolved = self.awaiting_other_handler = False
+        self.input_seen = self.input_pending = False
+        self.recorded = self.interrupted = False
         self.opening: Opening | None = None
-        self.said: list[str] = []
+        self.user_words: list[str] = []
         self.input_names: frozenset[object] = frozenset()
-        self.candidate: str | None = None
-        self.streamed = False
+        self.candidate_answer: str | None = None
+        self.answer_was_streamed = False
         self.last_model: Run | None = None
         self.questions: dict[str, str] = {}
         self._thoughts = 0
@@ -97,73 +104,73 @@ class Root:
     def read_input(self, inputs: object) -> None:
         """What the inputs of the root, or of a run that gets the same, say."""
         if translate.is_placeholder(inputs):
-            self.deferred = True
+            self.input_pending = True
             return
         if not self.input_names and isinstance(inputs, Mapping):
             self.input_names = frozenset(inputs)
         opening = translate.opening_of(inputs, self.options.input_key)
         if opening is not None:
-            self.hear(opening)
+            self.record_user(opening)
 
-    # --- telling -----------------------------------------------------------------------------------------------------
+    # --- recording ---------------------------------------------------------------------------------------------------
 
-    def hear(self, opening: Opening) -> None:
-        """The user's words; those that are no news are not told again."""
-        self.heard = True
-        if not self.settled:
+    def record_user(self, opening: Opening) -> None:
+        """The user's words, once it is known who is talking; those of earlier turns are not recorded again."""
+        self.input_seen = True
+        if not self.scope_resolved:
             self.opening = opening
             return
         if opening.spoken:
-            self.said.extend([spoken.text for spoken in opening.spoken])
-            for message in self.conversation.hear(
+            self.user_words.extend([spoken.text for spoken in opening.spoken])
+            for message in self.conversation.new_messages(
                 opening.spoken, dedupe_retries=self.options.dedupe_retries, resumes=opening.resumes
             ):
                 self._emit(message)
         elif opening.messages:
-            self.harvest(opening.messages)
-            self._harvest_unknown(opening.messages)
+            self.record_results_from(opening.messages)
+            self._record_results_of_unknown_calls(opening.messages)
 
-    def think(self, text: str, thought_type: str) -> None:
+    def record_thinking(self, text: str, thought_type: str) -> None:
         """Reasoning, or words beside tool calls."""
         self._emit(Thinking(text, step_index=self._thoughts, thought_type=thought_type))
         self._thoughts += 1
 
-    def narrate(self, text: str) -> None:
-        """Words of the assistant on its way to the answer; the same words are told once per turn."""
-        if text.strip() and self.conversation.tell(text):
+    def record_narration(self, text: str) -> None:
+        """Words of the assistant on its way to the answer; the same words once per turn."""
+        if text.strip() and self.conversation.mark_said(text):
             if self.options.narration == "thinking":
-                self.think(text, "narration")
+                self.record_thinking(text, "narration")
             elif self.options.narration == "assistant":
                 self._emit(AssistantMessage(text))
 
-    def ask(self, call: Call) -> None:
-        """A tool call; told once."""
-        if not call.told:
-            call.told = True
+    def record_tool_call(self, call: Call) -> None:
+        """A tool call; once."""
+        if not call.recorded:
+            call.recorded = True
             args = plain(call.args)
             assert isinstance(args, dict)
             self._emit(ToolCall(call.name, args, call.id, search_queries=steps.searches_in(args)))
 
-    def give(self, call: Call, given: Given) -> None:
-        """The result of a call; the first one counts."""
+    def record_tool_result(self, call: Call, output: ToolOutput) -> None:
+        """The result of a call, behind the call itself; the first one counts."""
         if not call.answered:
-            self.ask(call)
+            self.record_tool_call(call)
             self.conversation.calls.answer(call)
-            self._emit(ToolResult(call.name, newly_said(given.value), call.id, is_error=given.is_error))
+            self._emit(ToolResult(call.name, newly_said(output.value), call.id, is_error=output.is_error))
 
-    def give_up(self) -> None:
+    def record_failed_calls(self) -> None:
         """Calls whose last attempt failed get the error as their result."""
         if self.conversation.calls.open:
             for call in self.conversation.calls.failed():
-                self.give(call, Given(call.error, is_error=True))
+                self.record_tool_result(call, ToolOutput(call.error, is_error=True))
 
-    def say(self, text: str, *, incomplete: bool = False) -> None:
+    def record_answer(self, text: str, *, incomplete: bool = False) -> None:
         """The assistant's words to the user; nothing if they are empty."""
         if text.strip():
-            self.conversation.tell(text)
+            self.conversation.mark_said(text)
             self._emit(AssistantMessage(text, incomplete=incomplete))
 
-    def harvest(self, history: Sequence[object], *, pseudo: str | None = None) -> None:
+    def record_results_from(self, history: Sequence[object], *, pseudo: str | None = None) -> None:
         """Results that reached the model without a tool having reported them.
 
         ``pseudo`` is the name of a tool that stands for the structured answer: no call and no result.
@@ -171,30 +178,30 @@ class Root:
         calls = self.conversation.calls
         for message in messages.since_last_words(history) if calls.open else ():
             if messages.role_of(message) == "tool":
-                given = steps.given_in(message)
-                call = calls.open.get(given.call_id or "")
+                output = steps.output_in(message)
+                call = calls.open.get(output.call_id or "")
                 if call is not None and call.name == pseudo and not call.started:
                     calls.answer(call)
                 elif call is not None:
-                    self.give(call, given)
+                    self.record_tool_result(call, output)
 
-    def _harvest_unknown(self, history: Sequence[object]) -> None:
-        """Results handed in for calls that another process, or nobody, has told."""
-        results: list[Given] = []
+    def _record_results_of_unknown_calls(self, history: Sequence[object]) -> None:
+        """Results handed in for calls that another process, or nobody, has recorded."""
+        results: list[ToolOutput] = []
         names: dict[str, str] = {}
         for message in reversed(history):
             role = messages.role_of(message)
             if role == "tool":
-                results.append(steps.given_in(message))
+                results.append(steps.output_in(message))
             elif role == "assistant":
-                names = {asked.id: asked.name for asked in steps.calls_of(message)}
+                names = {request.id: request.name for request in steps.calls_of(message)}
                 break
         calls = self.conversation.calls
-        for given in reversed(results):
-            if given.call_id and calls.get(given.call_id) is None:
-                call = calls.declare(given.call_id, names.get(given.call_id, "tool"), {})
-                call.told = True
-                self.give(call, given)
+        for output in reversed(results):
+            if output.call_id and calls.get(output.call_id) is None:
+                call = calls.declare(output.call_id, names.get(output.call_id, "tool"), {})
+                call.recorded = True
+                self.record_tool_result(call, output)
 
     # --- handing over ------------------------------------------------------------------------------------------------
 
@@ -203,9 +210,9 @@ class Root:
         self._outgoing.append(event)
 
     def deliver(self) -> None:
-        """Hand over what is told, in order; when this returns, everything told before has been recorded.
+        """Hand the events over, in order; when this returns, all that were recorded before have been handed over.
 
-        Called without the ledger's lock, so that a slow disk holds up one conversation only.
+        Called without the tracker's lock, so that a slow disk holds up one conversation only.
         """
         if not (self._outgoing or self._recording):
             return

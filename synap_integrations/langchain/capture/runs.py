@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, Literal
 
 from synap_integrations.langchain.capture.roots import Root
-from synap_integrations.langchain.capture.tools import Call, CallBook
+from synap_integrations.langchain.capture.tools import Call, ToolCallIndex
 from synap_integrations.langchain.options import RunId
 
 if TYPE_CHECKING:
@@ -29,9 +29,9 @@ IDLE_S: Final = 7_200.0
 class Run:
     """One node of the tree.
 
-    ``tool``: the tool run around it. ``internal``: not for the user, such as a summary. ``first``: gets the root's own
-    input. ``copies``: how many handlers report it. ``tokens``: streamed text, once per copy, if anybody needs it.
-    ``inner``: the calls made inside this tool run, whose ids may repeat those outside.
+    ``tool``: the tool run around it. ``internal``: not for the user, such as a summary. ``shares_root_input``: gets
+    the root's own input. ``copies``: how many handlers report it. ``tokens``: streamed text, once per copy, if anybody
+    needs it. ``inner``: the calls made inside this tool run, whose ids may repeat those outside.
     """
 
     __slots__ = (
@@ -39,12 +39,12 @@ class Run:
         "copies",
         "ended",
         "failed",
-        "first",
         "inner",
         "internal",
         "is_root",
         "kind",
         "root",
+        "shares_root_input",
         "tokens",
         "tool",
     )
@@ -56,28 +56,28 @@ class Run:
         self.copies = 1
         self.tokens: list[str] | None = None
         self.call: Call | None = None
-        self.inner: CallBook | None = None
+        self.inner: ToolCallIndex | None = None
         if parent is None:
-            self.is_root = self.first = True
+            self.is_root = self.shares_root_input = True
             self.internal = False
             self.tool: Run | None = None
         else:
-            self.is_root = self.first = False
+            self.is_root = self.shares_root_input = False
             self.tool = parent if parent.kind == "tool" else parent.tool
             self.internal = parent.internal or parent.kind == "retriever"
 
     @property
-    def aside(self) -> bool:
-        """True for a run whose words are not the assistant's."""
-        return self.internal or self.tool is not None
+    def is_assistant(self) -> bool:
+        """True for a run whose words are the assistant's: not internal, and not inside a tool."""
+        return not self.internal and self.tool is None
 
     @property
-    def calls(self) -> CallBook:
-        """The book in which calls made here are kept."""
+    def calls(self) -> ToolCallIndex:
+        """Where calls made here are kept."""
         if self.tool is None:
             return self.root.conversation.calls
         if self.tool.inner is None:
-            self.tool.inner = CallBook()
+            self.tool.inner = ToolCallIndex()
         return self.tool.inner
 
     def streamed(self) -> str:
@@ -108,7 +108,7 @@ class Tombstones:
 
 
 class Runs:
-    """All runs that are known. Not thread-safe: the ledger's lock covers it."""
+    """All runs that are known. Not thread-safe: the tracker's lock covers it."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic, *, max_runs: int = MAX_RUNS) -> None:
         self.over = Tombstones()

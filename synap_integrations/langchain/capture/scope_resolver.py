@@ -18,7 +18,7 @@ _log: Final = logging.getLogger(__name__)
 
 
 class ScopeResolver:
-    """Gives each root its scope and its conversation. Not thread-safe: the ledger's lock covers it."""
+    """Gives each root its scope and its conversation. Not thread-safe: the tracker's lock covers it."""
 
     def __init__(self) -> None:
         self._conversations = Conversations()
@@ -26,7 +26,7 @@ class ScopeResolver:
 
     def resolve(self, root: Root, *, last_chance: bool = False) -> None:
         """Find out who is talking, as far as it can be known; from then on it stays."""
-        if root.settled:
+        if root.scope_resolved:
             return
         scope = root.scope
         if scope.conversation_id is None or scope.user_id is None:
@@ -42,19 +42,19 @@ class ScopeResolver:
             root.conversation = Conversation(root.options.synap)
         else:
             root.conversation = self._conversations.of(scope, root.options.synap)
-        root.settled, root.awaiting = True, False
+        root.scope_resolved, root.awaiting_other_handler = True, False
         if root.opening is not None:
             opening, root.opening = root.opening, None
-            root.hear(opening)
+            root.record_user(opening)
 
     def claim(self, root: Root, options: Options) -> None:
         """A handler of the application's own reports a turn that the automatic one has opened: its options win."""
-        if root.options.automatic and not options.automatic and not root.recorded and not root.off:
+        if root.options.automatic and not options.automatic and not root.recorded and not root.excluded:
             root.options = options
             root.scope = scoping.merged(options.scope, root.scope)
-            root.settled = False
+            root.scope_resolved = False
             self.resolve(root)
-        elif root.awaiting:
+        elif root.awaiting_other_handler:
             self.resolve(root, last_chance=True)
 
     def _generated(self, scope: Scope) -> Scope:

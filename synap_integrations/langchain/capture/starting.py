@@ -20,13 +20,13 @@ _NO_METADATA: Final[Mapping[str, object]] = {}
 
 
 class Starts:
-    """Places every run that starts. Not thread-safe: the ledger's lock covers it."""
+    """Places every run that starts. Not thread-safe: the tracker's lock covers it."""
 
-    def __init__(self, runs: Runs, scopes: ScopeResolver, give_up: Callable[[Root], None]) -> None:
-        """``give_up`` ends a turn that nobody ended."""
+    def __init__(self, runs: Runs, scopes: ScopeResolver, abandon: Callable[[Root], None]) -> None:
+        """``abandon`` ends a turn that nobody ended."""
         self._runs = runs
         self._scopes = scopes
-        self._give_up = give_up
+        self._abandon = abandon
 
     def place(self, options: Options, kind: Kind, start: Start) -> Run | None:
         """The run, if it is news and part of a turn that is captured."""
@@ -63,18 +63,18 @@ class Starts:
         if is_quiet() or not runtime.capturing():
             return None
         if (abandoned := self._runs.abandoned()) is not None:
-            self._give_up(abandoned)
+            self._abandon(abandoned)
         run = self._runs.open_root(start.run_id, kind, options)
         root = run.root
         root.forced = _is_forced(metadata)
-        root.off = is_excluded(start.tags, metadata)
-        root.transparent = start.name is not None and start.name.startswith("RunnableEach<")
-        if root.off or root.transparent:
+        root.excluded = is_excluded(start.tags, metadata)
+        root.children_are_turns = start.name is not None and start.name.startswith("RunnableEach<")
+        if root.excluded or root.children_are_turns:
             return None
         root.scope = identity.stated(options.scope, metadata)
         if kind != "chain" or (root.scope.conversation_id is not None and root.scope.user_id is not None):
             self._scopes.resolve(root)
-            root.awaiting = not root.settled
+            root.awaiting_other_handler = not root.scope_resolved
         return run
 
     def _new_child(
@@ -83,21 +83,23 @@ class Starts:
         root = parent.root
         run = self._runs.open_child(start.run_id, kind, parent)
         run.internal = run.internal or is_excluded(start.tags, metadata)
-        if root.off:
+        if root.excluded:
             return None
-        if root.deferred and parent.first:
-            run.first = start.gets_the_same_input
+        if root.input_pending and parent.shares_root_input:
+            run.shares_root_input = start.gets_the_same_input
         if options is not root.options and run.tool is None:
             self._scopes.claim(root, options)
-        if not root.settled and (kind != "chain" or root.awaiting or identity.surrounding_run_id() is not None):
-            self._scopes.resolve(root, last_chance=root.awaiting)
-            root.awaiting = kind != "chain" and not root.settled
+        if not root.scope_resolved and (
+            kind != "chain" or root.awaiting_other_handler or identity.surrounding_run_id() is not None
+        ):
+            self._scopes.resolve(root, last_chance=root.awaiting_other_handler)
+            root.awaiting_other_handler = kind != "chain" and not root.scope_resolved
         return run
 
 
 def _is_a_turn_of_its_own(parent: Run, metadata: Mapping[str, object]) -> bool:
     """True for each input of a batch that is itself one run, and for what the application marked as a turn."""
-    return (parent.is_root and parent.root.transparent) or (_is_forced(metadata) and not parent.root.forced)
+    return (parent.is_root and parent.root.children_are_turns) or (_is_forced(metadata) and not parent.root.forced)
 
 
 def _is_forced(metadata: Mapping[str, object]) -> bool:

@@ -9,7 +9,7 @@ from typing import Final, NamedTuple, cast
 from langchain_core.messages import AIMessage, BaseMessage, ToolMessage
 
 from synap_integrations.langchain import graph, messages
-from synap_integrations.langchain.capture.tools import Asked
+from synap_integrations.langchain.capture.tools import ToolRequest
 from synap_integrations.plain import Plain, plain
 
 _SEARCHES: Final = ("query", "q", "question", "search", "search_query", "search_queries", "queries")
@@ -48,12 +48,12 @@ def _reasoning(block: Mapping[str, object]) -> Iterator[str]:
         yield str(inner.get("text") or "") if isinstance(inner, Mapping) else str(inner or "")
 
 
-def calls_of(message: object) -> list[Asked]:
+def calls_of(message: object) -> list[ToolRequest]:
     """The calls that the application has to run; a call without id gets ``""``."""
     found = messages.field_of(message, "tool_calls")
     if not isinstance(found, list):
         return []
-    calls: list[Asked] = []
+    calls: list[ToolRequest] = []
     for call in found:
         if not isinstance(call, Mapping):
             continue
@@ -61,14 +61,14 @@ def calls_of(message: object) -> list[Asked]:
             args, name = _parsed(function.get("arguments")), function.get("name")
         else:
             args, name = call.get("args"), call.get("name")
-        calls.append(Asked(str(call.get("id") or ""), str(name or ""), args if isinstance(args, Mapping) else {}))
+        calls.append(ToolRequest(str(call.get("id") or ""), str(name or ""), args if isinstance(args, Mapping) else {}))
     return calls
 
 
 class Executed(NamedTuple):
     """A tool that the provider ran by itself, call and result."""
 
-    call: Asked
+    call: ToolRequest
     result: Plain
     is_error: bool = False
 
@@ -81,7 +81,7 @@ def executed_in(message: BaseMessage) -> list[Executed]:
     """
     if isinstance(message.content, str):
         return []
-    asked: dict[str, Asked] = {}
+    requests: dict[str, ToolRequest] = {}
     done: list[Executed] = []
     for block in messages.blocks_of(message):
         if not isinstance(block, Mapping):
@@ -89,9 +89,11 @@ def executed_in(message: BaseMessage) -> list[Executed]:
         kind, block_id = str(block.get("type")), str(block.get("id") or "")
         if kind in ("server_tool_use", "server_tool_call"):
             args = block.get("input") or block.get("args") or _parsed(block.get("partial_json"))
-            asked[block_id] = Asked(block_id, str(block.get("name") or ""), args if isinstance(args, Mapping) else {})
+            requests[block_id] = ToolRequest(
+                block_id, str(block.get("name") or ""), args if isinstance(args, Mapping) else {}
+            )
         elif kind.endswith("_tool_result"):
-            answered = asked.pop(str(block.get("tool_use_id") or block.get("tool_call_id") or ""), None)
+            answered = requests.pop(str(block.get("tool_use_id") or block.get("tool_call_id") or ""), None)
             if answered is not None:
                 result = plain(block.get("content", block.get("output")))
                 done.append(Executed(answered, result, _failed(block, result)))
@@ -105,7 +107,9 @@ def executed_in(message: BaseMessage) -> list[Executed]:
             action = block.get("action")
             args = action if isinstance(action, Mapping) else {}
             done.append(
-                Executed(Asked(block_id, kind.removesuffix("_call"), args), result, block.get("status") == "failed")
+                Executed(
+                    ToolRequest(block_id, kind.removesuffix("_call"), args), result, block.get("status") == "failed"
+                )
             )
     return done
 
@@ -141,7 +145,7 @@ def searches_in(args: Mapping[str, object]) -> tuple[str, ...]:
 # --- what a tool gives back ------------------------------------------------------------------------------------------
 
 
-class Given(NamedTuple):
+class ToolOutput(NamedTuple):
     """A tool's result; ``call_id`` is the call it names, if it names one."""
 
     value: Plain
@@ -149,41 +153,43 @@ class Given(NamedTuple):
     call_id: str | None = None
 
 
-def given_by(output: object, call_id: str | None) -> Given:
+def output_of(output: object, call_id: str | None) -> ToolOutput:
     """What the model gets to see of a tool's output."""
     if isinstance(output, BaseMessage):
-        return given_in(output)
+        return output_in(output)
     if isinstance(output, list | tuple):
-        parts = [given for item in output if (given := _inside(item, call_id)) is not None]
+        parts = [part for item in output if (part := _inside(item, call_id)) is not None]
         if parts:
             return parts[0]
     elif (inside := _inside(output, call_id)) is not None:
         return inside
     elif graph.is_command(output):
-        return Given(plain(graph.update_of(output)))
-    return Given(plain(output))
+        return ToolOutput(plain(graph.update_of(output)))
+    return ToolOutput(plain(output))
 
 
-def _inside(output: object, call_id: str | None) -> Given | None:
+def _inside(output: object, call_id: str | None) -> ToolOutput | None:
     """The tool message in a ``Command``: the one for this call, else the first."""
     if isinstance(output, ToolMessage):
-        return given_in(output)
+        return output_in(output)
     if not graph.is_command(output):
         return None
     update = graph.update_of(output)
     found = messages.messages_field(update.get("messages")) if isinstance(update, Mapping) else None
     results = [message for message in found or () if isinstance(message, ToolMessage)]
     named = [message for message in results if message.tool_call_id == call_id]
-    return given_in((named or results)[0]) if results else None
+    return output_in((named or results)[0]) if results else None
 
 
-def given_in(message: object) -> Given:
+def output_in(message: object) -> ToolOutput:
     """The result that a tool message carries."""
     content = messages.content_of(message)
     text = messages.text_of_content(content)
     value = text if text or not isinstance(content, list) else plain(content)
     call_id = messages.field_of(message, "tool_call_id")
-    return Given(value, messages.field_of(message, "status") == "error", call_id if isinstance(call_id, str) else None)
+    return ToolOutput(
+        value, messages.field_of(message, "status") == "error", call_id if isinstance(call_id, str) else None
+    )
 
 
 def log_before_action(action: object) -> str:

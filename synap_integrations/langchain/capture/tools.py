@@ -16,7 +16,7 @@ from synap_integrations.model import new_id
 MAX_CALLS: Final = 256
 
 
-class Asked(NamedTuple):
+class ToolRequest(NamedTuple):
     """A tool call as a model wrote it; ``id`` is ``""`` where the provider gives none."""
 
     id: str
@@ -27,21 +27,21 @@ class Asked(NamedTuple):
 class Call:
     """One tool call of a model.
 
-    ``started``: a tool runs for it. ``told``: recorded. ``answered``: its result is recorded. ``error``: what the last
+    ``started``: a tool runs for it. ``recorded``: the call is. ``answered``: its result is. ``error``: what the last
     attempt failed with, in case no result follows.
     """
 
-    __slots__ = ("answered", "args", "error", "id", "name", "started", "told")
+    __slots__ = ("answered", "args", "error", "id", "name", "recorded", "started")
 
     def __init__(self, call_id: str, name: str, args: Mapping[str, object]) -> None:
         self.id = call_id
         self.name = name
         self.args = args
-        self.started = self.told = self.answered = False
+        self.started = self.recorded = self.answered = False
         self.error: str | None = None
 
 
-class CallBook:
+class ToolCallIndex:
     """The calls of one conversation: the latest `MAX_CALLS`, in order of declaration."""
 
     __slots__ = ("_calls", "open")
@@ -61,9 +61,9 @@ class CallBook:
             self.open.pop(forgotten, None)
         return call
 
-    def declare_all(self, asked: Iterable[Asked]) -> list[Call]:
+    def declare_all(self, requests: Iterable[ToolRequest]) -> list[Call]:
         """A model asked for these calls."""
-        return [self.declare(call.id or new_id(), call.name, call.args) for call in asked]
+        return [self.declare(request.id or new_id(), request.name, request.args) for request in requests]
 
     def get(self, call_id: object) -> Call | None:
         """The call of this id, None if no model asked for it lately."""
@@ -90,7 +90,7 @@ class CallBook:
         named = self.get(call_id)
         if named is None or named is call:
             return call
-        if named.told:
+        if named.recorded:
             return named
         if (named.name, named.args) == (call.name, call.args):
             # One of two calls that look the same was taken for the other, whose own tool has still to start.

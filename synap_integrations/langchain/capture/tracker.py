@@ -3,8 +3,28 @@
 Per root run: the user's words from its input, the tools that really ran with one result each, the reasoning on the
 way, and one answer from its output. What models are asked in between is no turn of the conversation.
 
-All handlers share one ledger. It knows runs by id, so a run that several handlers report is told once. Hooks come from
-many threads and loops: one lock covers the books, recording happens outside of it.
+What a root goes through; the names are attributes of `Root`::
+
+    A run starts, and no known run is around it                                         starting.py
+      internal or switched off ──► excluded             nothing of it is recorded
+      a batch ───────────────────► children_are_turns   each input opens a root of its own
+      anything else ─────────────► open: two things are found out, in either order
+        who is talking                                                                  scope_resolver.py
+          a conversation id is known, or nobody can name one any more ──► scope_resolved
+          only an attached handler asks ──► awaiting_other_handler ── next hook ──► scope_resolved
+        what the user says                                                              translate.py, roots.py
+          the root's inputs, else the prompt of its first model ──► input_seen
+          a streamed chain, whose inputs are not known yet ──► input_pending ──► input_seen
+        both known ──► the user's message is recorded
+      Tools, reasoning and narration are recorded as they come;
+      a model's words without tool calls are the candidate_answer.                      steps.py, tools.py
+    The root's run ends                                                                 ending.py
+      with outputs ──► the answer                   its stream closed early ──► the answer so far, incomplete
+      interrupted ───► the graph's questions        failed ──► what was shown, incomplete, or unanswered
+    Closed: its runs are forgotten, their ids remembered. A root that stays silent for `IDLE_S` is closed as failed.
+
+All handlers share one tracker. It knows runs by id, so a run that several handlers report is recorded once. Hooks come
+from many threads and loops: one lock covers what is known of runs, handing events over happens outside of it.
 """
 
 from __future__ import annotations
@@ -34,14 +54,14 @@ if TYPE_CHECKING:
 _DOOR: Final = contained("callbacks")
 
 
-class Ledger:
-    """The books of all runs of this process. Each public method is what one kind of callback means."""
+class RunTracker:
+    """All runs of this process. Each public method is what one kind of callback means."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._lock = threading.RLock()
         self._runs = Runs(clock)
         self._scopes = ScopeResolver()
-        self._starts = Starts(self._runs, self._scopes, self._give_up)
+        self._starts = Starts(self._runs, self._scopes, self._abandon)
 
     # --- starts ------------------------------------------------------------------------------------------------------
 
@@ -52,7 +72,7 @@ class Ledger:
             if run is None:
                 return
             root = run.root
-            if run.first and not root.heard:
+            if run.shares_root_input and not root.input_seen:
                 root.read_input(inputs)
         root.deliver()
 
@@ -63,14 +83,14 @@ class Ledger:
             if run is None:
                 return
             root = run.root
-            if not run.aside:
+            if run.is_assistant:
                 run.tokens = []
                 root.last_model = run
-                if not root.heard:
-                    # The root's input did not tell, or there is none: the last words of the prompt are the user's.
-                    root.hear(Opening(messages.last_words(history), history))
-                elif root.settled and root.conversation.calls.open:
-                    root.harvest(history)
+                if not root.input_seen:
+                    # The root's input does not say, or there is none: the last words of the prompt are the user's.
+                    root.record_user(Opening(messages.last_words(history), history))
+                elif root.scope_resolved and root.conversation.calls.open:
+                    root.record_results_from(history)
         root.deliver()
 
     def tool_started(
@@ -85,7 +105,7 @@ class Ledger:
             self._scopes.resolve(root, last_chance=True)
             if run.tool is None or root.options.nested_tools:
                 run.call = run.calls.start(str(start.run_id), call_id, start.name or "tool", inputs)
-                root.ask(run.call)
+                root.record_tool_call(run.call)
         root.deliver()
 
     def retriever_started(self, options: Options, start: Start) -> None:
@@ -103,22 +123,22 @@ class Ledger:
         run = self._runs.get(run_id)
         if run is None or run.tokens is None:
             return
-        if isinstance(token, str) and not run.root.awaiting:
+        if isinstance(token, str) and not run.root.awaiting_other_handler:
             run.tokens.append(token)
             return
         with _DOOR:
             run.tokens.append(messages.text_of_content(token))
-            if run.root.awaiting:
+            if run.root.awaiting_other_handler:
                 self._resolve_now(run.root)
 
     def agent_acted(self, run_id: RunId, action: object) -> None:
         """An agent that thinks in text has decided on an action."""
         with self._lock:
             run = self._runs.get(run_id)
-            if run is None or run.aside or run.root.off:
+            if run is None or not run.is_assistant or run.root.excluded:
                 return
             self._scopes.resolve(run.root, last_chance=True)
-            run.root.narrate(steps.log_before_action(action))
+            run.root.record_narration(steps.log_before_action(action))
         run.root.deliver()
 
     def interrupted(self, run_id: RunId) -> None:
@@ -133,14 +153,14 @@ class Ledger:
     def chain_ended(self, run_id: RunId, outputs: object, inputs: object) -> None:
         """A chain ends; a streamed one names its real inputs only now."""
         step = self._runs.get(run_id)
-        if step is None or not (step.first or step.root.awaiting):
+        if step is None or not (step.shares_root_input or step.root.awaiting_other_handler):
             return  # most events are these: something between question and answer has ended, which says nothing
         with self._lock:
-            run = self._ending(run_id)
+            run = self._ends_now(run_id)
             if run is None:
                 return
             root = run.root
-            if inputs is not None and run.first and root.deferred and not root.heard:
+            if inputs is not None and run.shares_root_input and root.input_pending and not root.input_seen:
                 root.read_input(inputs)
             if run.is_root:
                 self._finish(root, lambda: ending.of_outputs(root, outputs))
@@ -149,11 +169,11 @@ class Ledger:
     def model_ended(self, run_id: RunId, response: object) -> None:
         """A model has answered."""
         with self._lock:
-            run = self._ending(run_id)
+            run = self._ends_now(run_id)
             if run is None:
                 return
             root, message = run.root, steps.message_in(response)
-            if message is not None and not root.off:
+            if message is not None and not root.excluded:
                 self._model_said(run, message)
             if run.is_root:
                 self._finish(root, lambda: ending.of_outputs(root, message))
@@ -162,21 +182,21 @@ class Ledger:
     def tool_ended(self, run_id: RunId, output: object) -> None:
         """A tool has given its result."""
         with self._lock:
-            run = self._ending(run_id)
+            run = self._ends_now(run_id)
             if run is None:
                 return
             root = run.root
             if run.call is not None:
-                given = steps.given_by(output, run.call.id)
-                root.give(run.calls.end(run.call, given.call_id), given)
+                result = steps.output_of(output, run.call.id)
+                root.record_tool_result(run.calls.end(run.call, result.call_id), result)
             if run.is_root:
-                self._finish(root, root.give_up)
+                self._finish(root, root.record_failed_calls)
         root.deliver()
 
     def failed(self, run_id: RunId, error: BaseException, response: object = None) -> None:
         """A run ended with an error: a failure, a cancellation, a closed stream, or LangGraph's control flow."""
         with self._lock:
-            run = self._ending(run_id)
+            run = self._ends_now(run_id)
             if run is None:
                 return
             root = run.root
@@ -198,37 +218,37 @@ class Ledger:
     def retriever_ended(self, run_id: RunId) -> None:
         """A retriever has ended, well or not."""
         with self._lock:
-            run = self._ending(run_id)
+            run = self._ends_now(run_id)
             if run is not None and run.is_root:
                 self._runs.close(run.root)
 
     # --- who is asked from outside -----------------------------------------------------------------------------------
 
     def scope_at(self, run_id: RunId | None) -> Scope | None:
-        """The scope of the turn that this run is part of, None if it is not captured. Settles who is talking."""
+        """The scope of the turn that this run is part of, None if it is not captured. Resolves who is talking."""
         run = None if run_id is None else self._runs.get(run_id)
-        if run is None or run.root.off or run.root.transparent:
+        if run is None or run.root.excluded or run.root.children_are_turns:
             return None
         self._resolve_now(run.root)
         return run.root.scope
 
     # --- ending ------------------------------------------------------------------------------------------------------
 
-    def _ending(self, run_id: RunId) -> Run | None:
+    def _ends_now(self, run_id: RunId) -> Run | None:
         """The run, if this is the first report of its end."""
         run = self._runs.get(run_id)
         if run is None or run.ended:
             return None
         run.ended = True
-        if run.root.awaiting:
+        if run.root.awaiting_other_handler:
             self._scopes.resolve(run.root, last_chance=True)
         return run
 
-    def _finish(self, root: Root, tell: Callable[[], None]) -> None:
-        """The turn is over: tell how it ended, and forget its runs."""
-        if not (root.off or root.transparent):
+    def _finish(self, root: Root, record_ending: Callable[[], None]) -> None:
+        """The turn is over: record how it ended, and forget its runs."""
+        if not (root.excluded or root.children_are_turns):
             self._scopes.resolve(root, last_chance=True)
-            tell()
+            record_ending()
         self._runs.close(root)
 
     def _resolve_now(self, root: Root) -> None:
@@ -236,32 +256,32 @@ class Ledger:
             self._scopes.resolve(root, last_chance=True)
         root.deliver()
 
-    def _give_up(self, root: Root) -> None:
+    def _abandon(self, root: Root) -> None:
         self._finish(root, lambda: ending.of_failure(root, TimeoutError()))
         root.deliver()
 
     def _model_said(self, run: Run, message: BaseMessage) -> None:
         root = run.root
-        if run.aside:
+        if not run.is_assistant:
             if root.options.nested_tools and not run.internal:
                 run.calls.declare_all(steps.calls_of(message))
             return
         self._scopes.resolve(root, last_chance=True)
         if reasoning := steps.reasoning_of(message):
-            root.think(reasoning, "reasoning")
+            root.record_thinking(reasoning, "reasoning")
         for executed in steps.executed_in(message):
             (call,) = run.calls.declare_all([executed.call])
-            root.give(call, steps.Given(executed.result, executed.is_error))
+            root.record_tool_result(call, steps.ToolOutput(executed.result, executed.is_error))
         text = messages.text_of(message)
         if messages.has_calls(message):
-            root.narrate(text)
-            root.candidate = None
+            root.record_narration(text)
+            root.candidate_answer = None
             run.calls.declare_all(steps.calls_of(message))
         else:
-            root.candidate, root.streamed = text, bool(run.tokens)
+            root.candidate_answer, root.answer_was_streamed = text, bool(run.tokens)
 
 
-LEDGER: Final = Ledger()
+TRACKER: Final = RunTracker()
 """The one that all handlers share."""
 
 
@@ -269,6 +289,6 @@ def captured_scope(config: RunnableConfig | None = None) -> Scope | None:
     """The scope under which a handler records the turn that this code is part of; None if nothing captures here.
 
     ``config`` is the config of the calling code where it has one; by default the surrounding run is meant. Asking
-    settles who is talking: a user turn that waited for its identity is recorded before this returns.
+    resolves who is talking: a user turn that waited for its identity is recorded before this returns.
     """
-    return LEDGER.scope_at(identity.surrounding_run_id() if config is None else identity.run_id_in(config))
+    return TRACKER.scope_at(identity.surrounding_run_id() if config is None else identity.run_id_in(config))

@@ -10,7 +10,7 @@ from langchain_core.chat_history import BaseChatMessageHistory
 from langchain_core.messages import BaseMessage, HumanMessage
 
 from synap_integrations.guard import contained
-from synap_integrations.langchain.capture.ledger import captured_scope
+from synap_integrations.langchain.capture.tracker import captured_scope
 from synap_integrations.langchain.history.turns import SeenTurns, answered_turns
 from synap_integrations.langchain.messages import has_calls, role_of, text_of
 from synap_integrations.langchain.prompts.injection import OURS, Injector

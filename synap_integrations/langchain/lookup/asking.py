@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from synap_integrations import scoping
 from synap_integrations.langchain import identity
-from synap_integrations.langchain.capture.ledger import captured_scope
+from synap_integrations.langchain.capture.tracker import captured_scope
 
 if TYPE_CHECKING:
     from langchain_core.runnables import RunnableConfig

@@ -22,7 +22,7 @@ from synap_integrations import scoping
 from synap_integrations.context.render import Block, as_block, beside, has_context
 from synap_integrations.guard import contained
 from synap_integrations.langchain import identity
-from synap_integrations.langchain.capture.ledger import captured_scope
+from synap_integrations.langchain.capture.tracker import captured_scope
 from synap_integrations.langchain.messages import (
     content_of,
     is_ours_or_the_frameworks,

@@ -19,7 +19,7 @@ except ImportError as error:
 from synap_integrations import scoping
 from synap_integrations.guard import contained
 from synap_integrations.langchain.callbacks import SynapCallbackHandler
-from synap_integrations.langchain.capture.ledger import captured_scope
+from synap_integrations.langchain.capture.tracker import captured_scope
 from synap_integrations.langchain.internal import in_internal_run
 from synap_integrations.langchain.prompts.injection import SETTLED, Injector
 from synap_integrations.model import Scope
