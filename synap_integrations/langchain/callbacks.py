@@ -1,4 +1,24 @@
-"""The handler that LangChain calls: one method per hook. What a hook means stands in `capture`."""
+"""The handler that LangChain calls, one method per hook, and what each hook means.
+
+One call of the application into LangChain is a root, and a turn: LangChain reports it as a tree of runs. Of all that
+is reported only this is recorded, once, in whatever way it was run or streamed:
+
+- ``on_chain_start`` opens a root, unless a known run is around it; what the root's inputs say is the user's turn.
+- ``on_chat_model_start``, ``on_llm_start`` open one, too. If no input has told the user's words, the prompt does; tool
+  results in it that no tool has reported are recorded.
+- ``on_llm_new_token`` is kept for an answer that is cut off.
+- ``on_llm_end``: reasoning is recorded. Words without tool calls are the candidate answer, words with them narration.
+- ``on_agent_action``: what an agent that thinks in text thought first, as narration.
+- ``on_tool_start`` records the call, paired with what the model asked for; ``on_tool_end`` its result.
+- ``on_tool_error`` is a result only if no other attempt succeeds by the end of the root.
+- ``on_retriever_start``, ``on_retriever_end`` fence off what runs inside: nothing of it is the conversation's.
+- ``on_chain_end`` of the root records the answer: what its outputs say, else the candidate. Streamed inputs come now.
+- ``on_chain_error``, ``on_llm_error`` of the root: what was shown is an incomplete answer, an interrupt a question.
+- ``on_interrupt``: a graph that stopped without an error has not answered. ``on_resume`` means nothing.
+
+Every hook hands over to the method of `capture.tracker` that is named after it; the picture of all that a root goes
+through stands there. A hook never raises into the application.
+"""
 # ruff: noqa: ARG002, PLR0913 - the signatures are the framework's
 
 from __future__ import annotations
@@ -276,11 +296,19 @@ class SynapCallbackHandler(BaseCallbackHandler):
 
     @property  # type: ignore[misc] # what isinstance asks when the type itself does not fit
     def __class__(self) -> type:
-        """Also a LangGraph lifecycle handler, once LangGraph is there; it tells no other handler about interrupts."""
+        """Also a LangGraph lifecycle handler, once LangGraph is there.
+
+        LangGraph reports interrupts only to instances of its own class, which to inherit would import LangGraph here.
+
+        Source: langgraph 1.2.22, callbacks.py, GraphCallbackHandler
+        """
         kind: type = type(self)
         return _with_lifecycle(kind) if graph.LIFECYCLE in sys.modules else kind
 
     # --- one object, wherever it is copied to ------------------------------------------------------------------------
+
+    # Frameworks copy handlers with the models and configs that hold them, and would take a copy for a second handler;
+    # a Synap cannot be pickled, so a pickle holds the options, and the token under which `_alive` knows the handler.
 
     def __copy__(self) -> Self:
         return self
