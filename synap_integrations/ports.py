@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Literal, Protocol, runtime_checkable
 
-from .errors import SynapError
+from .errors import InvalidInputError, SynapError
 from .model import Context, ContextItem, Envelope, Event, Inbound, RecentTurn, Scope
 
 Detach = Callable[[], None]
@@ -27,6 +27,17 @@ class Memory(Protocol):
     async def arecall(self, query: str | None, *, scope: Scope) -> Context:
         """`recall` that waits without blocking the event loop."""
         ...
+
+
+def checked_memory(synap: object) -> Memory | None:
+    """``synap`` as an argument of ours: a `Memory`, or None for the process-wide `Synap` of the moment.
+
+    Raises: InvalidInputError, if it is anything else.
+    """
+    if synap is None or isinstance(synap, Memory):
+        return synap
+    message = f"synap must have record, recall and arecall; use Synap(client=…) around a {type(synap).__name__}"
+    raise InvalidInputError(message, details={"argument": "synap"})
 
 
 # --- asking on purpose --------------------------------------------------------------------------------------

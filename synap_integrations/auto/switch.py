@@ -19,10 +19,9 @@ from synap_integrations.auto.limits import Limited
 from synap_integrations.auto.terms import HEADERS, Terms
 from synap_integrations.auto.untouched import untouched
 from synap_integrations.auto.watcher import ImportWatcher
-from synap_integrations.errors import InvalidInputError
 from synap_integrations.model import Scope
 from synap_integrations.named import named
-from synap_integrations.ports import Memory
+from synap_integrations.ports import Memory, checked_memory
 from synap_integrations.settings import Settings
 
 if TYPE_CHECKING:
@@ -142,11 +141,9 @@ def enable(synap: Memory | None = None, *, inject: bool | None = None, identify:
     Raises: InvalidInputError, if an argument or a setting cannot be used. A framework that cannot be attached to, such
     as one of an unsupported version, costs one line on stderr.
     """
-    if synap is not None and not isinstance(synap, Memory):
-        message = f"synap must have record, recall and arecall; use Synap(client=…) around a {type(synap).__name__}"
-        raise InvalidInputError(message, details={"argument": "synap"})
+    memory = checked_memory(synap)
     settings = Settings.read()
-    wish = _wish(synap, settings.inject if inject is None else inject, identify)
+    wish = _wish(memory, settings.inject if inject is None else inject, identify)
     if not runtime.capturing():
         return Enabled(None, on=False)
     return Enabled(_switch.turn(wish), on=True)

@@ -12,12 +12,9 @@ from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.tracers import context as tracing
 from langchain_core.version import VERSION
 
-from synap_integrations.errors import InvalidInputError
 from synap_integrations.langchain.callbacks import SynapCallbackHandler
 from synap_integrations.ports import Detach, Memory
-
-OLDEST: Final = (0, 3, 86)
-NEWEST_MAJOR: Final = 1
+from synap_integrations.supported import refuse_unsupported
 
 _lock: Final = threading.RLock()
 
@@ -56,7 +53,7 @@ def attach(memory: Memory | None) -> Detach:
 
     Raises: InvalidInputError, if this version of langchain-core is not supported.
     """
-    refuse_unsupported(VERSION)
+    refuse_unsupported("langchain", VERSION)
     with _lock:
         current = _Attachment.current
         if current is not None and current.memory is memory:
@@ -65,12 +62,3 @@ def attach(memory: Memory | None) -> Detach:
             current.detach()
         _Attachment.current = attachment = _Attachment(memory)
         return attachment.detach
-
-
-def refuse_unsupported(version: str) -> None:
-    """Raises: InvalidInputError, if this version of langchain-core is not supported."""
-    numbers = tuple([int(part) for part in version.split(".")[:3] if part.isdecimal()])
-    if numbers < OLDEST or numbers[0] > NEWEST_MAJOR:
-        oldest = ".".join(map(str, OLDEST))
-        message = f"langchain-core {version} is not supported: install langchain-core>={oldest},<{NEWEST_MAJOR + 1}"
-        raise InvalidInputError(message, details={"version": version})

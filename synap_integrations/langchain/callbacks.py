@@ -38,7 +38,7 @@ from synap_integrations.guard import contained
 from synap_integrations.langchain import graph
 from synap_integrations.langchain.options import NARRATIONS, Key, Narration, Options, Start
 from synap_integrations.model import Scope, new_id
-from synap_integrations.ports import Memory
+from synap_integrations.ports import Memory, checked_memory
 from synap_integrations.scoping import NOWHERE, checked
 
 if TYPE_CHECKING:
@@ -109,11 +109,7 @@ class SynapCallbackHandler(BaseCallbackHandler):
         interrupts: bool = True,
         dedupe_retries: bool = True,
     ) -> None:
-        if synap is None and sdk is not None:
-            synap = _memory_over(sdk)
-        if synap is not None and not isinstance(synap, Memory):
-            message = f"synap must have record, recall and arecall; use Synap(client=…) around a {type(synap).__name__}"
-            raise InvalidInputError(message, details={"argument": "synap"})
+        synap = _memory_over(sdk) if synap is None and sdk is not None else checked_memory(synap)
         if narration not in NARRATIONS:
             message = f"narration must be one of {', '.join(NARRATIONS)}"
             raise InvalidInputError(message, details={"argument": "narration"})

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
-from synap_integrations.errors import InvalidInputError
+from synap_integrations.supported import refuse_unsupported
 
 if TYPE_CHECKING:
     from synap_integrations.ports import Detach, Memory
-
-OLDEST: Final = (0, 12, 52)
-FIRST_UNKNOWN: Final = (0, 15)
 
 
 def attach(memory: Memory | None) -> Detach:
@@ -27,15 +24,7 @@ def attach(memory: Memory | None) -> Detach:
 
     from synap_integrations.llamaindex import listener  # noqa: PLC0415 - see above
 
-    refuse_unsupported(__version__)
+    refuse_unsupported("llamaindex", __version__)
     attachment = listener.Attachment(memory, automatic=True)
     listener.add(attachment)
     return lambda: listener.remove(attachment)
-
-
-def refuse_unsupported(version: str) -> None:
-    """Raise InvalidInputError, naming the versions that work, if this one is not known to."""
-    parts = tuple(int(part) for part in version.split(".")[:3] if part.isdigit())
-    if not OLDEST <= parts < FIRST_UNKNOWN:
-        message = f"llama-index-core {version} is not supported: install llama-index-core>=0.12.52,<0.15"
-        raise InvalidInputError(message)

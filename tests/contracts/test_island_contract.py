@@ -2,6 +2,7 @@
 
 import importlib
 import pkgutil
+import re
 import threading
 import tomllib
 from collections.abc import Callable
@@ -11,10 +12,12 @@ from typing import Any
 import pytest
 
 import synap_integrations
+from synap_integrations.errors import InvalidInputError
 from synap_integrations.guard import incidents
 from synap_integrations.model import AssistantMessage, ToolCall, ToolResult, UserMessage
 from synap_integrations.ports import Detach
 from synap_integrations.runtime import Synap
+from synap_integrations.supported import refuse_unsupported
 from synap_integrations.testing import FakeMemory
 
 MANIFESTS = sorted(Path(synap_integrations.__file__).parent.glob("*/integration.toml"))
@@ -185,8 +188,23 @@ def test_the_manifest_says_what_the_package_says(island) -> None:
     assert all(hasattr(package, name) for name in package.__all__)
 
 
-def test_an_unsupported_version_is_refused_with_a_sentence(island) -> None:
-    """Whoever runs a version we do not know is told which ones we do."""
+def test_what_is_refused_is_what_the_manifest_does_not_require(island) -> None:
+    """The oldest version named is fine; one before it, and the first unknown one, are refused with what to install."""
+    (required,) = island.manifest["requires"]
+    name, oldest, first_unknown = re.fullmatch(r"(.+)>=(.+),<(.+)", required).groups()
+    *front, last = oldest.split(".")
+    refuse_unsupported(island.name, oldest)
+    for version in (".".join([*front, str(int(last) - 1)]), f"{first_unknown}.0", "0.0.1"):
+        with pytest.raises(InvalidInputError) as refused:
+            refuse_unsupported(island.name, version)
+        assert f"{name} {version} is not supported: install {required}" in str(refused.value)
+
+
+def test_an_unsupported_version_is_not_attached_to(island, memory, monkeypatch) -> None:
+    """Whoever runs a version we do not know is told which ones we do, and nothing is captured."""
     module = importlib.import_module(island.manifest["attach"].partition(":")[0])
-    with pytest.raises(synap_integrations.InvalidInputError, match="not supported"):
-        module.refuse_unsupported("0.0.1")
+    monkeypatch.setattr(module, "refuse_unsupported", lambda name, _version: refuse_unsupported(name, "0.0.1"))
+    with pytest.raises(InvalidInputError, match=rf"{re.escape(island.manifest['requires'][0])}"):
+        island.attach(memory)
+    island.turn()
+    assert memory.recorded == []

@@ -20,7 +20,7 @@ import synap_integrations
 from synap_integrations.errors import InvalidInputError
 from synap_integrations.guard import incidents, quiet
 from synap_integrations.langchain import SynapCallbackHandler
-from synap_integrations.langchain.attach import attach, refuse_unsupported
+from synap_integrations.langchain.attach import attach
 from synap_integrations.langchain.capture import runs as bounds
 from synap_integrations.langchain.capture.conversations import Conversations
 from synap_integrations.langchain.capture.runs import Runs, Tombstones
@@ -29,6 +29,7 @@ from synap_integrations.langchain.capture.tracker import TRACKER, RunTracker, ca
 from synap_integrations.langchain.options import Options, Start
 from synap_integrations.langchain.probe import ANSWER, QUESTION, run_one_turn
 from synap_integrations.model import Scope
+from synap_integrations.supported import refuse_unsupported
 from synap_integrations.testing import FakeMemory
 
 pytestmark = pytest.mark.usefixtures("no_incidents")
@@ -218,10 +219,10 @@ def test_the_probe_is_one_turn(stream, attached):
 def test_versions_that_are_not_supported_are_refused(version, fine):
     """The message names the version and the remedy."""
     if fine:
-        refuse_unsupported(version)
+        refuse_unsupported("langchain", version)
     else:
         with pytest.raises(InvalidInputError, match=rf"{version}.*install langchain-core"):
-            refuse_unsupported(version)
+            refuse_unsupported("langchain", version)
 
 
 def test_a_pickled_handler_lives_on_in_another_process(tmp_path):

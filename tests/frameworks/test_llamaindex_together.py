@@ -25,8 +25,8 @@ import synap_integrations
 from synap_integrations.errors import InvalidInputError
 from synap_integrations.guard import incidents, quiet
 from synap_integrations.llamaindex import SynapCallbackHandler, SynapMemory, attach
-from synap_integrations.llamaindex.attach import refuse_unsupported
 from synap_integrations.llamaindex.probe import ANSWER, QUESTION, run_one_turn
+from synap_integrations.supported import refuse_unsupported
 from synap_integrations.testing import FakeMemory
 
 pytestmark = [
@@ -342,10 +342,10 @@ def test_s55_after_a_fork(tmp_path):
 def test_a_version_nobody_has_tried_is_refused(version, supported):
     """An unsupported version is refused with a sentence that names the versions that work."""
     if supported:
-        refuse_unsupported(version)
+        refuse_unsupported("llamaindex", version)
         return
     with pytest.raises(InvalidInputError, match=f"llama-index-core {version} is not supported: install"):
-        refuse_unsupported(version)
+        refuse_unsupported("llamaindex", version)
 
 
 @pytest.mark.parametrize("stream", [False, True])
