@@ -190,9 +190,9 @@ class SynapStore(BaseStore):
         """Ranked first, where there is a query, then the newest."""
         wanted: list[tuple[Namespace, Kept]] = [
             (namespace, kept)
-            for namespace, shelf in by_namespace.items()  # what was read: the directory may have grown since
+            for namespace, held in by_namespace.items()  # what was read: the directory may have grown since
             if _begins(namespace, op.namespace_prefix)
-            for kept in shelf.alive(now).values()
+            for kept in held.alive(now).values()
             if not op.filter or matches(kept.value(), op.filter)
         ]
         wanted.sort(key=lambda found: found[1].updated_at, reverse=True)
