@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import math
 import random
 import threading
-from collections import Counter
 from collections.abc import Callable, Collection
 from contextlib import suppress
 from typing import Final
@@ -17,17 +15,17 @@ from synap_integrations.guard import contained
 from synap_integrations.model import Ack, Envelope, Inbound, Signal
 from synap_integrations.ports import Handover, OutboxStore, Transport
 
-from .calls import TransportFaultError, outcome_of
+from .calls import outcome_of
 from .courtesy import Courtesy
 from .errands import Errand, Passing
 from .lanes import Lane, Lanes
 from .link import Link
-from .pace import Pace, Rhythm, backoff_s
+from .outcomes import Outcomes
+from .pace import Pace, Rhythm
 from .riders import Riders
-from .trial import UNDECIDED_S, Trial
-from .verdicts import AWAIT_STREAM, POISON, Do, Verdict, judge
+from .trial import Trial
+from .verdicts import AWAIT_STREAM, Verdict, judge
 
-_log = logging.getLogger(__name__)
 _DELIVER: Final = contained("deliver")
 _INBOUND: Final = contained("inbound")
 
@@ -35,9 +33,6 @@ _IN_MEMORY: Final = 256
 _CLAIM: Final = 128
 _IN_A_ROW: Final = 16
 """Envelopes of one conversation that are sent before the next conversation has its turn."""
-_SETTLE_AT: Final = 128
-_FAULTS: Final = 5
-"""Attempts after which an envelope that makes the transport itself fail is a dead letter."""
 
 
 class Delivery:
@@ -78,13 +73,22 @@ class Delivery:
         self._poke = asyncio.Event()
         self._couriers: set[asyncio.Task[None]] = set()
         self._passing = Passing()
-        self._delivered: list[str] = []
-        self._attempts: Counter[str] = Counter()
         self._trial = Trial()
         self._riders = Riders(self.link)
-        self._awaiting_link: list[Lane] = []
+        self._outcomes = Outcomes(
+            store=store,
+            lanes=self._lanes,
+            link=self.link,
+            pace=self.pace,
+            trial=self._trial,
+            riders=self._riders,
+            rhythm=self._rhythm,
+            rng=self._rng,
+            now=self._now,
+            on_progress=on_progress,
+        )
         self._courtesy = Courtesy(store, self._now)
-        self._look_at = self._settle_at = self._maintain_at = self._adopt_at = -math.inf
+        self._look_at = self._maintain_at = self._adopt_at = -math.inf
         self.tidying = False  # until what `tidy` asks for is done
         self._may_claim = self._stopping = False
         self._fault: BaseException | None = None
@@ -135,7 +139,7 @@ class Delivery:
     def drop(self, event_ids: Collection[str]) -> None:
         """These are not in the store any more, and nobody wants them delivered."""
         for event_id in event_ids:
-            self._forget(event_id)
+            self._outcomes.forget(event_id)
 
     def stop(self) -> None:
         """Finish; what is under way stays in the store."""
@@ -165,7 +169,7 @@ class Delivery:
             with _DELIVER, suppress(TimeoutError):
                 async with asyncio.timeout(goodbye_s):
                     await self._transport.close(goodbye_s)
-            self._settle()
+            self._outcomes.settle()
 
     def _upkeep(self) -> None:
         now = self._now()
@@ -177,8 +181,8 @@ class Delivery:
             self._on_progress()
             pause_s = self._rhythm.crowded_s if crowded else self._rhythm.adopt_s
             self._adopt_at = now + pause_s * self._rng.uniform(0.8, 1.2)
-        if self._delivered and (now >= self._settle_at or not self._lanes):
-            self._settle()
+        if self._outcomes.delivered and (now >= self._outcomes.settle_at or not self._lanes):
+            self._outcomes.settle()
         if now >= self._maintain_at:
             busy = self._store.maintain() or not self.hungry
             self.tidying = False
@@ -186,7 +190,7 @@ class Delivery:
         oldest = self._lanes.oldest_unacknowledged()
         if oldest is not None and now >= oldest.at + self._rhythm.ack_s:
             self._lanes.send_again()
-        self._judge(now)
+        self._outcomes.judge(now)
 
     def _refill(self) -> None:
         """Claim, if there is room in memory and the envelopes can go."""
@@ -224,8 +228,8 @@ class Delivery:
         waits = [self._adopt_at - now, self._maintain_at - now]
         if (resume := self.pace.wait_s(now)) is not None:
             waits.append(resume)
-        if self._delivered:
-            waits.append(self._settle_at - now)
+        if self._outcomes.delivered:
+            waits.append(self._outcomes.settle_at - now)
         if (oldest := self._lanes.oldest_unacknowledged()) is not None:
             waits.append(oldest.at + self._rhythm.ack_s - now)
         if (over_at := self._trial.over_at) is not None:
@@ -252,7 +256,7 @@ class Delivery:
             lost = outcome is Handover.WRITTEN and streams != self.link.streams  # with the stream before, it may be
             if lost and not self._lanes.is_early(envelope.event_id):
                 self._lanes.set_aside(lane)
-            elif not self._conclude(lane, envelope, outcome):
+            elif not self._outcomes.conclude(lane, envelope, outcome):
                 return
             if self._courtesy.look():
                 await asyncio.sleep(self._rhythm.give_way_s)
@@ -264,88 +268,6 @@ class Delivery:
             return AWAIT_STREAM
         outcome = await outcome_of(self._transport.send(envelope), within_s=self._rhythm.send_s)
         return judge(outcome) if isinstance(outcome, SynapError) else outcome
-
-    def _conclude(self, lane: Lane, envelope: Envelope, outcome: Handover | Verdict) -> bool:
-        """Act on what became of it; True if the conversation may go on."""
-        if isinstance(outcome, Verdict) and not self._lanes.is_early(envelope.event_id):
-            return self._put_up_with(lane, envelope, outcome)
-        if self.pace.succeeded():
-            self._store.expedite()  # what waited because of the same trouble need not wait any longer
-        if outcome is Handover.DELIVERED or self._lanes.is_early(envelope.event_id):
-            self._has_arrived(envelope.event_id)
-        else:
-            self._lanes.written(envelope, self._now())
-            self._riders.rode(envelope)
-        lane.current = None
-        return True
-
-    def _put_up_with(self, lane: Lane, envelope: Envelope, verdict: Verdict) -> bool:
-        event_id = envelope.event_id
-        if verdict.do is Do.AWAIT_STREAM:
-            return self._without_stream(lane, envelope, verdict)
-        self._attempts[event_id] += 1
-        hopeless = verdict.why == TransportFaultError.code and self._attempts[event_id] >= _FAULTS
-        if verdict.do in {Do.BURY, Do.SET_ASIDE} or hopeless:
-            if verdict.do is not Do.SET_ASIDE:
-                self.pace.succeeded()  # the platform works: it has read and refused this one
-            self._lay_down(event_id, verdict)
-            lane.current = None
-            if self._store.strict_order:
-                self._store.release(self._lanes.drop(lane), retry_after_s=0.0)
-            return not self._store.strict_order
-        self.pace.failed(verdict, self._now())
-        wait_s = backoff_s(self._attempts[event_id], self._rng) if verdict.do is Do.RETRY else 0.0
-        self._store.release([event_id], retry_after_s=wait_s, reason=verdict.why)
-        self._store.release(self._lanes.drop(lane), retry_after_s=0.0)
-        return False
-
-    def _without_stream(self, lane: Lane, envelope: Envelope, verdict: Verdict) -> bool:
-        """It needs the stream: wait while that may come up. If it does not, keep it aside and go on; or wait with the
-        conversation for another way, if what follows could overtake it.
-        """
-        self.link.ended()
-        if self.link.undecided:
-            self._lanes.set_aside(lane)
-            self._awaiting_link.append(lane)
-            return False
-        if verdict.wait_s > 0:
-            self._riders.wait = True
-            self._store.release([envelope.event_id], retry_after_s=verdict.wait_s, reason=verdict.why)
-            self._store.release(self._lanes.drop(lane), retry_after_s=0.0)
-            return False
-        self._riders.stranded(envelope)
-        self._lanes.done(envelope.event_id)
-        self._store.release([envelope.event_id], retry_after_s=0.0)
-        lane.current = None
-        return True
-
-    def _lay_down(self, event_id: str, verdict: Verdict) -> None:
-        keep, fate = self._store.bury, "was refused for good; it is a dead letter"
-        if verdict.do is Do.SET_ASIDE:
-            keep, fate = self._store.hold, "may have arrived or not; it is held"
-        _log.warning("synap: an event %s (%s): see `synap outbox ls`", fate, verdict.why)
-        keep(event_id, f"{verdict.why}: {verdict.detail}")
-        self._forget(event_id)
-        self._on_progress()
-
-    def _has_arrived(self, event_id: str) -> None:
-        if not self._delivered:
-            self._settle_at = self._now() + self._rhythm.settle_s
-        self._delivered.append(event_id)
-        self._forget(event_id)
-        if len(self._delivered) >= _SETTLE_AT:
-            self._settle()
-
-    def _forget(self, event_id: str) -> None:
-        self._lanes.done(event_id)
-        self._attempts.pop(event_id, None)
-        self._trial.forget(event_id)
-
-    def _settle(self) -> None:
-        if self._delivered:
-            delivered, self._delivered = self._delivered, []
-            self._store.acknowledge(delivered)
-            self._on_progress()
 
     @property
     def _window_is_full(self) -> bool:
@@ -366,7 +288,7 @@ class Delivery:
                 if event_id in self._lanes:
                     self._trial.acknowledged()
                 if self._lanes.acknowledged(event_id):
-                    self._has_arrived(event_id)
+                    self._outcomes.has_arrived(event_id)
             self._poke.set()
         elif isinstance(inbound, Signal):
             if inbound.kind == "disconnected":
@@ -383,18 +305,7 @@ class Delivery:
                 self._riders.wait = False
                 self._store.expedite()
         self._lanes.send_again(first=self._trial.suspect)
-        for lane in self._awaiting_link:
+        for lane in self._outcomes.awaiting_link:
             self._lanes.give_back(lane)
-        self._awaiting_link.clear()
+        self._outcomes.awaiting_link.clear()
         self._poke.set()
-
-    def _judge(self, now: float) -> None:
-        """An event that ends each stream it is written on must not keep everything else from being delivered."""
-        judgement = self._trial.judged(now)
-        if judgement is not None:
-            withdrawn = self._lanes.withdraw(judgement.event_id)
-            if judgement.guilty:
-                self._lay_down(judgement.event_id, POISON)
-            else:
-                self._store.release(withdrawn[:1], retry_after_s=UNDECIDED_S, reason=POISON.why)
-            self._store.release(withdrawn[1:], retry_after_s=0.0)
