@@ -267,7 +267,9 @@ class Delivery:
         if type(envelope.event).__name__ in self._riders.grounded:
             return AWAIT_STREAM
         outcome = await outcome_of(self._transport.send(envelope), within_s=self._rhythm.send_s)
-        return judge(outcome) if isinstance(outcome, SynapError) else outcome
+        if isinstance(outcome, SynapError):
+            return judge(outcome, self._outcomes.attempts[envelope.event_id] + 1)
+        return outcome
 
     @property
     def _window_is_full(self) -> bool:

@@ -13,7 +13,6 @@ from typing import Final
 from synap_integrations.model import Envelope
 from synap_integrations.ports import Handover, OutboxStore
 
-from .calls import TransportFaultError
 from .lanes import Lane, Lanes
 from .link import Link
 from .pace import Pace, Rhythm, backoff_s
@@ -24,8 +23,6 @@ from .verdicts import POISON, Do, Verdict
 _log = logging.getLogger(__name__)
 
 _SETTLE_AT: Final = 128
-_FAULTS: Final = 5
-"""Attempts after which an envelope that makes the transport itself fail is a dead letter."""
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -73,8 +70,7 @@ class Outcomes:
         if verdict.do is Do.AWAIT_STREAM:
             return self._without_stream(lane, envelope, verdict)
         self.attempts[event_id] += 1
-        hopeless = verdict.why == TransportFaultError.code and self.attempts[event_id] >= _FAULTS
-        if verdict.do in {Do.BURY, Do.SET_ASIDE} or hopeless:
+        if verdict.do in {Do.BURY, Do.SET_ASIDE}:
             if verdict.do is not Do.SET_ASIDE:
                 self.pace.succeeded()  # the platform works: it has read and refused this one
             self._retire(event_id, verdict)

@@ -1,10 +1,11 @@
-"""What an error means for the envelope, its conversation and everything else: a table."""
+"""What an error means for the envelope, its conversation and everything else: one table says all of it."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
-from typing import Final
+from typing import Final, NamedTuple, assert_never
 
 from synap_integrations.errors import (
     AuthenticationError,
@@ -17,10 +18,14 @@ from synap_integrations.errors import (
     SynapTransientError,
 )
 
+from .calls import TransportFaultError
+
 _MIN_WAIT_S: Final = 1.0
 _MAX_WAIT_S: Final = 900.0
 _PROBE_EVERY_S: Final = 300.0
 """How often a key that was refused, or an empty account, is tried again."""
+_FAULTS: Final = 5
+"""Attempts after which an envelope that makes the transport itself fail is a dead letter."""
 
 
 class Do(Enum):
@@ -51,34 +56,68 @@ class Verdict:
     """What the platform said, for people who look at a dead letter."""
 
 
-_TABLE: Final[tuple[tuple[type[SynapError], Do], ...]] = (
-    (ListeningNotActiveError, Do.AWAIT_STREAM),
-    (RateLimitError, Do.PAUSE),
-    (SynapTransientError, Do.RETRY),
-    (AuthenticationError, Do.HOLD),
-    (InsufficientCreditsError, Do.HOLD),
-    (OutcomeUnknownError, Do.SET_ASIDE),
-    (SynapError, Do.BURY),
+class Rule(NamedTuple):
+    """``do`` is what an error of this kind means, if ``when`` says so of the error and of how many attempts failed."""
+
+    kind: type[SynapError]
+    do: Do
+    when: Callable[[SynapError, int], bool] = lambda _error, _attempts: True
+
+
+def _has_failed_often(_: SynapError, attempts: int) -> bool:
+    return attempts >= _FAULTS
+
+
+def _names_a_wait(error: SynapError, _: int) -> bool:
+    return _asked_s(error) is not None
+
+
+def _may_succeed_later(error: SynapError, _: int) -> bool:
+    return error.retryable
+
+
+_TABLE: Final = (
+    Rule(ListeningNotActiveError, Do.AWAIT_STREAM),
+    Rule(RateLimitError, Do.PAUSE),
+    Rule(ServiceUnavailableError, Do.PAUSE, _names_a_wait),  # a platform that says how long to wait means everybody
+    Rule(TransportFaultError, Do.BURY, _has_failed_often),  # it makes the transport itself fail, not the platform
+    Rule(SynapTransientError, Do.RETRY),
+    Rule(AuthenticationError, Do.HOLD),
+    Rule(InsufficientCreditsError, Do.HOLD),
+    Rule(OutcomeUnknownError, Do.SET_ASIDE),
+    Rule(SynapError, Do.RETRY, _may_succeed_later),
+    Rule(SynapError, Do.BURY),
 )
 """The first line that fits decides."""
 
-_NO_STREAM: Final = "no stream"
-AWAIT_STREAM: Final = Verdict(Do.AWAIT_STREAM, _NO_STREAM)
+AWAIT_STREAM: Final = Verdict(Do.AWAIT_STREAM, "no stream")
 POISON: Final = Verdict(Do.BURY, "poison", detail="each stream that carried it alone ended, and empty ones did not")
+"""The one verdict that no error brings: see `trial`."""
 
 
-def judge(error: SynapError) -> Verdict:
-    """What to do about this error."""
-    do = next(do for kind, do in _TABLE if isinstance(error, kind))
-    if do is Do.BURY and error.retryable:
-        do = Do.RETRY
-    if isinstance(error, ListeningNotActiveError):
-        return Verdict(do, _NO_STREAM, error.another_way_in or 0.0)
-    if do is Do.HOLD:
-        return Verdict(do, error.code, _PROBE_EVERY_S)
-    asked = error.retry_after if isinstance(error, RateLimitError | ServiceUnavailableError) else None
-    if asked is None and do is not Do.PAUSE:
-        return Verdict(do, error.code, detail=ascii(error.message)[1:201])
-    # A platform that says how long to wait means everybody. NaN fails the comparison and becomes the minimum.
-    wait_s = min(asked, _MAX_WAIT_S) if asked is not None and asked > _MIN_WAIT_S else _MIN_WAIT_S
-    return Verdict(Do.PAUSE, error.code, wait_s)
+def judge(error: SynapError, attempts: int = 1) -> Verdict:
+    """What to do about this error; ``attempts`` have failed by now, this one included."""
+    do = next(do for kind, do, when in _TABLE if isinstance(error, kind) and when(error, attempts))
+    why = AWAIT_STREAM.why if do is Do.AWAIT_STREAM else error.code
+    return Verdict(do, why, _wait_s(do, error), ascii(error.message)[1:201])
+
+
+def _wait_s(do: Do, error: SynapError) -> float:
+    match do:
+        case Do.AWAIT_STREAM:
+            return (error.another_way_in if isinstance(error, ListeningNotActiveError) else None) or 0.0
+        case Do.PAUSE:
+            asked = _asked_s(error)
+            # NaN fails the comparison and becomes the minimum.
+            return min(asked, _MAX_WAIT_S) if asked is not None and asked > _MIN_WAIT_S else _MIN_WAIT_S
+        case Do.HOLD:
+            return _PROBE_EVERY_S
+        case Do.RETRY | Do.SET_ASIDE | Do.BURY:
+            return 0.0
+        case _:
+            assert_never(do)
+
+
+def _asked_s(error: SynapError) -> float | None:
+    """How long the platform asked us to wait, if it did."""
+    return error.retry_after if isinstance(error, RateLimitError | ServiceUnavailableError) else None

@@ -15,15 +15,23 @@ from synap_integrations.errors import (
     ListeningNotActiveError,
     NetworkError,
     NetworkTimeoutError,
+    OutcomeUnknownError,
     RateLimitError,
     ServiceUnavailableError,
     SynapError,
     SynapTransientError,
 )
+from synap_integrations.outbox.calls import TransportFaultError
 from synap_integrations.outbox.pace import IN_PARALLEL, Pace, backoff_s
 from synap_integrations.outbox.verdicts import Do, Verdict, judge
 
 RETRY = Verdict(Do.RETRY, "network")
+
+
+class MayWorkLaterError(SynapError):
+    """An error of no known kind that says itself that the call can succeed later."""
+
+    retryable = True
 
 
 @pytest.mark.parametrize(
@@ -41,6 +49,8 @@ RETRY = Verdict(Do.RETRY, "network")
         (InvalidInputError("x"), Do.BURY),
         (ContextNotFoundError("x"), Do.BURY),
         (ConflictError("x"), Do.BURY),
+        (OutcomeUnknownError("x"), Do.SET_ASIDE),
+        (MayWorkLaterError("x"), Do.RETRY),
         (SynapError("x"), Do.BURY),
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, Exception) else value.name,
@@ -48,6 +58,13 @@ RETRY = Verdict(Do.RETRY, "network")
 def test_each_error_has_its_verdict(error, do) -> None:
     """What is tried again, what stops everything, what is buried."""
     assert judge(error).do is do
+
+
+def test_what_breaks_the_transport_is_tried_five_times() -> None:
+    """Four attempts that end in a fault of the transport's are followed by another one, the fifth by none."""
+    fault = TransportFaultError("the transport failed")
+    assert [judge(fault, attempts).do for attempts in range(1, 7)] == 4 * [Do.RETRY] + 2 * [Do.BURY]
+    assert judge(NetworkError("x"), 1_000).do is Do.RETRY
 
 
 @pytest.mark.parametrize(
