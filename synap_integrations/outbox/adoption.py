@@ -15,10 +15,12 @@ from itertools import islice
 from pathlib import Path
 from typing import Final, Protocol
 
+from .entries import BEFORE_ALL, Entry
 from .erasure import Tombstone, lift, tombstones
-from .ledger import BEFORE_ALL, READABLE, SCHEMA_VERSION, Entry, Ledger
+from .ledger import Ledger
 from .places import Place, alone_in, outbox_files, sweep
 from .rows import UnreadableRowError
+from .schema import READABLE, SCHEMA_VERSION
 from .sealing import Sealing
 
 _log = logging.getLogger(__name__)

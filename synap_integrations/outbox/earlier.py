@@ -11,7 +11,8 @@ from datetime import UTC, datetime
 
 from synap_integrations.model import Earlier, Envelope
 
-from .ledger import Entry, Ledger
+from .entries import Entry
+from .ledger import Ledger
 
 
 def with_earlier(claimed: Iterable[tuple[Entry, Envelope]], confirmed: Mapping[int, int]) -> list[Envelope]:

@@ -1,4 +1,4 @@
-"""One SQLite file of waiting envelopes: all the SQL of the outbox. Not thread-safe: the owner holds a lock.
+"""One SQLite file of waiting envelopes, with the SQL in `schema`. Not thread-safe: the owner holds a lock.
 
 The file has one owner, so it is locked as a whole (no shared memory file), and its write-ahead log is brought
 to disk by the delivery thread, not by the caller of ``append``.
@@ -11,154 +11,20 @@ import sqlite3
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final
 
-from . import positions
-from .rows import Row, UnreadableRowError
+from . import positions, schema
+from .entries import DEAD, Entry
+from .rows import Row
 from .transaction import Transaction
 
-APPLICATION_ID: Final = 0x53594E50  # "SYNP"
-SCHEMA_VERSION: Final = 2
-"""2: rows may be sealed. The tables of an older file are not altered: whoever adopts it takes its rows to a new one."""
-READABLE: Final = frozenset({1, SCHEMA_VERSION})
-BEFORE_ALL: Final = -(2**62)
-"""A sequence number below every row's."""
 MEMORY: Final = Path(":memory:")
 _PAGE_BYTES: Final = 2048
 LOG_PAGE_BYTES: Final = _PAGE_BYTES + 24
 LOG_BYTES: Final = 8_000_000
 """How long the log is meant to be at most; what it was longer is given back to the disk when it begins anew."""
 
-WAITING: Final = 0
-HELD: Final = 1
-"""Nobody knows whether it arrived; somebody has to decide."""
-DEAD: Final = 2
-AT_REST: Final = frozenset({HELD, DEAD})
-"""States of rows that are not sent unless somebody says so."""
-INCOMING: Final = 4
-"""Added to the state of a row that is being taken over: its file still has it, so nobody claims or counts it here."""
-
-_SCHEMA: Final = """
-CREATE TABLE turn(
-    seq INTEGER PRIMARY KEY, event_id TEXT UNIQUE NOT NULL, conv INTEGER NOT NULL, scope TEXT NOT NULL,
-    kind TEXT NOT NULL, framework TEXT, captured_at INTEGER NOT NULL, body BLOB NOT NULL, sealed_by TEXT,
-    crc INTEGER NOT NULL,
-    state INTEGER NOT NULL, first_write_at INTEGER, attempts INTEGER NOT NULL, not_before INTEGER, reason TEXT);
-CREATE INDEX dead ON turn(seq) WHERE state = 2;
-CREATE INDEX incoming ON turn(seq) WHERE state >= 4;
-CREATE TABLE confirmed(conv INTEGER PRIMARY KEY, turns INTEGER NOT NULL);
-CREATE TABLE seen(event_id TEXT PRIMARY KEY, until INTEGER NOT NULL);
-CREATE TABLE meta(key TEXT PRIMARY KEY, value INTEGER NOT NULL);
-INSERT INTO meta VALUES ('settled_to', 0);
-PRAGMA application_id = 1398361680;
-PRAGMA user_version = 2;
-"""
-_INSERT: Final = """
-INSERT INTO turn(event_id, conv, scope, kind, framework, captured_at, body, sealed_by,
-                           seq, crc, state, first_write_at, attempts, not_before, reason)
-SELECT ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ? WHERE NOT EXISTS (SELECT 1 FROM seen WHERE event_id = ?1)
-ON CONFLICT(event_id) DO NOTHING
-"""
-_TAKE: Final = """
-SELECT * FROM entry
-WHERE state = 0 AND seq > ?
-  AND conv NOT IN (SELECT value FROM json_each(?))
-  AND kind NOT IN (SELECT value FROM json_each(?))
-  AND seq NOT IN (SELECT value FROM json_each(?))
-ORDER BY seq LIMIT ?
-"""
-_VIEWS: Final = """
-CREATE TEMP VIEW entry AS
-SELECT event_id, conv, scope, kind, framework, captured_at, body, sealed_by,
-       seq, crc, state, first_write_at, attempts, not_before, reason FROM turn;
-CREATE TEMP VIEW measure AS
-SELECT seq, event_id, state, length(body) + length(scope) + 200 AS size FROM turn;
-"""
-_NOT_SEALED: Final = ("body, sealed_by,", "body, NULL AS sealed_by,")
-"""How the columns of version 2 are read from version 1."""
-_MARK_WRITTEN: Final = """
-UPDATE turn SET first_write_at = ? WHERE seq IN (SELECT value FROM json_each(?)) AND first_write_at IS NULL
-"""
-_ARRIVED: Final = """
-SELECT state - 4, count(*), total(size) FROM measure WHERE state >= 4 GROUP BY state
-"""
-_FIND: Final = """
-SELECT count(*), total(size), max(seq), json_group_array(event_id) FROM measure
-WHERE event_id IN (SELECT value FROM json_each(?)) AND state = 0
-"""
-_DELETE: Final = "DELETE FROM turn WHERE event_id IN (SELECT value FROM json_each(?))"
-_REMEMBER: Final = "INSERT OR REPLACE INTO seen SELECT value, ? FROM json_each(?)"
-_SETTLED_TO: Final = "UPDATE meta SET value = max(value, ?) WHERE key = 'settled_to'"
-_POSTPONE: Final = """
-UPDATE turn SET attempts = attempts + 1, not_before = ?, reason = ?
-WHERE event_id IN (SELECT value FROM json_each(?))
-"""
-_REVIVE: Final = """
-UPDATE turn SET state = 0, first_write_at = NULL, attempts = 0, not_before = NULL, reason = NULL
-WHERE state IN (1, 2) AND seq IN (SELECT value FROM json_each(?))
-"""
-_CONVERSATIONS: Final = "SELECT DISTINCT conv FROM turn WHERE event_id IN (SELECT value FROM json_each(?))"
-_FORGET_TOO_MANY: Final = "DELETE FROM seen WHERE rowid <= (SELECT max(rowid) FROM seen) - ?"
-_FORGET_OLD: Final = """
-DELETE FROM seen WHERE rowid IN (SELECT rowid FROM seen ORDER BY rowid LIMIT 1000) AND until < ?
-"""
-_NAMED: Final = """
-SELECT event_id, seq, state, size FROM turn JOIN measure USING (seq, event_id, state)
-WHERE CASE WHEN json_valid(scope) THEN
-    coalesce(json_extract(scope, '$[0]') = ?1, ?1 IS NULL) AND coalesce(json_extract(scope, '$[1]') = ?2, ?2 IS NULL)
-    AND coalesce(json_extract(scope, '$[2]') = ?3, ?3 IS NULL)
-    AND coalesce(json_extract(scope, '$[3]') = ?4, ?4 IS NULL)
-END
-"""
 _SYNCHRONOUS: Final = {"process": "NORMAL", "power": "FULL"}
-
-
-class Entry(NamedTuple):
-    """A row, its place in the order, and what has happened to it so far. Times are milliseconds since 1970; that of the
-    first write is negative if an earlier process did it.
-    """
-
-    row: Row
-    seq: int
-    crc: int
-    state: int = WAITING
-    first_write_at: int | None = None
-    attempts: int = 0
-    not_before: int | None = None
-    reason: str | None = None
-
-    @classmethod
-    def of(cls, row: Row, seq: int) -> Entry:
-        """A row that has just been captured."""
-        return cls(row, seq, row.checksum(seq))
-
-    def kept(self, row: Row, seq: int) -> Entry:
-        """The same, kept as this row at another place in the order."""
-        return self._replace(row=row, seq=seq, crc=row.checksum(seq))
-
-    def arriving(self) -> Entry:
-        """The same row on its way into another file, without what damage did to notes that no checksum covers."""
-        state = self.state if self.state in AT_REST else WAITING
-        attempts = self.attempts if isinstance(self.attempts, int) else 0
-        written = -abs(self.first_write_at) if isinstance(self.first_write_at, int) else None
-        return self._replace(state=INCOMING + state, attempts=attempts, first_write_at=written)
-
-    @property
-    def is_incoming(self) -> bool:
-        """True for a row that was being taken over when its new owner died: it is where it came from, too."""
-        return self.state in {INCOMING + WAITING, INCOMING + HELD, INCOMING + DEAD}
-
-    def checked(self) -> Row:
-        """The row, if it is what was written. Raises: UnreadableRowError."""
-        if self.intact:
-            return self.row
-        message = "damaged on disk"
-        raise UnreadableRowError(message)
-
-    @property
-    def intact(self) -> bool:
-        """True if the row is what was written."""
-        return isinstance(self.row.body, bytes) and self.row.checksum(self.seq) == self.crc
 
 
 class Ledger:
@@ -176,7 +42,7 @@ class Ledger:
             if not salvage:
                 self._configure(durability)
             older = self._number("PRAGMA user_version") == 1
-            self._db.executescript(_VIEWS.replace(*_NOT_SEALED) if older else _VIEWS)
+            self._db.executescript(schema.VIEWS.replace(*schema.NOT_SEALED) if older else schema.VIEWS)
             failing.pop_all()
 
     def _configure(self, durability: str) -> None:
@@ -192,12 +58,12 @@ class Ledger:
 
     def create(self) -> None:
         """Make the tables of a new file."""
-        self._db.executescript(_SCHEMA)
+        self._db.executescript(schema.SCHEMA)
 
     @property
     def version(self) -> int | None:
         """The schema's version; None for a file that is not ours."""
-        ours = self._number("PRAGMA application_id") == APPLICATION_ID
+        ours = self._number("PRAGMA application_id") == schema.APPLICATION_ID
         return self._number("PRAGMA user_version") if ours else None
 
     # --- writing ---------------------------------------------------------------------------------------------
@@ -206,9 +72,9 @@ class Ledger:
         """Keep all of them, or none if it fails; returns how many were not there already."""
         if len(entries) == 1:
             (entry,) = entries
-            return self._db.execute(_INSERT, (*entry.row, *entry[1:])).rowcount
+            return self._db.execute(schema.INSERT, (*entry.row, *entry[1:])).rowcount
         with Transaction(self._db):
-            return self._db.executemany(_INSERT, ((*entry.row, *entry[1:]) for entry in entries)).rowcount
+            return self._db.executemany(schema.INSERT, ((*entry.row, *entry[1:]) for entry in entries)).rowcount
 
     def admit(self, expected: int, confirmed: Mapping[int, int]) -> dict[int, tuple[int, int]] | None:
         """All incoming rows become part of the order at once; returns rows and bytes by state.
@@ -216,7 +82,7 @@ class Ledger:
         None, and nothing changes, if there are not as many as expected: then some of them have been lost.
         """
         with Transaction(self._db):
-            found = {state: (rows, int(octets)) for state, rows, octets in self._db.execute(_ARRIVED)}
+            found = {state: (rows, int(octets)) for state, rows, octets in self._db.execute(schema.ARRIVED)}
             if sum(rows for rows, _ in found.values()) != expected:
                 return None
             self._db.execute("UPDATE turn SET state = state - 4 WHERE state >= 4")
@@ -236,7 +102,7 @@ class Ledger:
         """
         lists = (_json(held), _json(kinds), _json(taken))
         entries: list[Entry] = []
-        cursor = self._db.execute(_TAKE, (after, *lists, limit))
+        cursor = self._db.execute(schema.TAKE, (after, *lists, limit))
         try:
             for columns in cursor:
                 entry = _entry(columns)
@@ -250,30 +116,30 @@ class Ledger:
 
     def mark_written(self, seqs: Iterable[int], at_ms: int) -> None:
         """From this moment they may have left the machine."""
-        self._db.execute(_MARK_WRITTEN, (at_ms, _json(seqs)))
+        self._db.execute(schema.MARK_WRITTEN, (at_ms, _json(seqs)))
 
     def delete(self, event_ids: Collection[str], seen_until_ms: int, confirmed: Mapping[str, int]) -> tuple[int, int]:
         """Forget delivered rows, remember ids and what was ``confirmed``; returns how many rows and bytes went."""
         with Transaction(self._db):
-            rows, octets, last, found = self._db.execute(_FIND, (_json(event_ids),)).fetchone()
+            rows, octets, last, found = self._db.execute(schema.FIND, (_json(event_ids),)).fetchone()
             if rows:
                 positions.keep(self._db, positions.of_rows(self._db, confirmed))
-                self._db.execute(_DELETE, (found,))  # first: on a full disk it makes the room for what follows
-                self._db.execute(_REMEMBER, (seen_until_ms, found))
-                self._db.execute(_SETTLED_TO, (last,))
+                self._db.execute(schema.DELETE, (found,))  # first: on a full disk it makes the room for what follows
+                self._db.execute(schema.REMEMBER, (seen_until_ms, found))
+                self._db.execute(schema.SETTLED_TO, (last,))
         return rows, int(octets)
 
     def remove(self, rows: Iterable[tuple[str, int]], seen_until_ms: int) -> None:
         """Delete rows (event id, place) whatever became of them; copies of them in other files stay out as well."""
         found = list(rows)
         with Transaction(self._db):
-            self._db.execute(_DELETE, (_json(event_id for event_id, _ in found),))
-            self._db.execute(_REMEMBER, (seen_until_ms, _json(event_id for event_id, _ in found)))
-            self._db.execute(_SETTLED_TO, (max(seq for _, seq in found),))
+            self._db.execute(schema.DELETE, (_json(event_id for event_id, _ in found),))
+            self._db.execute(schema.REMEMBER, (seen_until_ms, _json(event_id for event_id, _ in found)))
+            self._db.execute(schema.SETTLED_TO, (max(seq for _, seq in found),))
 
     def named(self, ids: Sequence[str | None]) -> list[tuple[str, int, int, int]]:
         """Event id, place, state and bytes of every row of these ids (conversation, user, customer, session)."""
-        return self._db.execute(_NAMED, tuple(ids)).fetchall()
+        return self._db.execute(schema.NAMED, tuple(ids)).fetchall()
 
     def sealed(self) -> Iterator[Entry]:
         """The rows whose ids only a key shows."""
@@ -281,7 +147,7 @@ class Ledger:
 
     def postpone(self, event_ids: Collection[str], not_before_ms: int, reason: str) -> None:
         """Note that they were tried in vain: for people who look into the file."""
-        self._db.execute(_POSTPONE, (not_before_ms, reason, _json(event_ids)))
+        self._db.execute(schema.POSTPONE, (not_before_ms, reason, _json(event_ids)))
 
     def bury(self, seq: int, reason: str, state: int = DEAD) -> int:
         """Make a waiting row a dead letter, or one that is held; returns its bytes, 0 if there is no such row."""
@@ -291,7 +157,7 @@ class Ledger:
 
     def revive(self, seqs: Iterable[int]) -> int:
         """Let dead letters, and what is held, wait again as if never tried; returns how many there were."""
-        return self._db.execute(_REVIVE, (_json(seqs),)).rowcount
+        return self._db.execute(schema.REVIVE, (_json(seqs),)).rowcount
 
     def evict(self, octets: int) -> tuple[int, int]:
         """Delete the oldest dead letters until that many bytes are gone; returns how many rows and bytes went."""
@@ -306,9 +172,9 @@ class Ledger:
 
     def forget_seen(self, now_ms: int, keep: int) -> None:
         """Let go of delivered ids that are more than ``keep``, and of old ones, some at a time."""
-        self._db.execute(_FORGET_TOO_MANY, (keep,))
+        self._db.execute(schema.FORGET_TOO_MANY, (keep,))
         positions.trim(self._db)
-        self._db.execute(_FORGET_OLD, (now_ms,))
+        self._db.execute(schema.FORGET_OLD, (now_ms,))
 
     # --- reading ---------------------------------------------------------------------------------------------
 
@@ -318,7 +184,7 @@ class Ledger:
 
     def conversations_of(self, event_ids: Collection[str]) -> list[int]:
         """The conversations that these rows belong to."""
-        return [conversation for (conversation,) in self._db.execute(_CONVERSATIONS, (_json(event_ids),))]
+        return [conversation for (conversation,) in self._db.execute(schema.CONVERSATIONS, (_json(event_ids),))]
 
     def blocked(self) -> frozenset[int]:
         """Conversations that have a dead letter, or a turn that is held."""

@@ -15,7 +15,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-from .ledger import AT_REST, HELD, Entry, Ledger
+from .entries import AT_REST, HELD, Entry
+from .ledger import Ledger
 from .places import candidates, outbox_files
 from .rows import UnreadableRowError
 from .sealing import LockedRowError, Sealing

@@ -10,8 +10,9 @@ from contextlib import suppress
 from typing import Final
 
 from .counts import Tally
+from .entries import AT_REST, BEFORE_ALL, DEAD, HELD, WAITING, Entry
 from .erasure import Erased, Ids, concerns
-from .ledger import AT_REST, BEFORE_ALL, DEAD, HELD, MEMORY, WAITING, Entry, is_full
+from .ledger import MEMORY, is_full
 from .rows import Row, UnreadableRowError
 from .sealing import Sealing
 from .storage import Storage

@@ -22,8 +22,9 @@ from . import forks, rows
 from .adoption import Adoption
 from .counts import Counts
 from .earlier import confirmed_of, with_earlier
+from .entries import HELD, Entry
 from .erasure import Erased, Tombstone, bury, ids_of
-from .ledger import HELD, Entry, is_full
+from .ledger import is_full
 from .places import outbox_files
 from .rows import Row, UnreadableRowError
 from .sealing import Sealing

@@ -13,9 +13,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from .ledger import READABLE, Ledger
+from .ledger import Ledger
 from .looking import Held, held, outbox_folders
 from .places import Place, outbox_files
+from .schema import READABLE
 from .sealing import Sealing
 
 _SEEN_MS: Final = 24 * 3_600_000

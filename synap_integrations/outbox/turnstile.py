@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from .ledger import BEFORE_ALL, Entry
+from .entries import BEFORE_ALL, Entry
 
 
 class Turnstile:

@@ -17,8 +17,9 @@ from faulty_disk import FaultyDisk, Op
 from synap_integrations.model import Envelope, Scope, UserMessage
 from synap_integrations.outbox import SqliteOutbox
 from synap_integrations.outbox.adoption import Salvage
-from synap_integrations.outbox.ledger import SCHEMA_VERSION, Ledger
+from synap_integrations.outbox.ledger import Ledger
 from synap_integrations.outbox.rows import decode
+from synap_integrations.outbox.schema import SCHEMA_VERSION
 from synap_integrations.outbox.sealing import Sealing
 
 

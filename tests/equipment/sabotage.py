@@ -129,7 +129,7 @@ PROTECTIONS: dict[str, Protection] = {
     ),
     "row-checksum": Protection(
         "A row that is not what was written is found.",
-        f"{OUTBOX}.ledger:Entry.intact",
+        f"{OUTBOX}.entries:Entry.intact",
         _value(property(lambda entry: isinstance(entry.row.body, bytes))),
         (
             f"{UNIT}files.py::test_a_damaged_row_is_a_dead_letter",
@@ -186,7 +186,7 @@ PROTECTIONS: dict[str, Protection] = {
     ),
     "seen-ids": Protection(
         "What was delivered is not accepted again under the same id.",
-        f"{OUTBOX}.ledger:_REMEMBER",
+        f"{OUTBOX}.schema:REMEMBER",
         _value("SELECT ?, ?"),
         ("tests/faults/test_faults_data.py::test_a_turn_captured_again_after_its_delivery_is_the_same_turn",),
     ),
