@@ -10,10 +10,10 @@ from __future__ import annotations
 import logging
 import sqlite3
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from itertools import islice
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Final
 
 from .entries import BEFORE_ALL, Entry
 from .erasure import Tombstone, lift, tombstones
@@ -22,6 +22,7 @@ from .places import Place, alone_in, outbox_files, sweep
 from .rows import UnreadableRowError
 from .schema import READABLE, SCHEMA_VERSION
 from .sealing import Sealing
+from .takeover import AdoptionTarget
 
 _log = logging.getLogger(__name__)
 
@@ -32,39 +33,6 @@ _LATEST_US: Final = 2**53
 """The year 2255: later times stand there, in the order of their file."""
 _UNREADABLE: Final = (sqlite3.DatabaseError, UnicodeDecodeError)
 """What SQLite raises over a damaged file; its message may quote the damage, which is no text then."""
-
-
-class Home(Protocol):
-    """Where the rows of an orphan go."""
-
-    @property
-    def folders(self) -> list[Path]:
-        """Where orphans may be."""
-        ...
-
-    @property
-    def sealing(self) -> Sealing:
-        """How rows are opened, and sealed again."""
-        ...
-
-    @property
-    def has_room(self) -> bool:
-        """True if there is room for another file's rows."""
-        ...
-
-    def take_in(self, entries: list[Entry]) -> int | None:
-        """Write them as incoming; how many are new, None if there is no room."""
-        ...
-
-    def admit(self, expected: int, confirmed: Mapping[int, int]) -> bool:
-        """Let so many incoming rows wait from now on, on disk; False if that is not possible.
-
-        ``confirmed`` are the turns that the platform is known to have of their conversations.
-        """
-        ...
-
-    def turn_away(self) -> None:
-        """Delete incoming rows."""
 
 
 class Adoption:
@@ -85,21 +53,21 @@ class Adoption:
                 if path not in self._left_alone:
                     yield path
 
-    def adopt(self, home: Home) -> bool:
+    def adopt(self, target: AdoptionTarget) -> bool:
         """Take over all orphans; False if there is none, no room for any, or another process is just doing it.
 
         One after the other by different processes, they could be delivered by different processes at the same time.
         """
         self.crowded = adopted = False
-        for folder in home.folders:
+        for folder in target.folders:
             with alone_in(folder) as alone:
                 if alone:
-                    adopted = self._adopt_in(folder, home) or adopted
+                    adopted = self._adopt_in(folder, target) or adopted
             sweep(folder)
             lift(folder, time.time_ns() // 1_000)
         return adopted
 
-    def _adopt_in(self, folder: Path, home: Home) -> bool:
+    def _adopt_in(self, folder: Path, target: AdoptionTarget) -> bool:
         adopted = False
         for path in self.orphans([folder]):
             try:
@@ -109,16 +77,16 @@ class Adoption:
                 continue
             if place is None:
                 continue
-            if not home.has_room:
+            if not target.has_room:
                 self.crowded = True
                 place.leave()
                 break
-            adopted = self._adopt(place, home) or adopted
+            adopted = self._adopt(place, target) or adopted
             if self.crowded:
                 break
         return adopted
 
-    def _adopt(self, place: Place, home: Home) -> bool:
+    def _adopt(self, place: Place, target: AdoptionTarget) -> bool:
         """True if rows were taken over, or the file was put aside."""
         try:
             ledger = Ledger(place.path, salvage=True)
@@ -141,20 +109,20 @@ class Adoption:
         except _UNREADABLE:
             ledger.close()
             return _put_aside(place, "it cannot be read")
-        return self._move_in(ledger, place, home)
+        return self._move_in(ledger, place, target)
 
-    def _move_in(self, ledger: Ledger, place: Place, home: Home) -> bool:
-        salvage = Salvage(ledger, home.sealing)
+    def _move_in(self, ledger: Ledger, place: Place, target: AdoptionTarget) -> bool:
+        salvage = Salvage(ledger, target.sealing)
         intact = salvage.intact()
         if salvage.locked:
             ledger.close()
             self._leave_locked(place, len(intact), salvage.locked)
             return False
-        moved = self._move(salvage, intact, home, tombstones(place.path.parent))
+        moved = self._move(salvage, intact, target, tombstones(place.path.parent))
         missing = salvage.missing(place.mark())
         ledger.close()
         if not moved:
-            home.turn_away()
+            target.turn_away()
             self.crowded = True
             place.leave()
             return False
@@ -164,22 +132,22 @@ class Adoption:
         rescued = len(set(intact) - salvage.damaged)
         return _put_aside(place, f"{rescued} turns rescued, {len(salvage.damaged)} damaged, {missing} missing")
 
-    def _move(self, salvage: Salvage, seqs: list[int], home: Home, left_out: list[Tombstone]) -> bool:
+    def _move(self, salvage: Salvage, seqs: list[int], target: AdoptionTarget, left_out: list[Tombstone]) -> bool:
         """Take the rows over, all of them or none."""
-        home.turn_away()  # what an earlier attempt has left
+        target.turn_away()  # what an earlier attempt has left
         self._files = self._files % _FILES + 1
         left = (entry for entry in salvage.entries(seqs) if not any(stone.covers(entry.row) for stone in left_out))
         placed = _in_time(left, self._files)
         expected, confirmed = 0, dict[int, int]()
         while chunk := list(islice(placed, _CHUNK)):
-            kept = [entry.kept(home.sealing.sealed(entry.row), place) for place, entry in chunk]
+            kept = [entry.kept(target.sealing.sealed(entry.row), place) for place, entry in chunk]
             for (_, entry), new in zip(chunk, kept, strict=True):
                 if (turns := salvage.confirmed.get(entry.seq)) is not None:
                     confirmed[new.row.conversation] = turns
-            if (added := home.take_in(kept)) is None:
+            if (added := target.take_in(kept)) is None:
                 return False
             expected += added
-        return not expected or home.admit(expected, confirmed)
+        return not expected or target.admit(expected, confirmed)
 
     def _leave_locked(self, place: Place, rows: int, keys: Iterable[str]) -> None:
         """A file whose key nobody gave us: it stays as it is, and is counted."""

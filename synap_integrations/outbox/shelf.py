@@ -5,12 +5,12 @@ from __future__ import annotations
 import logging
 import os
 import sqlite3
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Final
 
 from .counts import Tally
-from .entries import AT_REST, BEFORE_ALL, DEAD, HELD, WAITING, Entry
+from .dead_letters import DeadLetters
+from .entries import AT_REST, BEFORE_ALL, DEAD, WAITING, Entry
 from .erasure import Erased, Ids, concerns
 from .ledger import MEMORY, is_full
 from .rows import Row, UnreadableRowError
@@ -46,13 +46,14 @@ class Shelf:
         self.storage = storage
         self.tally = Tally()
         self.turnstile = Turnstile()
+        self.dead_letters = DeadLetters(
+            storage, self.tally, self.turnstile, max_bytes=max_dead_bytes, strict_order=strict_order
+        )
         self.last_seq = 0
         self.dirty = False
         """Something was written since the file was last brought to disk."""
-        self._max_rows, self._max_bytes, self._max_dead_bytes = max_rows, max_bytes, max_dead_bytes
+        self.max_rows, self._max_bytes = max_rows, max_bytes
         self._clock, self._wall = clock, wall
-        self._strict_order = strict_order
-        self._blocked: frozenset[int] = frozenset()
         self._undeleted: set[str] = set()
         self.confirmed: dict[str, int] = {}
         """How many turns the conversations of delivered rows had with them, at the platform."""
@@ -72,21 +73,19 @@ class Shelf:
 
     def keep(self, batch: list[Row]) -> None:
         """Keep what fits, refuse the rest."""
-        interrupted, self._counting = self._counting, True
-        if interrupted:
-            self._recount()
+        interrupted = self.begin_counting()
         tally = self.tally
         octets = sum([row.size for row in batch])
-        if tally.rows + len(batch) > self._max_rows or tally.octets + octets > self._max_bytes:
+        if tally.rows + len(batch) > self.max_rows or tally.octets + octets > self._max_bytes:
             batch, octets = self._refuse_beyond_cap(batch)
             if not batch:
-                self._counting = False
+                self.end_counting()
                 return
         first = self.last_seq + 1
-        kept = self._insert([Entry.of(row, first + offset) for offset, row in enumerate(batch)])
+        kept = self.insert([Entry.of(row, first + offset) for offset, row in enumerate(batch)])
         if kept is None:
             self._refuse(len(batch), "the disk is full")
-            self._counting = False
+            self.end_counting()
             return
         self.last_seq += len(batch)
         tally.captured += kept
@@ -96,6 +95,17 @@ class Shelf:
             tally.octets += octets
         else:
             self._measure()
+        self.end_counting()
+
+    def begin_counting(self) -> bool:
+        """From here to `end_counting` file and figures may differ. True if an interrupt fell there the last time."""
+        interrupted, self._counting = self._counting, True
+        if interrupted:
+            self._recount()
+        return interrupted
+
+    def end_counting(self) -> None:
+        """The figures say again what is in the file."""
         self._counting = False
 
     def _recount(self) -> None:
@@ -107,48 +117,8 @@ class Shelf:
         settled = tally.delivered + tally.refused + tally.dead_letters + tally.forgotten
         tally.captured = settled + tally.rows - tally.adopted
 
-    def take_in(self, entries: Sequence[Entry]) -> int | None:
-        """Write rows of an orphan, which nobody sees before `admit`; how many are new, None if there is no room.
-
-        Memory is no place for them: on their disk they survive us.
-        """
-        ledger = self.storage.ledger or self.storage.open()
-        if ledger.path == MEMORY:
-            return None
-        return self._insert([entry.arriving() for entry in entries]) if entries else 0
-
-    def admit(self, expected: int, confirmed: Mapping[int, int]) -> bool:
-        """What was taken in waits from now on, all of it; False if it is not complete, or cannot be written."""
-        interrupted, self._counting = self._counting, True
-        if interrupted:
-            self._recount()
-        found = None
-        try:
-            found = None if self.storage.ledger is None else self.storage.ledger.admit(expected, confirmed)
-        except sqlite3.Error as error:
-            self._failed(error)
-        if found is not None:
-            waiting, dead = found.get(WAITING, (0, 0)), found.get(DEAD, (0, 0))
-            self.tally.adopted += expected
-            self.tally.rows += waiting[0]
-            self.tally.octets += waiting[1]
-            self._count_dead(*dead)
-            self._count_held(found.get(HELD, (0, 0))[0])
-            self.turnstile.restart()
-            self.dirty = True
-        self._counting = False
-        return found is not None
-
-    def turn_away(self) -> None:
-        """Delete what was taken in and not admitted. On a full disk that may have to wait until the next time."""
-        if self.storage.ledger is not None:
-            try:
-                self.storage.ledger.turn_away()
-            except sqlite3.Error as error:
-                self._failed(error)
-
-    def _insert(self, entries: Sequence[Entry]) -> int | None:
-        """How many were new; None if there is no room. Moves on to a place that works."""
+    def insert(self, entries: Sequence[Entry]) -> int | None:
+        """Write them; how many were new, None if there is no room. Moves on to a place that works."""
         storage = self.storage
         while True:
             ledger = storage.ledger or storage.open()
@@ -173,7 +143,7 @@ class Shelf:
         fitting: list[Row] = []
         rows, octets, refused = self.tally.rows, self.tally.octets, 0
         for row in batch:
-            if rows >= self._max_rows or octets + row.size > self._max_bytes:
+            if rows >= self.max_rows or octets + row.size > self._max_bytes:
                 refused += 1
             else:
                 fitting.append(row)
@@ -197,13 +167,13 @@ class Shelf:
         turnstile.prepare(skip, self._clock())
         if (ledger := self.storage.ledger) is None or turnstile.after >= self.last_seq:
             return []
-        held = self._blocked.union(turnstile.held)
+        held = self.dead_letters.blocked.union(turnstile.held)
         try:
             entries, complete = ledger.take(
                 turnstile.after, limit, _TAKE_BYTES, held=held, kinds=skip, taken=turnstile.taken.values()
             )
         except sqlite3.Error as error:
-            self._failed(error)
+            self.failed(error)
             return []
         try:
             if entries:
@@ -228,7 +198,7 @@ class Shelf:
             except sqlite3.Error as error:
                 if is_full(error) and (made_room or not self.storage.make_room()):
                     return
-                self._failed(error)
+                self.failed(error)
                 at_once, made_room = _DELETE_ON_FULL_DISK, True
                 continue
             self._undeleted.difference_update(chosen)
@@ -250,50 +220,14 @@ class Shelf:
                 self.turnstile.hold(ledger.conversations_of(event_ids), self._clock() + wait_s)
                 ledger.postpone(event_ids, self.now_ms() + int(wait_s * 1000), reason)
             except sqlite3.Error as error:
-                self._failed(error)
+                self.failed(error)
 
     def bury(self, event_id: str, reason: str, seq: int | None = None, *, state: int = DEAD) -> None:
         """Make it a dead letter, or hold it; an unknown one is ignored."""
-        if (ledger := self.storage.ledger) is None:
-            return
         try:
-            seq = ledger.seq_of(event_id) if seq is None else seq
-            octets = 0 if seq is None else ledger.bury(seq, reason, state)
+            self.dead_letters.bury(event_id, reason, seq, state)
         except sqlite3.Error as error:
-            self._failed(error)
-            return
-        self.turnstile.settled([event_id])
-        if octets:
-            self.tally.rows -= 1
-            self.tally.octets -= octets
-            if state == HELD:
-                self._count_held(1)
-            else:
-                self._count_dead(1, octets)
-
-    def _count_held(self, count: int) -> None:
-        self.tally.dead_letters += count
-        self.tally.held += count
-        self._find_blocked()
-
-    def _find_blocked(self) -> None:
-        """In strict order, what follows a dead letter in its conversation waits until that is dealt with."""
-        if self._strict_order and (ledger := self.storage.ledger) is not None:
-            with suppress(sqlite3.Error):
-                before, self._blocked = self._blocked, ledger.blocked()
-                if before - self._blocked:
-                    self.turnstile.restart()
-
-    def _count_dead(self, count: int, octets: int) -> None:
-        tally = self.tally
-        tally.dead_letters += count
-        tally.dead_octets += octets
-        if (excess := tally.dead_octets - self._max_dead_bytes) > 0 and (ledger := self.storage.ledger) is not None:
-            with suppress(sqlite3.Error):
-                evicted, freed = ledger.evict(excess)
-                tally.evicted += evicted
-                tally.dead_octets -= freed
-        self._find_blocked()
+            self.failed(error)
 
     def erase(self, ids: Ids, sealing: Sealing) -> tuple[list[str], Erased]:
         """Delete everything of these ids, waiting or dead, from file and log; returns the event ids too."""
@@ -313,18 +247,15 @@ class Shelf:
             if rows:
                 ledger.checkpoint(truncate=True)
         except sqlite3.Error as error:
-            self._failed(error)
+            self.failed(error)
             return [], Erased()
         event_ids = [row[0] for row in rows]
         self.turnstile.settled(event_ids)
         self._undeleted.difference_update(event_ids)
-        tally, dead = self.tally, [row for row in rows if row[2] in AT_REST]
+        tally, dead = self.tally, [row[2:] for row in rows if row[2] in AT_REST]
         tally.rows -= len(waiting)
         tally.octets -= sum(row[3] for row in waiting)
-        tally.dead_letters -= len(dead)
-        tally.held -= sum(row[2] == HELD for row in dead)
-        tally.dead_octets -= sum(row[3] for row in dead if row[2] == DEAD)
-        self._find_blocked()
+        self.dead_letters.erased(dead)
         tally.forgotten += len(waiting) + len(dead)
         return event_ids, Erased(waiting=len(waiting), dead_letters=len(dead), under_way=under_way)
 
@@ -338,20 +269,14 @@ class Shelf:
     @property
     def roomy(self) -> bool:
         """True while what waits takes less than a quarter of the cap."""
-        return self.tally.rows < self._max_rows // 4 and self.tally.octets < self._max_bytes // 4
-
-    @property
-    def has_room(self) -> bool:
-        """True if an orphan may be taken over: its rows are on this disk already, so the cap is not exact here."""
-        in_memory = self.storage.ledger is not None and self.storage.ledger.path == MEMORY
-        return not in_memory and self.tally.rows <= self._max_rows // 2
+        return self.tally.rows < self.max_rows // 4 and self.tally.octets < self._max_bytes // 4
 
     def first_waiting(self) -> int | None:
         """The first place in the order that waits."""
         try:
             return None if self.storage.ledger is None else self.storage.ledger.first_waiting()
         except sqlite3.Error as error:
-            self._failed(error)
+            self.failed(error)
             return BEFORE_ALL if self.tally.rows else None
 
     def shorten_log(self) -> None:
@@ -359,7 +284,7 @@ class Shelf:
         try:
             self.storage.shorten_log()
         except sqlite3.Error as error:
-            self._failed(error)
+            self.failed(error)
 
     def move_out(self, error: Exception) -> None:
         """Leave a file that failed. What cannot be read from it any more stays there, and counts as dead."""
@@ -374,7 +299,8 @@ class Shelf:
         self._measure()
         self.tally.dead_letters += before - self.tally.rows
 
-    def _failed(self, error: sqlite3.Error) -> None:
+    def failed(self, error: sqlite3.Error) -> None:
+        """Leave the file, unless it is only the disk that is full."""
         if not is_full(error):
             self.move_out(error)
 

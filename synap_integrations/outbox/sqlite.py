@@ -10,7 +10,7 @@ import sqlite3
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -30,6 +30,7 @@ from .rows import Row, UnreadableRowError
 from .sealing import Sealing
 from .shelf import Shelf
 from .storage import Storage
+from .takeover import AdoptionTarget
 
 _GROUP: Final = 256
 _SLOW_COMMIT_S: Final = 1.0
@@ -229,7 +230,7 @@ class SqliteOutbox:
         Its envelopes go before our own. On the delivery thread, every now and then.
         """
         with self._adopting:
-            return self._adoption.adopt(self)
+            return self._adoption.adopt(AdoptionTarget(lambda: self._shelf, self._lock, self.sealing))
 
     def has_orphans(self) -> bool:
         """True if there may be something to adopt; a look at the folders only."""
@@ -246,38 +247,6 @@ class SqliteOutbox:
     def folders(self) -> list[Path]:
         """Where files of this outbox may be."""
         return self._shelf.storage.folders
-
-    @property
-    def has_room(self) -> bool:
-        """True if an orphan may be taken over."""
-        return self._shelf.has_room
-
-    def take_in(self, entries: list[Entry]) -> int | None:
-        """Write rows of an orphan as incoming; how many are new, None if there is no room."""
-        with self._lock:
-            return self._shelf.take_in(entries)
-
-    def admit(self, expected: int, confirmed: Mapping[int, int]) -> bool:
-        """Incoming rows wait from now on, on disk; False if some are missing, or the disk fails."""
-        with self._lock:
-            shelf = self._shelf
-            if not shelf.admit(expected, confirmed):
-                return False
-            place = shelf.storage.place
-        try:
-            if place is not None and expected:
-                place.sync()  # the orphan's file is, too, and will be deleted
-        except OSError as error:
-            with self._lock:
-                if shelf.storage.place is place:
-                    shelf.move_out(sqlite3.OperationalError(str(error)))
-            return False
-        return True
-
-    def turn_away(self) -> None:
-        """Delete incoming rows: their file still has them."""
-        with self._lock:
-            self._shelf.turn_away()
 
     # --- forgetting ------------------------------------------------------------------------------------------
 

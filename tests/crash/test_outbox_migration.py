@@ -17,12 +17,12 @@ KEY = base64.b64encode(b"k" * 32).decode()
 OUTBOX = "synap_integrations.outbox"
 PLACES = {
     "the file locked": (f"{OUTBOX}.adoption:Adoption._adopt", "before"),
-    "the file read": (f"{OUTBOX}.sqlite:SqliteOutbox.take_in", "before"),
+    "the file read": (f"{OUTBOX}.takeover:AdoptionTarget.take_in", "before"),
     "half of it written": (f"{OUTBOX}.ledger:Ledger.insert", "inside"),
-    "a part of it written": (f"{OUTBOX}.sqlite:SqliteOutbox.take_in", "after"),
-    "all of it written": (f"{OUTBOX}.sqlite:SqliteOutbox.admit", "before"),
+    "a part of it written": (f"{OUTBOX}.takeover:AdoptionTarget.take_in", "after"),
+    "all of it written": (f"{OUTBOX}.takeover:AdoptionTarget.admit", "before"),
     "inside the step that makes it wait": (f"{OUTBOX}.ledger:Ledger.admit", "inside"),
-    "taken over, the old file not deleted": (f"{OUTBOX}.sqlite:SqliteOutbox.admit", "after"),
+    "taken over, the old file not deleted": (f"{OUTBOX}.takeover:AdoptionTarget.admit", "after"),
     "the old file deleted": (f"{OUTBOX}.places:Place.discard", "after"),
 }
 DYING = """

@@ -64,10 +64,10 @@ def _eager_claim(original: Callable[..., object]) -> Callable[..., object]:
 
 
 def _at_once(original: Callable[..., int | None]) -> Callable[..., int | None]:
-    def take_in(outbox, entries):
+    def take_in(target, entries):
         """Let what is written wait at once, without the rest of its file."""
-        new = original(outbox, entries)
-        return new and 0 * outbox.admit(new)
+        new = original(target, entries)
+        return new and 0 * target.admit(new, {})
 
     return take_in
 
@@ -167,7 +167,7 @@ PROTECTIONS: dict[str, Protection] = {
     ),
     "adopted-whole": Protection(
         "A file that is taken over is nobody's until it is taken over as a whole.",
-        f"{OUTBOX}.sqlite:SqliteOutbox.take_in",
+        f"{OUTBOX}.takeover:AdoptionTarget.take_in",
         _at_once,
         ("tests/crash/test_adoption_kills.py::test_nobody_sends_a_part_of_a_file_that_somebody_else_sends_too",),
         quick=True,
@@ -345,7 +345,7 @@ PROTECTIONS: dict[str, Protection] = {
     ),
     "strict-order": Protection(
         "In strict order nothing overtakes a dead letter of its conversation.",
-        f"{OUTBOX}.shelf:Shelf._find_blocked",
+        f"{OUTBOX}.dead_letters:DeadLetters.find_blocked",
         _NOTHING,
         (f"{UNIT}at_rest.py::test_in_strict_order_a_conversation_waits_behind_it",),
     ),

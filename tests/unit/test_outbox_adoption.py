@@ -17,6 +17,7 @@ from synap_integrations.model import Envelope, Scope, UserMessage
 from synap_integrations.outbox import DeliveryWorker, SqliteOutbox, adoption
 from synap_integrations.outbox.pace import Rhythm
 from synap_integrations.outbox.places import Place, alone_in
+from synap_integrations.outbox.takeover import AdoptionTarget
 
 
 def turn(text: str, conversation: str = "c-1") -> Envelope:
@@ -131,9 +132,10 @@ def test_what_cannot_be_taken_over_whole_is_left_where_it_is(outbox_in, monkeypa
     """The disk has no room for the second half: none of the turns is ours, and the next one has them in order."""
     orphan(outbox_in, *(turn(str(n)) for n in range(600)))
     crowded = outbox_in(turn("own", "c-2"))
-    chunks, take_in = iter([True, False]), crowded.take_in
-    monkeypatch.setattr(crowded, "take_in", lambda entries: take_in(entries) if next(chunks) else None)
-    assert not crowded.adopt()
+    chunks, take_in = iter([True, False]), AdoptionTarget.take_in
+    with monkeypatch.context() as patch:
+        patch.setattr(AdoptionTarget, "take_in", lambda own, entries: take_in(own, entries) if next(chunks) else None)
+        assert not crowded.adopt()
     assert crowded.crowded
     assert texts(crowded.claim(1_000)) == ["own"]
     assert_accounted(crowded.counts(), captured=1, adopted=0, waiting=1)

@@ -1,0 +1,106 @@
+"""How rows of another file become rows of this one: written as incoming, admitted in one step, or turned away."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from threading import RLock
+from typing import TYPE_CHECKING, Final
+
+from .entries import DEAD, HELD, WAITING, Entry
+from .ledger import MEMORY
+
+if TYPE_CHECKING:
+    from .sealing import Sealing
+    from .shelf import Shelf
+
+
+class AdoptionTarget:
+    """Where the rows of an orphan go. Only for `adoption`: an adopted file is taken in, and then admitted as a whole.
+
+    Thread-safe: each step holds the outbox's ``lock``. ``shelf`` is asked each time, as a closed outbox begins anew.
+    """
+
+    def __init__(self, shelf: Callable[[], Shelf], lock: RLock, sealing: Sealing) -> None:
+        self._shelf = shelf
+        self._lock = lock
+        self.sealing: Final = sealing
+        """How rows are opened, and sealed again."""
+
+    @property
+    def folders(self) -> list[Path]:
+        """Where orphans may be."""
+        return self._shelf().storage.folders
+
+    @property
+    def has_room(self) -> bool:
+        """True if an orphan may be taken over: its rows are on this disk already, so the cap is not exact here."""
+        shelf = self._shelf()
+        in_memory = shelf.storage.ledger is not None and shelf.storage.ledger.path == MEMORY
+        return not in_memory and shelf.tally.rows <= shelf.max_rows // 2
+
+    def take_in(self, entries: Sequence[Entry]) -> int | None:
+        """Write rows of an orphan, which nobody sees before `admit`; how many are new, None if there is no room.
+
+        Memory is no place for them: on their disk they survive us.
+        """
+        with self._lock:
+            shelf = self._shelf()
+            ledger = shelf.storage.ledger or shelf.storage.open()
+            if ledger.path == MEMORY:
+                return None
+            return shelf.insert([entry.arriving() for entry in entries]) if entries else 0
+
+    def admit(self, expected: int, confirmed: Mapping[int, int]) -> bool:
+        """Let so many incoming rows wait from now on, on disk; False if some are missing, or the disk fails.
+
+        ``confirmed`` are the turns that the platform is known to have of their conversations.
+        """
+        with self._lock:
+            shelf = self._shelf()
+            if not _admitted(shelf, expected, confirmed):
+                return False
+            place = shelf.storage.place
+        try:
+            if place is not None and expected:
+                place.sync()  # the orphan's file is, too, and will be deleted
+        except OSError as error:
+            with self._lock:
+                if shelf.storage.place is place:
+                    shelf.move_out(sqlite3.OperationalError(str(error)))
+            return False
+        return True
+
+    def turn_away(self) -> None:
+        """Delete what was taken in and not admitted: its file still has it. On a full disk that may have to wait until
+        the next time.
+        """
+        with self._lock:
+            shelf = self._shelf()
+            if shelf.storage.ledger is not None:
+                try:
+                    shelf.storage.ledger.turn_away()
+                except sqlite3.Error as error:
+                    shelf.failed(error)
+
+
+def _admitted(shelf: Shelf, expected: int, confirmed: Mapping[int, int]) -> bool:
+    """What was taken in waits from now on, all of it; False if it is not complete, or cannot be written."""
+    shelf.begin_counting()
+    found = None
+    try:
+        found = None if shelf.storage.ledger is None else shelf.storage.ledger.admit(expected, confirmed)
+    except sqlite3.Error as error:
+        shelf.failed(error)
+    if found is not None:
+        waiting = found.get(WAITING, (0, 0))
+        shelf.tally.adopted += expected
+        shelf.tally.rows += waiting[0]
+        shelf.tally.octets += waiting[1]
+        shelf.dead_letters.count(*found.get(DEAD, (0, 0)))
+        shelf.dead_letters.count_held(found.get(HELD, (0, 0))[0])
+        shelf.turnstile.restart()
+        shelf.dirty = True
+    shelf.end_counting()
+    return found is not None
