@@ -8,7 +8,6 @@ and delivers nothing.
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -22,8 +21,6 @@ from synap_integrations.wire.grpc_codec import Decoded
 from synap_integrations.wire.proto import StreamEvent
 
 from .platform import Duplex
-
-_log = logging.getLogger(__name__)
 
 MAX_SENT_BYTES: Final = 4 * 1024 * 1024 - 4096
 """A larger message ends the connection at a platform with stock limits, again and again."""
@@ -52,11 +49,21 @@ class Loss:
 
 
 class Line:
-    """One open ``Listen`` call. Writes are one at a time, in the order in which they were asked for."""
+    """One open ``Listen`` call. Writes are one at a time, in the order in which they were asked for.
 
-    def __init__(self, duplex: Duplex, on_message: Callable[[Decoded], None], timing: Timing) -> None:
+    ``on_malformed`` hears why a message was skipped, as often as the platform sends such messages.
+    """
+
+    def __init__(
+        self,
+        duplex: Duplex,
+        on_message: Callable[[Decoded], None],
+        on_malformed: Callable[[str], None],
+        timing: Timing,
+    ) -> None:
         self._duplex = duplex
         self._on_message = on_message
+        self._on_malformed = on_malformed
         self._timing = timing
         self._heard = asyncio.Event()
         self._writing = asyncio.Lock()
@@ -138,7 +145,7 @@ class Line:
                 try:
                     message = grpc_codec.decode(data)
                 except ValueError as error:
-                    _log.warning("synap: skipped a message of the stream: %s", error)
+                    self._on_malformed(str(error))
                     continue
                 if isinstance(message, Signal):
                     self._heed(message)

@@ -18,6 +18,7 @@ from typing import Final
 
 from synap_integrations.errors import ListeningNotActiveError, NetworkTimeoutError, SynapError
 from synap_integrations.model import Ack, Scope
+from synap_integrations.rate_limited_log import RateLimitedLog
 from synap_integrations.wire.grpc_codec import Decoded, session_control
 from synap_integrations.wire.proto import StreamEvent
 
@@ -73,6 +74,7 @@ class Stream:
         self._unacknowledged: OrderedDict[str, _Sent] = OrderedDict()
         self._sessions: OrderedDict[str, Scope] = OrderedDict()
         self._given_up = 0
+        self._skipped = RateLimitedLog(_log)
         self._in_order = asyncio.Lock()
         self._up = asyncio.Event()
         self._line: Line | None = None
@@ -150,7 +152,8 @@ class Stream:
     # --- connections -------------------------------------------------------------------------------------------
 
     async def _connect(self) -> Line:
-        line = Line(await self._platform.listen(self._metadata), self._on_message, self._timing)
+        duplex = await self._platform.listen(self._metadata)
+        line = Line(duplex, self._on_message, self._on_malformed, self._timing)
         started = False
         try:
             await line.start()
@@ -209,6 +212,9 @@ class Stream:
             for event_id in message.event_ids:
                 self._unacknowledged.pop(event_id, None)
         self._listener(message)
+
+    def _on_malformed(self, why: str) -> None:
+        self._skipped.warn_of("malformed", "synap: skipped a message of the stream: %s", why)
 
     # --- events ------------------------------------------------------------------------------------------------
 

@@ -1,6 +1,7 @@
 """The stream against a platform on real sockets: it is alive or it is replaced, and nothing unacknowledged is lost."""
 
 import asyncio
+import logging
 import uuid
 
 import pytest
@@ -123,13 +124,15 @@ async def test_callbacks_may_be_async_and_may_fail(client, synap_platform):
     assert heard == ["a", "b"]
 
 
-async def test_malformed_messages_are_skipped(client, synap_platform, ears):
-    """Bytes that are no message cost that message only."""
+async def test_malformed_messages_are_skipped(client, synap_platform, ears, caplog):
+    """Bytes that are no message cost that message only, and a hundred of them one line of the log."""
     await client.instance.listen(**ears.callbacks())
-    for junk in (b"\xff" * 10, b"\x0a\xff", b""):
-        synap_platform.say(junk)
-    synap_platform.push(ContextBundleProto(bundle_id="after"))
-    await synap_platform.until(lambda: ears.contexts)
+    with caplog.at_level(logging.WARNING, logger="synap_integrations"):
+        for junk in (b"\xff" * 10, b"\x0a\xff", b"") * 40:
+            synap_platform.say(junk)
+        synap_platform.push(ContextBundleProto(bundle_id="after"))
+        await synap_platform.until(lambda: ears.contexts)
+    assert len([line for line in caplog.messages if "skipped a message" in line]) == 1
     assert len(synap_platform.opened) == 1
 
 
