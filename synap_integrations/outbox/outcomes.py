@@ -12,6 +12,7 @@ from typing import Final
 
 from synap_integrations.model import Envelope
 from synap_integrations.ports import Handover, OutboxStore
+from synap_integrations.rate_limited_log import RateLimitedLog
 
 from .lanes import Lane, Lanes
 from .link import Link
@@ -19,8 +20,6 @@ from .pace import Pace, Rhythm, backoff_s
 from .riders import Riders
 from .trial import UNDECIDED_S, Trial
 from .verdicts import POISON, Do, Verdict
-
-_log = logging.getLogger(__name__)
 
 _SETTLE_AT: Final = 128
 
@@ -50,6 +49,10 @@ class Outcomes:
     """Conversations that wait until it is known whether there is a stream."""
     attempts: Counter[str] = field(default_factory=Counter[str])
     """Attempts that failed, of what is in memory."""
+    _log: RateLimitedLog = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._log = RateLimitedLog(logging.getLogger(__name__), clock=self.now)
 
     def conclude(self, lane: Lane, envelope: Envelope, outcome: Handover | Verdict) -> bool:
         """Act on what became of it; True if the conversation may go on."""
@@ -108,7 +111,7 @@ class Outcomes:
         keep, fate = self.store.bury, "was refused for good; it is a dead letter"
         if verdict.do is Do.SET_ASIDE:
             keep, fate = self.store.hold, "may have arrived or not; it is held"
-        _log.warning("synap: an event %s (%s): see `synap outbox ls`", fate, verdict.why)
+        self._log.warn_of(f"{fate} {verdict.why}", "synap: an event %s (%s): see `synap outbox ls`", fate, verdict.why)
         keep(event_id, f"{verdict.why}: {verdict.detail}")
         self.forget(event_id)
         self.on_progress()

@@ -117,6 +117,23 @@ def test_a_refused_key_holds_everything_and_is_probed_rarely(caplog: pytest.LogC
     assert len([at for at, _ in world.transport.attempts if at < 3_600]) <= 4 + 12
 
 
+def test_a_thousand_dead_letters_are_a_line_a_minute(caplog: pytest.LogCaptureFixture) -> None:
+    """Each is kept and counted; the log says it at once, and a minute later how many more there were."""
+
+    async def scene(world: World) -> None:
+        world.append(*(turn(f"{n}", f"c-{n % 7}") for n in range(1_000)))
+        await world.drained(50)
+        await asyncio.sleep(60)
+        world.append(turn("last"))
+        await world.drained(5)
+        assert_accounted(world.store.counts(), delivered=0, dead_letters=1_001)
+
+    play(scene, lambda _: InvalidInputError("too strange"))
+    first, second = [line for line in caplog.messages if "dead letter" in line]
+    assert "more since" not in first
+    assert second.endswith("(and 999 more since the last such line)")
+
+
 def test_what_the_platform_refuses_is_a_dead_letter_and_the_next_goes_on() -> None:
     """A turn that can never be delivered does not block its conversation."""
 
