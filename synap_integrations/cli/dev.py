@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from synap_integrations.errors import InvalidInputError
-from synap_integrations.settings import Secret, Settings, environment_with
+from synap_integrations.secret import Secret
+from synap_integrations.settings import Settings, environment_with
 
 from .dev_banner import as_json, as_text
 from .serving import hush_uvicorn, server_packages, told_to_end, when_told

@@ -11,7 +11,8 @@ from typing import Any
 import click
 
 from synap_integrations.errors import InvalidInputError
-from synap_integrations.settings import Secret, Settings
+from synap_integrations.secret import Secret
+from synap_integrations.settings import Settings
 
 
 @click.command("settings")

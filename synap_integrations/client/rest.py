@@ -18,7 +18,7 @@ from synap_integrations.errors import (
     ServiceUnavailableError,
     SynapError,
 )
-from synap_integrations.settings import Secret
+from synap_integrations.secret import Secret
 from synap_integrations.wire.faults import rest_fault
 
 from .calls import Call

@@ -14,7 +14,8 @@ from hashlib import blake2b
 from typing import TYPE_CHECKING, Final
 
 from synap_integrations.errors import InvalidInputError
-from synap_integrations.settings import Secret, outbox_keys
+from synap_integrations.parsing import outbox_keys
+from synap_integrations.secret import Secret
 
 from .rows import Row, UnreadableRowError
 

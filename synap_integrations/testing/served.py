@@ -20,6 +20,7 @@ from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from synap_integrations.client.platform import Platform
+from synap_integrations.secret import Secret
 from synap_integrations.server.database import Database
 from synap_integrations.server.embedded import LocalSynap
 from synap_integrations.server.engine import Engine
@@ -29,7 +30,7 @@ from synap_integrations.server.serving.gate import Gate
 from synap_integrations.server.serving.grpc_service import ListenService
 from synap_integrations.server.serving.http_app import build_app
 from synap_integrations.server.serving.limits import DEFAULT
-from synap_integrations.settings import Secret, Settings
+from synap_integrations.settings import Settings
 
 from .clock import VirtualClock
 from .faults import Faults, refused

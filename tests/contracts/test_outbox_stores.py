@@ -7,7 +7,7 @@ from clocks import ManualClock
 
 from synap_integrations.outbox import EphemeralOutbox, SqliteOutbox
 from synap_integrations.outbox.sealing import Sealing
-from synap_integrations.settings import Secret
+from synap_integrations.secret import Secret
 from synap_integrations.testing.contracts import OutboxStoreContract
 
 

@@ -21,11 +21,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from synap_integrations.secret import Secret
 from synap_integrations.server.database import Database
 from synap_integrations.server.embedded import LocalSynap
 from synap_integrations.server.serving.dev_server import DevServer, ServerOptions, on_a_thread
 from synap_integrations.server.serving.limits import DEFAULT
-from synap_integrations.settings import Secret
 
 KEY = "synap_test_key_for_a_local_server"
 START_S = 20.0

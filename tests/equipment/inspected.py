@@ -13,10 +13,11 @@ from pathlib import Path
 from local_synap import Caller, Clock, engine_of
 
 from synap_integrations.cli.outside import outside
+from synap_integrations.secret import Secret
 from synap_integrations.server.database import Database
 from synap_integrations.server.embedded import EmbeddedSynap, LocalSynap
 from synap_integrations.server.serving.dev_server import DevServer, ServerOptions, on_a_thread
-from synap_integrations.settings import Secret, Settings
+from synap_integrations.settings import Settings
 from synap_integrations.wire.proto import ContextUsedEvent, ConversationEvent, StreamEvent, StreamResponse
 
 KEY = "synap_test_key_for_the_inspector"

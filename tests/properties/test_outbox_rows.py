@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from synap_integrations.model import AssistantMessage, Envelope, Scope, Thinking, ToolCall, ToolResult, UserMessage
 from synap_integrations.outbox import rows
 from synap_integrations.outbox.sealing import Sealing
-from synap_integrations.settings import Secret
+from synap_integrations.secret import Secret
 
 ANY_TEXT = st.text(st.characters(), max_size=50)
 ANY_ID = st.none() | ANY_TEXT

@@ -7,10 +7,10 @@ import os
 import pytest
 
 from synap_integrations.errors import InvalidInputError
+from synap_integrations.secret import Secret
 from synap_integrations.server.serving.access import Access, kept_key, new_key
 from synap_integrations.server.serving.gate import LOOPBACK_NAMES, Gate, Head
 from synap_integrations.server.serving.limits import Limits
-from synap_integrations.settings import Secret
 
 KEY = "synap_test_key"
 GATE = Gate(

@@ -8,7 +8,10 @@ from pathlib import Path
 import pytest
 
 from synap_integrations import InvalidInputError, Settings
-from synap_integrations.settings import CLOUD_URL, Secret
+from synap_integrations.auto import launch
+from synap_integrations.parsing import OFF
+from synap_integrations.secret import Secret
+from synap_integrations.settings import CLOUD_URL
 
 KEY = "synap_canary_key_1234567890"
 
@@ -92,6 +95,12 @@ def test_capture_is_off_only_when_somebody_says_so() -> None:
     on = [Settings.capturing({"SYNAP_CAPTURE": value}) for value in ("1", "", "perhaps")] + [Settings.capturing({})]
     assert not any(off)
     assert all(on)
+
+
+def test_the_launcher_knows_the_same_words_for_off() -> None:
+    """`synap run` reads the variable without loading the settings, and must not read it otherwise."""
+    assert len(launch._OFF) == len(OFF)
+    assert set(launch._OFF) == OFF
 
 
 def test_a_key_cannot_be_shown_by_accident() -> None:

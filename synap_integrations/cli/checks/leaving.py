@@ -12,7 +12,8 @@ from google.protobuf import text_format  # type: ignore[import-untyped] # ships 
 from synap_integrations.client.embedded import EmbeddedPlatform
 from synap_integrations.client.platform import Duplex
 from synap_integrations.client.rest import Bearer
-from synap_integrations.settings import Secret, Settings
+from synap_integrations.secret import Secret
+from synap_integrations.settings import Settings
 from synap_integrations.wire.proto import StreamEvent
 
 _NOBODY: Final = Secret("synap_no_key_is_set")

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from synap_integrations.errors import InvalidInputError
-from synap_integrations.settings import Secret
+from synap_integrations.secret import Secret
 
 _PREFIX: Final = "synap_local_"
 _RANDOM_BYTES: Final = 32

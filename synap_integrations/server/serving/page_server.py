@@ -7,10 +7,10 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Final, Self
 
+from synap_integrations.secret import Secret
 from synap_integrations.server.embedded import LocalSynap
 from synap_integrations.server.inspector.outside import Outside
 from synap_integrations.server.inspector.routes import BASIC, PUBLIC, routes
-from synap_integrations.settings import Secret
 
 from .access import Access
 from .gate import Gate
