@@ -8,7 +8,7 @@ import atexit
 # executors do. The last to register there is called first, so theirs has to be there before ours. And it is imported
 # before any thread runs, because its fork hooks must not appear in the middle of a fork.
 # Source: CPython 3.11, Lib/threading.py, _register_atexit; Lib/concurrent/futures/thread.py
-import concurrent.futures.thread  # noqa: F401 - see above
+import concurrent.futures.thread as executors
 import threading
 import time
 import weakref
@@ -306,11 +306,38 @@ class _AtExit:
         return not self._over
 
     def farewell(self) -> None:
-        """Deliver what can be delivered in the time that an exit may take."""
+        """Deliver what can be delivered in the time that an exit may take, once the application's threads have ended.
+
+        Source: `threading._shutdown` calls this when the main thread has ended, before it joins the other threads.
+        """
+        with contained("exit"):
+            _join_the_application()
         self._over = True
         workers = list(self._workers)
         with contained("exit"):
             _close(workers, max((worker.shutdown_timeout_s for worker in workers), default=0.0))
+
+
+def _join_the_application() -> None:
+    """Wait for the threads that the interpreter waits for next: they may capture and recall until they end.
+
+    Not for those that end only when somebody tells them to, after us: the threads of executors, and, where others
+    want to be called at this moment too, any.
+    """
+    callers = {
+        getattr(getattr(call, "func", call), "__module__", None)
+        for call in getattr(threading, "_threading_atexits", ())
+    }
+    if not callers <= {__name__, executors.__name__}:
+        return
+    left_out = {threading.main_thread(), threading.current_thread()}
+    while alive := [
+        thread
+        for thread in threading.enumerate()
+        if not (thread.daemon or thread in left_out or thread in getattr(executors, "_threads_queues", ()))
+    ]:
+        for thread in alive:
+            thread.join()
 
 
 def _close(workers: Sequence[DeliveryWorker], timeout_s: float) -> bool:

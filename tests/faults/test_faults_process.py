@@ -84,6 +84,46 @@ def test_a_handler_that_exits_on_sigterm_drains(tmp_path) -> None:
     assert list((tmp_path / "outbox").iterdir()) == []
 
 
+THREADS = {
+    "a thread": "threading.Thread(target=work).start()",
+    "a thread that starts the next": "threading.Thread(target=lambda: threading.Thread(target=work).start()).start()",
+}
+
+
+@pytest.mark.parametrize("how", THREADS)
+def test_threads_that_outlive_the_main_thread_are_captured_to_their_end(tmp_path, how) -> None:
+    """The interpreter waits for them, and so does delivery: what they say arrives before the process ends."""
+    code = """
+    import threading
+    from concurrent.futures import ThreadPoolExecutor
+    ThreadPoolExecutor(1).submit(int)
+    say("main")
+    def work():
+        threading.main_thread().join(20)
+        say("late")
+        assert worker.flush(20)
+        say("last")
+    """
+    done = python("-c", script(code) + THREADS[how], str(tmp_path))
+    assert (done.returncode, done.stderr) == (0, "")
+    assert {text for _, _, text in zygote.received(tmp_path)} == turns("main") | turns("late") | turns("last")
+    assert list((tmp_path / "outbox").iterdir()) == []
+
+
+def test_a_thread_that_somebody_else_ends_at_the_exit_is_not_waited_for(tmp_path) -> None:
+    """Who else is called when the main thread has ended may be who ends it: nobody waits for ever."""
+    code = """
+    import threading
+    over = threading.Event()
+    threading._register_atexit(over.set)
+    say("main")
+    threading.Thread(target=over.wait).start()
+    """
+    done = python("-c", script(code), str(tmp_path), timeout=60)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert {text for _, _, text in zygote.received(tmp_path)} == turns("main")
+
+
 def test_a_child_that_only_executes_a_program_starts_nothing(tmp_path) -> None:
     """Between fork and exec there is no thread, no file and no delivery of ours."""
     code = """
