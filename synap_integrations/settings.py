@@ -37,6 +37,11 @@ def _said(name: str) -> str | None:
     return None if value is None else os.fsdecode(value)
 
 
+def _id(value: str | None) -> str | None:
+    """Without the line end that a value from a file or a mounted secret brings along."""
+    return (value.strip() or None) if value else None
+
+
 def _setting(variable: str, default: Any, parse: Callable[[str], Any], says: str) -> Any:  # noqa: ANN401 - dataclass field
     return field(default=default, metadata={"variable": variable, "parse": parse, "help": says}, kw_only=True)
 
@@ -230,10 +235,10 @@ class Settings:
         """The scope that the environment names now; cheap enough to ask for every run."""
         said = _said if environ is None else environ.get
         return Scope(
-            said("SYNAP_CONVERSATION_ID") or None,
-            said("SYNAP_USER_ID") or None,
-            customer_id=said("SYNAP_CUSTOMER_ID") or None,
-            session_id=said("SYNAP_SESSION_ID") or None,
+            _id(said("SYNAP_CONVERSATION_ID")),
+            _id(said("SYNAP_USER_ID")),
+            customer_id=_id(said("SYNAP_CUSTOMER_ID")),
+            session_id=_id(said("SYNAP_SESSION_ID")),
         )
 
     @staticmethod

@@ -155,7 +155,7 @@ class Instance:
         if self._stream is not None:
             for scope in self._connection.ids.known(conversation_id):
                 sent, _ = self._connection.addressed(scope)
-                await self._stream.end_session(sent.conversation_id or "")
+                await self._stream.end_session(sent)
 
     async def stop_listening(self, *, timeout_s: float = 2.0) -> None:
         """Close the stream: sessions end, the last acknowledgements are heard. Idempotent; at most ``timeout_s``."""

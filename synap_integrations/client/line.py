@@ -17,13 +17,10 @@ from synap_integrations.errors import InvalidInputError, SynapError
 from synap_integrations.model import Signal
 from synap_integrations.wire import grpc_codec
 from synap_integrations.wire.faults import retry_after_s
-from synap_integrations.wire.grpc_codec import Decoded
+from synap_integrations.wire.grpc_codec import MAX_SENT_BYTES, Decoded
 from synap_integrations.wire.proto import StreamEvent
 
 from .platform import Duplex
-
-MAX_SENT_BYTES: Final = 4 * 1024 * 1024 - 4096
-"""A larger message ends the connection at a platform with stock limits, again and again."""
 
 _COME_BACK_LATER: Final = frozenset({"instance_not_ready", "instance_build_failed"})
 

@@ -12,9 +12,9 @@ import logging
 import uuid
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import Final
+from typing import Final, TypeAlias
 
 from synap_integrations.errors import ListeningNotActiveError, NetworkTimeoutError, SynapError
 from synap_integrations.model import Ack, Scope
@@ -33,6 +33,10 @@ MAX_UNACKNOWLEDGED: Final = 1_000
 MAX_SESSIONS: Final = 1_000
 STEADY_AFTER_S: Final = 5.0
 """A connection that lasted this long was a good one: the next outage starts counting anew."""
+
+
+_Owner: TypeAlias = tuple[str | None, str | None, str | None]
+"""Conversation, user, customer: a conversation whose id two users share is one session of each."""
 
 
 @dataclass(slots=True)
@@ -72,7 +76,7 @@ class Stream:
         self._timing = timing
         self._backoff = backoff
         self._unacknowledged: OrderedDict[str, _Sent] = OrderedDict()
-        self._sessions: OrderedDict[str, Scope] = OrderedDict()
+        self._sessions: OrderedDict[_Owner, Scope] = OrderedDict()
         self._given_up = 0
         self._skipped = RateLimitedLog(_log)
         self._in_order = asyncio.Lock()
@@ -126,9 +130,9 @@ class Stream:
             self._unacknowledged.pop(event_id, None)
             raise
 
-    async def end_session(self, conversation_id: str) -> None:
-        """Tell the platform that the conversation is over for now; nothing, if no session is open."""
-        session = self._sessions.pop(conversation_id, None)
+    async def end_session(self, scope: Scope) -> None:
+        """Tell the platform that the user's conversation is over for now; nothing, if no session is open."""
+        session = self._sessions.pop(_owner(scope), None)
         if session is not None and self._line is not None:
             await self._line.write(session_control("end", scope=session))
 
@@ -257,20 +261,23 @@ class Stream:
         event = sent.event.conversation_event
         if not (event.conversation_id and event.user_id):
             return
-        session = self._sessions.get(event.conversation_id)
+        scope = Scope(event.conversation_id, event.user_id, customer_id=event.customer_id or None)
+        session = self._sessions.get(_owner(scope))
         if session is None:
             session_id = event.session_id if sent.in_session else str(uuid.uuid4())
-            session = Scope(
-                event.conversation_id, event.user_id, customer_id=event.customer_id or None, session_id=session_id
-            )
+            session = replace(scope, session_id=session_id)
             await line.write(session_control("start", scope=session))
-            self._sessions[event.conversation_id] = session
+            self._sessions[_owner(scope)] = session
             if len(self._sessions) > MAX_SESSIONS:
-                await self.end_session(next(iter(self._sessions)))
+                await self.end_session(next(iter(self._sessions.values())))
         else:
-            self._sessions.move_to_end(event.conversation_id)
+            self._sessions.move_to_end(_owner(scope))
         if not sent.in_session:
             event.session_id = session.session_id or ""
+
+
+def _owner(scope: Scope) -> _Owner:
+    return scope.conversation_id, scope.user_id, scope.customer_id
 
 
 def _not_active() -> ListeningNotActiveError:

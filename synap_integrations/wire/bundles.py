@@ -199,9 +199,11 @@ def moment(raw: object) -> datetime | None:
         return None
     try:
         found = datetime.fromisoformat(raw.strip())
-    except ValueError:
+        found = found if found.tzinfo else found.replace(tzinfo=UTC)
+        found.astimezone(UTC)  # at either end of the calendar a time may have no other zone
+    except (ValueError, OverflowError):
         return None
-    return found if found.tzinfo else found.replace(tzinfo=UTC)
+    return found
 
 
 def _text(raw: object) -> str | None:

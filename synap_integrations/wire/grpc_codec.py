@@ -33,6 +33,12 @@ from .report import Report, json_text, string_map
 LISTEN: Final = "/synap.v1.SynapService/Listen"
 """The method on the wire; the package name of our messages does not travel."""
 MAX_RECEIVED_BYTES: Final = 4 * 1024 * 1024
+MAX_SENT_BYTES: Final = MAX_RECEIVED_BYTES - 4096
+"""A larger message ends the connection at a platform with stock limits, again and again."""
+
+_STREAM_ONLY: Final = frozenset({"tool_call", "tool_result", "agent_thinking"})
+"""Events that no other way can take: what is too large of them is shortened."""
+_SHORTENED_CHARS: Final = MAX_SENT_BYTES // 8
 
 PONG: Final = Signal("pong")
 UNKNOWN: Final = Signal("unknown", "a message newer than this package")
@@ -50,8 +56,11 @@ def conversation_event(  # noqa: PLR0913 - everything that is not the report its
     now: datetime,
     metadata: Mapping[str, object] | None = None,
 ) -> StreamEvent:
-    """One event of a conversation, under the id by which it is acknowledged."""
-    return StreamEvent(
+    """One event of a conversation, under the id by which it is acknowledged.
+
+    Arguments, results and thoughts beyond `MAX_SENT_BYTES` are shortened, with their length and hash.
+    """
+    event = StreamEvent(
         conversation_event=ConversationEvent(
             event_type=report.event_type,
             event_id=event_id,
@@ -72,6 +81,13 @@ def conversation_event(  # noqa: PLR0913 - everything that is not the report its
             sent_at_ms=_ms(sent_at),
         )
     )
+    if report.event_type in _STREAM_ONLY and event.ByteSize() > MAX_SENT_BYTES:
+        said = event.conversation_event
+        said.content = text(said.content, limit=_SHORTENED_CHARS)
+        said.tool_result_json = text(said.tool_result_json, limit=_SHORTENED_CHARS)
+        if len(said.tool_args_json) > _SHORTENED_CHARS:
+            said.tool_args_json = json_text({"shortened": text(said.tool_args_json, limit=_SHORTENED_CHARS)})
+    return event
 
 
 def context_used(used: ContextUsed, *, scope: Scope, now: datetime) -> StreamEvent:

@@ -354,6 +354,20 @@ async def test_what_was_shown_is_reported_and_a_session_can_end(client, synap_pl
     assert [list(used.served_item_ids) for used in synap_platform.used] == [["i"]]
 
 
+async def test_a_conversation_that_two_users_share_is_a_session_of_each(client, synap_platform):
+    """One UUID, two users: no event is in the session of the other, and both sessions end."""
+    shared = "2f0f8d3c-4f0e-4e0a-9a63-1b6a39d6b6a1"
+    await client.instance.listen()
+    for user in ("ana", "ben", "ana"):
+        await client.instance.send_message("hi", conversation_id=shared, user_id=user)
+    await client.instance.end_session(shared)
+    await synap_platform.until(lambda: [control.action for control in synap_platform.controls][2:] == ["end", "end"])
+    starts = {control.session_id: control.user_id for control in synap_platform.controls if control.action == "start"}
+    assert sorted(starts.values()) == ["ana", "ben"]
+    assert [starts[event.session_id] for event in synap_platform.events] == ["ana", "ben", "ana"]
+    assert {control.session_id for control in synap_platform.controls} == set(starts)
+
+
 async def test_a_customer_is_refused_on_the_stream_too(client, synap_platform):
     """Where the user is the whole identity."""
     synap_platform.isolation = "equals_customer"

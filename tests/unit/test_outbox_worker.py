@@ -11,7 +11,7 @@ from transports import Fate, ScriptedTransport, first_then, texts
 from synap_integrations.errors import AuthenticationError, NetworkError
 from synap_integrations.guard import is_quiet
 from synap_integrations.model import ContextRequest, Envelope, Inbound, Scope, UserMessage
-from synap_integrations.outbox import DeliveryWorker, SqliteOutbox, delivery, worker
+from synap_integrations.outbox import DeliveryWorker, SqliteOutbox, outcomes, worker
 from synap_integrations.ports import Handover
 
 DOWN = NetworkError("connection refused")
@@ -239,14 +239,14 @@ def test_a_transport_that_will_not_say_goodbye_is_left(desk_at) -> None:
 def test_a_sender_that_breaks_is_started_again(desk_at, monkeypatch) -> None:
     """A fault of ours in the delivery loop costs a moment, not the rest of the turns."""
     monkeypatch.setattr(worker, "_RESTART_S", 0.01)
-    original, faults = delivery.Delivery._conclude, iter([RuntimeError("bug")])
+    original, faults = outcomes.Outcomes.conclude, iter([RuntimeError("bug")])
 
     def breaking(self, *arguments):
         for fault in faults:
             raise fault
         return original(self, *arguments)
 
-    monkeypatch.setattr(delivery.Delivery, "_conclude", breaking)
+    monkeypatch.setattr(outcomes.Outcomes, "conclude", breaking)
     desk = desk_at()
     desk.record(turn("1"), turn("2"))
     assert desk.worker.flush(20)

@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -303,3 +304,28 @@ def test_a_huge_bundle_is_bounded():
 def test_times_are_read_as_aware_times(raw, read):
     """Without a zone it is UTC; what cannot be read is absent."""
     assert moment(raw) == read
+
+
+LARGE = {
+    "arguments": ToolCall("scrape", {"pages": ["é" * 3_000_000]}, "call-1"),
+    "a text result": ToolResult("scrape", "x" * 5_000_000, "call-1"),
+    "a result with quotes": ToolResult("scrape", {"html": '"' * 4_000_000}, "call-1"),
+    "a thought": Thinking("\N{THOUGHT BALLOON}" * 2_000_000),
+}
+
+
+@pytest.mark.parametrize("event", LARGE.values(), ids=LARGE)
+def test_what_only_the_stream_can_take_is_shortened_to_what_it_takes(event) -> None:
+    """Nobody else can deliver it: its beginning goes, with the length and the hash of the whole."""
+    message = grpc_codec.conversation_event(describe(event), event_id="e", scope=Scope("c", "u"), sent_at=NOW, now=NOW)
+    assert message.ByteSize() <= grpc_codec.MAX_SENT_BYTES
+    said = message.conversation_event
+    words = said.content + said.tool_result_json + said.tool_args_json
+    assert re.search(r"shortened: \d{7,} characters, sha256 [0-9a-f]{64}", words)
+    assert isinstance(json.loads(said.tool_args_json or "{}"), dict)
+
+
+def test_a_moment_that_has_no_place_in_utc_is_no_moment() -> None:
+    """The first and last days of the calendar cannot be moved into another zone; a good date is kept."""
+    assert [moment(raw) for raw in ("0001-01-01T00:00:00+05:30", "9999-12-31T23:00:00-05:00")] == [None, None]
+    assert moment("2026-05-16") == datetime(2026, 5, 16, tzinfo=UTC)

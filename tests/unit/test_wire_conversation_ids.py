@@ -64,3 +64,6 @@ def test_who_used_a_name_is_known():
     assert ids.known("sales") == []
     ids.to_platform(ID, user_id="ana", customer_id=None)
     assert ids.known(ID) == [Scope(ID, "ana")]
+    ids.to_platform(ID, user_id="ben", customer_id="acme")
+    assert ids.known(ID) == [Scope(ID, "ana"), Scope(ID, "ben", customer_id="acme")]
+    assert ids.known(ID, user_id="ben") == [Scope(ID, "ben", customer_id="acme")]
