@@ -5,25 +5,21 @@ from __future__ import annotations
 from typing import Any
 
 from langchain_core.messages import HumanMessage
-from scripted_models import Scripted
+from langchain_models import WholeModel
 
 from synap_integrations.langchain import SynapCallbackHandler, with_synap_memory
 
 ANSWER = "I see."
 
 
-class _Quoting(Scripted):
+def _quoting() -> WholeModel:
     """Answers with what it was shown, as a model does that was asked for it."""
-
-    def _next(self, messages: list[Any]) -> Any:
-        self.answers = ["\n".join(str(message.content) for message in messages)]
-        self._given = 0
-        return super()._next(messages)
+    return WholeModel(reply=lambda messages: "\n".join(str(message.content) for message in messages))
 
 
 def sound():
     """One agent for everybody, told apart by metadata."""
-    model = with_synap_memory(_Quoting())
+    model = with_synap_memory(_quoting())
     handler = SynapCallbackHandler()
 
     def ask(text: str, *, user_id: str, conversation_id: str) -> str:
@@ -35,7 +31,7 @@ def sound():
 
 def sound_and_async():
     """The same with a coroutine."""
-    model = with_synap_memory(_Quoting())
+    model = with_synap_memory(_quoting())
     handler = SynapCallbackHandler()
 
     async def ask(text: str, *, user_id: str, conversation_id: str) -> str:
@@ -48,7 +44,7 @@ def sound_and_async():
 
 def one_user_for_all():
     """Somebody forgot to pass the user on: all share one memory."""
-    model = with_synap_memory(_Quoting())
+    model = with_synap_memory(_quoting())
 
     def ask(text: str, *, user_id: str, conversation_id: str) -> str:
         metadata = {"user_id": "demo-user", "conversation_id": conversation_id}
@@ -61,7 +57,7 @@ def one_user_for_all():
 def history_in_a_global():
     """The memory is fine, but the history is a list of the module."""
     said: list[Any] = []
-    model = with_synap_memory(_Quoting())
+    model = with_synap_memory(_quoting())
 
     def ask(text: str, *, user_id: str, conversation_id: str) -> str:
         said.append(HumanMessage(text))
@@ -79,6 +75,6 @@ def without_memory():
     def ask(text: str, *, user_id: str, conversation_id: str) -> str:
         metadata = {"user_id": user_id, "conversation_id": conversation_id}
         config = {"callbacks": [handler], "metadata": metadata}
-        return str(Scripted(answers=[ANSWER]).invoke([HumanMessage(text)], config).content)
+        return str(WholeModel(answers=[ANSWER]).invoke([HumanMessage(text)], config).content)
 
     return ask

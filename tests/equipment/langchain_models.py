@@ -1,67 +1,49 @@
-"""Scripted models and small applications for LangChain, and how to read what was recorded of them."""
+"""Scripted chat models and tools for LangChain, and how to read what was recorded of them. Needs no LangGraph."""
 
 import asyncio
-import importlib
 import json
 import uuid
-import warnings
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-import pytest
-from langchain_core.callbacks import CallbackManagerForLLMRun
+from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
 from langchain_core.language_models.chat_models import BaseChatModel
 from langchain_core.language_models.llms import LLM
 from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, HumanMessage, ToolMessage
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
 from langchain_core.tools import tool
-from pydantic import Field
+from pydantic import PrivateAttr
 
-from synap_integrations.model import AssistantMessage, Thinking, ToolCall, ToolResult, UserMessage
+from synap_integrations.model import (
+    AssistantMessage,
+    ContextRequest,
+    ContextUsed,
+    Thinking,
+    ToolCall,
+    ToolResult,
+    UserMessage,
+)
 from synap_integrations.testing import FakeMemory
-
-with warnings.catch_warnings():
-    # The oldest versions warn about each other when they are imported.
-    warnings.simplefilter("ignore")
-    import langgraph.checkpoint.memory
-    import langgraph.graph
-    import langgraph.prebuilt
-
-
-def _has(module: str, name: str) -> bool:
-    try:
-        return hasattr(importlib.import_module(module), name)
-    except ImportError:
-        return False
-
-
-FEATURES = {
-    "create_agent": _has("langchain.agents", "create_agent"),
-    "lifecycle callbacks": _has("langgraph.callbacks", "GraphCallbackHandler"),
-    "v3 events": _has("langchain_core.callbacks.base", "LLMManagerMixin")
-    and hasattr(importlib.import_module("langchain_core.callbacks.base").LLMManagerMixin, "on_stream_event"),
-}
-
-
-def needs(feature: str) -> pytest.MarkDecorator:
-    """Skip the test where the installed frameworks lack the feature."""
-    return pytest.mark.skipif(not FEATURES[feature], reason=f"the installed LangChain has no {feature}")
-
 
 # --- models ----------------------------------------------------------------------------------------------------------
 
 
-class ScriptedModel(BaseChatModel):
-    """Answers with ``reply(messages)``, or with the next of ``replies``; an exception among them is raised.
+class WholeModel(BaseChatModel):
+    """Answers with ``reply(messages)``, or with the next of ``answers``; without both, with ``re: <last message>``.
 
-    Streams word by word; calls tools in the last chunk. Remembers in ``seen`` what it was given.
+    An answer is a text, a message, or an exception to raise. It comes in one piece. ``seen`` holds each prompt as the
+    model was given it. What changes from call to call is no field, so that a cache of answers takes it for the same
+    model.
     """
 
     reply: Callable[[list[BaseMessage]], AIMessage | str] | None = None
-    replies: list[Any] = Field(default_factory=list)
-    seen: list[list[BaseMessage]] = Field(default_factory=list)
-    break_after: int | None = None
-    """The stream fails after this many chunks."""
+    answers: list[Any] | None = None
+    _given: int = PrivateAttr(default=0)
+    _seen: list[list[BaseMessage]] = PrivateAttr(default_factory=list)
+
+    @property
+    def seen(self) -> list[list[BaseMessage]]:
+        return self._seen
 
     @property
     def _llm_type(self) -> str:
@@ -71,14 +53,29 @@ class ScriptedModel(BaseChatModel):
         return self.bind(**{name: kwargs[name] for name in ("ls_structured_output_format",) if name in kwargs})
 
     def _next(self, messages: list[BaseMessage]) -> AIMessage:
-        self.seen.append(list(messages))
-        found = self.reply(messages) if self.reply else self.replies.pop(0)
+        self._seen.append(list(messages))
+        found = self._answer(messages)
         if isinstance(found, BaseException):
             raise found
-        return AIMessage(found) if isinstance(found, str) else found.model_copy()
+        return AIMessage(found) if isinstance(found, str) else found.model_copy(deep=True)
+
+    def _answer(self, messages: list[BaseMessage]) -> Any:
+        if self.reply is not None:
+            return self.reply(messages)
+        if self.answers is None:
+            return f"re: {words_of(messages[-1])}"
+        self._given += 1
+        return self.answers[self._given - 1]
 
     def _generate(self, messages, stop=None, run_manager: CallbackManagerForLLMRun | None = None, **kwargs):
         return ChatResult(generations=[ChatGeneration(message=self._next(messages))])
+
+
+class ScriptedModel(WholeModel):
+    """The same, streamed word by word; calls tools in the last chunk."""
+
+    break_after: int | None = None
+    """The stream fails after this many chunks."""
 
     def _stream(self, messages, stop=None, run_manager: CallbackManagerForLLMRun | None = None, **kwargs):
         message = self._next(messages)
@@ -87,9 +84,19 @@ class ScriptedModel(BaseChatModel):
                 raise ConnectionError("the stream broke")
             generation = ChatGenerationChunk(message=chunk)
             if run_manager:
-                run_manager.on_llm_new_token(
-                    str(chunk.text if isinstance(chunk.text, str) else chunk.text()), chunk=generation
-                )
+                run_manager.on_llm_new_token(words_of(chunk), chunk=generation)
+            yield generation
+
+
+class AsyncModel(ScriptedModel):
+    """The same with an asynchronous stream of its own; other models stream in a thread there."""
+
+    async def _astream(self, messages, stop=None, run_manager: AsyncCallbackManagerForLLMRun | None = None, **kwargs):
+        for chunk in _chunks(self._next(messages)):
+            await asyncio.sleep(0)
+            generation = ChatGenerationChunk(message=chunk)
+            if run_manager:
+                await run_manager.on_llm_new_token(words_of(chunk), chunk=generation)
             yield generation
 
 
@@ -124,7 +131,12 @@ def echo() -> ScriptedModel:
 def last_human(messages: Iterable[BaseMessage]) -> str:
     """The text of the last human message, whichever class it has."""
     texts = [m for m in messages if isinstance(m, HumanMessage) or getattr(m, "role", None) == "user"]
-    content = texts[-1].content
+    return words_of(texts[-1])
+
+
+def words_of(message: BaseMessage) -> str:
+    """The text of a message, also in blocks."""
+    content = message.content
     return content if isinstance(content, str) else "".join([b.get("text", "") for b in content if isinstance(b, dict)])
 
 
@@ -172,24 +184,9 @@ def calculator(*, text: str = "Let me add.") -> ScriptedModel:
     return ScriptedModel(reply=reply)
 
 
-def make_agent(model: BaseChatModel, tools: Iterable[Any], **options: Any) -> Any:
-    """The framework's own agent: ``create_agent`` where it exists, else its predecessor."""
-    if FEATURES["create_agent"]:
-        from langchain.agents import create_agent  # noqa: PLC0415 - only in newer versions
-
-        return create_agent(model, list(tools), **options)
-    return langgraph.prebuilt.create_react_agent(model, list(tools), **options)
-
-
-def saver() -> Any:
-    """Checkpoints in memory."""
-    return langgraph.checkpoint.memory.InMemorySaver()
-
-
 # --- running ---------------------------------------------------------------------------------------------------------
 
 MODES = ("invoke", "ainvoke", "stream", "astream")
-GRAPH_MODES = (*MODES, "stream values", "stream messages", "astream messages", "astream_events v2")
 
 
 def run(mode: str, runnable: Any, inputs: Any, config: Any = None, **options: Any) -> Any:
@@ -238,7 +235,15 @@ def _line(event: Any) -> str:
             return f"C {event.tool_name}({json.dumps(event.tool_args)})"
         case ToolResult():
             return f"R{'!' if event.is_error else ''} {event.tool_name}={event.tool_result}"
+        case ContextRequest() | ContextUsed():
+            return type(event).__name__
     raise AssertionError(event)
+
+
+def conversations(memory: FakeMemory) -> list[list[str]]:
+    """The transcript of each conversation, in order of first appearance."""
+    order = dict.fromkeys(entry.scope.conversation_id for entry in memory.recorded)
+    return [transcript(memory, name) for name in order]
 
 
 def pairs(memory: FakeMemory) -> list[tuple[str, str]]:

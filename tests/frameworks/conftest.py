@@ -17,6 +17,14 @@ def memory():
 
 
 @pytest.fixture
+def config(memory):
+    """A config of LangChain with the handler and one conversation."""
+    from synap_integrations.langchain import SynapCallbackHandler  # noqa: PLC0415 - needs LangChain
+
+    return {"callbacks": [SynapCallbackHandler(memory)], "configurable": {"thread_id": "t"}}
+
+
+@pytest.fixture
 def no_incidents():
     """The test fails if a fault of ours was contained, also where the framework logs and swallows what hooks raise."""
     incidents.clear()

@@ -29,11 +29,11 @@ LANGCHAIN = """
 import sys
 from langchain_core.prompts import ChatPromptTemplate, MessagesPlaceholder
 from langchain_core.runnables.history import RunnableWithMessageHistory
-from scripted_models import Scripted
+from langchain_models import WholeModel
 from synap_integrations import flush
 from synap_integrations.langchain import SynapCallbackHandler, SynapMemory
 
-model = Scripted(answers=[sys.argv[2]])
+model = WholeModel(answers=[sys.argv[2]])
 chain = ChatPromptTemplate.from_messages([MessagesPlaceholder("history"), ("human", "{input}")]) | model
 memory = SynapMemory(user_id="ana", conversation_id="trip")
 talking = RunnableWithMessageHistory(

@@ -1,15 +1,14 @@
 """Memory as tools of LangChain's agents: looked up, kept and forgotten for the user of the run, and for nobody else."""
 
 import re
-import warnings
 
 import pytest
 
 pytest.importorskip("langchain_core", reason="LangChain is not installed in this environment")
 
 from langchain_core.messages import ToolMessage
-from langchain_models import FEATURES, run
-from scripted_models import Scripted, calls
+from langchain_models import WholeModel, asking, call, run
+from langgraph_agents import make_agent
 
 from synap_integrations import Scope, Synap
 from synap_integrations.context.render import has_context
@@ -23,19 +22,6 @@ BOTH = pytest.mark.parametrize("mode", ["invoke", "ainvoke"])
 ANA = {"metadata": {"user_id": "ana", "thread_id": "tuesday"}}
 BEN = {"metadata": {"user_id": "ben", "thread_id": "tuesday-ben"}}
 CODE = re.compile(r"confirm=(\w+)")
-
-
-def agent_of(model, tools):
-    """The framework's own agent, whichever the installed version has."""
-    if FEATURES["create_agent"]:
-        from langchain.agents import create_agent  # noqa: PLC0415 - not in older versions
-
-        return create_agent(model, tools)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        from langgraph.prebuilt import create_react_agent  # noqa: PLC0415 - deprecated in newer versions
-
-        return create_react_agent(model, tools)
 
 
 def results(state):
@@ -54,8 +40,8 @@ def searched(synap, user):
 @BOTH
 def test_an_agent_looks_up_what_was_said_in_another_conversation(mode, remembered, strict_guard):
     """The model asks for the tool and sees what is remembered, as data in a block."""
-    model = Scripted(answers=[calls(("search_memory", {"query": "allergic"}, "c1")), "No stew for you."])
-    state = run(mode, agent_of(model, [SynapSearchTool(remembered)]), {"messages": [("user", "Stew?")]}, ANA)
+    model = WholeModel(answers=[asking("", call("search_memory", {"query": "allergic"}, "c1")), "No stew for you."])
+    state = run(mode, make_agent(model, [SynapSearchTool(remembered)]), {"messages": [("user", "Stew?")]}, ANA)
     (result,) = results(state)
     assert "allergic to shellfish" in result.content
     assert "peanuts" not in result.content
@@ -67,10 +53,10 @@ def test_an_agent_looks_up_what_was_said_in_another_conversation(mode, remembere
 @BOTH
 def test_an_agent_stores_and_another_conversation_finds_it(mode, remembered, strict_guard):
     """It is there when the tool says so, for this user only, with its source."""
-    stored = calls(("store_memory", {"content": "Ana prefers window seats."}, "c1"))
+    stored = asking("", call("store_memory", {"content": "Ana prefers window seats."}, "c1"))
     run(
         mode,
-        agent_of(Scripted(answers=[stored, "ok"]), [SynapStoreTool(remembered)]),
+        make_agent(WholeModel(answers=[stored, "ok"]), [SynapStoreTool(remembered)]),
         {"messages": [("user", "x")]},
         ANA,
     )
@@ -130,8 +116,8 @@ HOSTILE = {
 def test_whatever_a_model_passes_it_sees_its_own_user(mode, extra, remembered):
     """Nothing in a tool's arguments chooses whose memory is searched, in an agent and called directly."""
     arguments = {"query": "allergic shellfish peanuts"} | extra
-    model = Scripted(answers=[calls(("search_memory", arguments, "c1")), "done"])
-    state = run(mode, agent_of(model, [SynapSearchTool(remembered)]), {"messages": [("user", "x")]}, BEN)
+    model = WholeModel(answers=[asking("", call("search_memory", arguments, "c1")), "done"])
+    state = run(mode, make_agent(model, [SynapSearchTool(remembered)]), {"messages": [("user", "x")]}, BEN)
     said = [message.content for message in results(state)] + [run(mode, SynapSearchTool(remembered), arguments, BEN)]
     assert "shellfish and" not in str(said)
     assert state["messages"][-1].content == "done"
@@ -180,8 +166,8 @@ WRONG = {
 def test_arguments_that_do_not_fit_are_a_result(mode, name, arguments, remembered, strict_guard):
     """The agent goes on, and the model is told what does not fit."""
     tools = [SynapSearchTool(remembered), SynapStoreTool(remembered), SynapForgetTool(remembered)]
-    model = Scripted(answers=[calls((name, arguments, "c1")), "done"])
-    state = run(mode, agent_of(model, tools), {"messages": [("user", "x")]}, ANA)
+    model = WholeModel(answers=[asking("", call(name, arguments, "c1")), "done"])
+    state = run(mode, make_agent(model, tools), {"messages": [("user", "x")]}, ANA)
     (result,) = results(state)
     assert result.status == "error"
     assert state["messages"][-1].content == "done"
@@ -201,8 +187,8 @@ def test_a_platform_that_does_not_answer_is_a_result(mode, tool, arguments, stri
     """The model is told that memory did not do it, with the reason, and nothing is raised."""
     memory = FakeMemory(answer=Answer(fault=NetworkError("connection refused")))
     made = tool(memory)
-    model = Scripted(answers=[calls((made.name, arguments, "c1")), "done"])
-    state = run(mode, agent_of(model, [made]), {"messages": [("user", "x")]}, ANA)
+    model = WholeModel(answers=[asking("", call(made.name, arguments, "c1")), "done"])
+    state = run(mode, make_agent(model, [made]), {"messages": [("user", "x")]}, ANA)
     (result,) = results(state)
     assert result.status == "error"
     assert "connection refused" in result.content
@@ -240,8 +226,8 @@ def test_a_fault_of_ours_is_a_result(mode):
 def test_what_was_recalled_is_not_stored_again(mode, remembered, strict_guard):
     """The captured turn is the handler's user's, and its tool result holds no memory that would be learned anew."""
     recorded = FakeMemory()
-    model = Scripted(answers=[calls(("search_memory", {"query": "allergic"}, "c1")), "ok"])
-    agent = agent_of(model, [SynapSearchTool(remembered)])
+    model = WholeModel(answers=[asking("", call("search_memory", {"query": "allergic"}, "c1")), "ok"])
+    agent = make_agent(model, [SynapSearchTool(remembered)])
     run(mode, agent, {"messages": [("user", "Stew?")]}, ANA | {"callbacks": [SynapCallbackHandler(recorded)]})
     (result,) = [event for event in recorded.events if isinstance(event, ToolResult)]
     assert "shellfish" not in str(result.tool_result)
@@ -251,9 +237,9 @@ def test_what_was_recalled_is_not_stored_again(mode, remembered, strict_guard):
 @BOTH
 def test_ids_of_the_handler_are_those_of_the_tools(mode, remembered, strict_guard):
     """Whoever named the user to the handler need not name them again."""
-    model = Scripted(answers=[calls(("search_memory", {"query": "allergic"}, "c1")), "ok"])
+    model = WholeModel(answers=[asking("", call("search_memory", {"query": "allergic"}, "c1")), "ok"])
     handler = SynapCallbackHandler(remembered, user_id="ana", conversation_id="tuesday")
     state = run(
-        mode, agent_of(model, [SynapSearchTool(remembered)]), {"messages": [("user", "x")]}, {"callbacks": [handler]}
+        mode, make_agent(model, [SynapSearchTool(remembered)]), {"messages": [("user", "x")]}, {"callbacks": [handler]}
     )
     assert "shellfish" in results(state)[0].content

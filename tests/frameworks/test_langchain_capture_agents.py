@@ -8,43 +8,15 @@ from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
 from langchain_core.prompts import ChatPromptTemplate
 from langchain_core.runnables import RunnableLambda
 from langchain_core.tools import InjectedToolCallId, tool
-from langchain_models import (
-    GRAPH_MODES,
-    MODES,
-    ScriptedModel,
-    add,
-    asking,
-    boom,
-    calculator,
-    call,
-    echo,
-    make_agent,
-    needs,
-    pairs,
-    run,
-    saver,
-    transcript,
-)
+from langchain_models import ScriptedModel, add, asking, boom, calculator, call, echo, pairs, run, transcript
 from langgraph.graph import START, MessagesState, StateGraph
 from langgraph.types import Command
+from langgraph_agents import ADDED, GRAPH_MODES, ask, every_mode, make_agent, needs, saver
 
 from synap_integrations.langchain import SynapCallbackHandler
 from synap_integrations.model import Thinking, ToolCall
 
 pytestmark = pytest.mark.usefixtures("no_incidents")
-every_mode = pytest.mark.parametrize("mode", MODES)
-ADDED = ["U 1+2?", "T Let me add.", 'C add({"a": 1, "b": 2})', "R add=3", "A sum is 3"]
-
-
-@pytest.fixture
-def config(memory):
-    """A config with the handler and one conversation."""
-    return {"callbacks": [SynapCallbackHandler(memory)], "configurable": {"thread_id": "t"}}
-
-
-def ask(text="go"):
-    """The input of an agent."""
-    return {"messages": [("user", text)]}
 
 
 @pytest.mark.filterwarnings("ignore:The v3 streaming protocol")
@@ -61,7 +33,7 @@ def test_s29_agent_with_one_tool(mode, memory, config):
 def test_s30_parallel_calls_are_paired_by_id(second, mode, memory, config):
     """Two calls at once get two results, each under its own id, also if they look the same."""
     model = ScriptedModel(
-        replies=[asking("", call("add", {"a": 1, "b": 2}, "x"), call("add", second, "y")), AIMessage("done")]
+        answers=[asking("", call("add", {"a": 1, "b": 2}, "x"), call("add", second, "y")), AIMessage("done")]
     )
     run(mode, make_agent(model, [add]), ask(), config)
     results = {event.tool_call_id: event.tool_result for event in memory.events if hasattr(event, "tool_result")}
@@ -75,7 +47,7 @@ def test_s30_parallel_calls_are_paired_by_id(second, mode, memory, config):
 def test_s30_calls_that_look_the_same_may_run_in_any_order(mode, memory, config):
     """A loop that runs the second of two identical calls first still gets each result under its own id."""
     model = ScriptedModel(
-        replies=[asking("", call("add", {"a": 1, "b": 2}, "x"), call("add", {"a": 1, "b": 2}, "y")), AIMessage("done")]
+        answers=[asking("", call("add", {"a": 1, "b": 2}, "x"), call("add", {"a": 1, "b": 2}, "y")), AIMessage("done")]
     )
 
     def loop(inputs, config):
@@ -101,7 +73,7 @@ careful.handle_tool_error = True
 def test_s31_a_handled_tool_error_is_what_the_model_saw(mode, memory, config):
     """The result of a tool that failed is the text that was given to the model, marked as an error."""
     node = langgraph.prebuilt.ToolNode([boom], handle_tool_errors="no luck: try later")
-    model = ScriptedModel(replies=[asking("", call("boom", {"x": 1})), AIMessage("sorry")])
+    model = ScriptedModel(answers=[asking("", call("boom", {"x": 1})), AIMessage("sorry")])
     graph = StateGraph(MessagesState)
     graph.add_node("model", lambda state: {"messages": [model.invoke(state["messages"])]})
     graph.add_node("tools", node)
@@ -115,7 +87,7 @@ def test_s31_a_handled_tool_error_is_what_the_model_saw(mode, memory, config):
 @every_mode
 def test_s32_an_unhandled_tool_error_is_a_result(mode, memory, config):
     """A tool that brings the agent down leaves its error as its result, and no answer."""
-    model = ScriptedModel(replies=[asking("", call("boom", {"x": 1}))])
+    model = ScriptedModel(answers=[asking("", call("boom", {"x": 1}))])
     graph = StateGraph(MessagesState)
     graph.add_node("model", lambda state: {"messages": [model.invoke(state["messages"])]})
     graph.add_node("tools", langgraph.prebuilt.ToolNode([boom], handle_tool_errors=False))
@@ -142,7 +114,7 @@ def test_s33_a_retried_tool_has_one_call_and_one_result(mode, memory, config):
             raise ConnectionError("not yet")
         return "fine"
 
-    model = ScriptedModel(replies=[asking("", call("flaky", {"x": 1})), AIMessage("ok")])
+    model = ScriptedModel(answers=[asking("", call("flaky", {"x": 1})), AIMessage("ok")])
     retry = ToolRetryMiddleware(max_retries=3, initial_delay=0.0, jitter=False)
     run(mode, make_agent(model, [flaky], middleware=[retry]), ask(), config)
     assert len(attempts) == 3
@@ -152,7 +124,7 @@ def test_s33_a_retried_tool_has_one_call_and_one_result(mode, memory, config):
 @every_mode
 def test_s34_an_unknown_tool_is_a_call_with_an_error(mode, memory, config):
     """A tool that does not exist never starts; its call and the model's rebuke are told."""
-    model = ScriptedModel(replies=[asking("", call("nope", {"x": 1})), AIMessage("sorry")])
+    model = ScriptedModel(answers=[asking("", call("nope", {"x": 1})), AIMessage("sorry")])
     run(mode, make_agent(model, [add]), ask(), config)
     told = transcript(memory)
     assert told[:2] == ["U go", 'C nope({"x": 1})']
@@ -168,7 +140,7 @@ def agent_with_inner(inner, memory, config, mode, **options):
         """Look into it."""
         return inner(topic)
 
-    model = ScriptedModel(replies=[asking("", call("research", {"topic": "x"})), AIMessage("done")])
+    model = ScriptedModel(answers=[asking("", call("research", {"topic": "x"})), AIMessage("done")])
     config = {**config, "callbacks": [SynapCallbackHandler(memory, **options)]}
     run(mode, make_agent(model, [research]), ask(), config)
 
@@ -220,7 +192,7 @@ def test_s36_injected_arguments_stay_inside(mode, memory, config):
         """Look at the state."""
         return f"{len(state['messages'])} {call_id}"
 
-    model = ScriptedModel(replies=[asking("", call("peek", {"x": 1}, "c9")), AIMessage("ok")])
+    model = ScriptedModel(answers=[asking("", call("peek", {"x": 1}, "c9")), AIMessage("ok")])
     run(mode, make_agent(model, [peek]), ask(), config)
     assert transcript(memory) == ["U go", 'C peek({"x": 1})', "R peek=2 c9", "A ok"]
 
@@ -235,7 +207,7 @@ def test_s36_the_runtime_stays_inside(mode, memory, config):
         """Look at the state."""
         return f"{x} {len(runtime.state['messages'])}"
 
-    model = ScriptedModel(replies=[asking("", call("peek", {"x": 1})), AIMessage("ok")])
+    model = ScriptedModel(answers=[asking("", call("peek", {"x": 1})), AIMessage("ok")])
     run(mode, make_agent(model, [tool(peek)]), ask(), config)
     assert transcript(memory) == ["U go", 'C peek({"x": 1})', "R peek=1 2", "A ok"]
 
@@ -264,7 +236,7 @@ def dictionary() -> dict:
 )
 def test_s37_a_result_is_what_the_model_sees(made, result, mode, memory, config):
     """Commands, artifacts and data come down to the text of the tool message."""
-    model = ScriptedModel(replies=[asking("", call(made.name, {})), AIMessage("ok")])
+    model = ScriptedModel(answers=[asking("", call(made.name, {})), AIMessage("ok")])
     run(mode, make_agent(model, [made]), ask(), config)
     assert transcript(memory) == ["U go", f"C {made.name}({{}})", f"R {made.name}={result}", "A ok"]
 
@@ -278,7 +250,7 @@ def direct(x: str) -> str:
 @every_mode
 def test_s38_a_direct_result_is_also_the_answer(mode, memory, config):
     """A tool that answers the user by itself gives result and answer in one."""
-    model = ScriptedModel(replies=[asking("", call("direct", {"x": "x"}))])
+    model = ScriptedModel(answers=[asking("", call("direct", {"x": "x"}))])
     run(mode, make_agent(model, [direct]), ask(), config)
     assert transcript(memory) == ["U go", 'C direct({"x": "x"})', "R direct=direct x", "A direct x"]
 
@@ -298,9 +270,9 @@ def test_s39_a_structured_response_is_the_answer(as_class, strategy, mode, memor
         name: str
 
     schema = Person if as_class else Person.model_json_schema()
-    replies = [asking("", call("Person", {"name": "bob"}))] if strategy == "tool" else ['{"name": "bob"}']
+    answers = [asking("", call("Person", {"name": "bob"}))] if strategy == "tool" else ['{"name": "bob"}']
     response_format = (ToolStrategy if strategy == "tool" else ProviderStrategy)(schema)
-    run(mode, make_agent(ScriptedModel(replies=replies), [add], response_format=response_format), ask("hi bob"), config)
+    run(mode, make_agent(ScriptedModel(answers=answers), [add], response_format=response_format), ask("hi bob"), config)
     assert transcript(memory) == ["U hi bob", 'A {"name": "bob"}']
 
 
@@ -322,7 +294,7 @@ PROVIDER_BLOCKS = {
 @pytest.mark.parametrize("blocks", PROVIDER_BLOCKS.values(), ids=PROVIDER_BLOCKS)
 def test_s40_tools_that_the_provider_ran_are_told(blocks, mode, memory, config):
     """Calls and results inside a model's message are calls and results."""
-    run(mode, make_agent(ScriptedModel(replies=[AIMessage(blocks)]), [add]), ask(), config)
+    run(mode, make_agent(ScriptedModel(answers=[AIMessage(blocks)]), [add]), ask(), config)
     assert transcript(memory) == [
         "U go",
         'C web_search({"query": "x"})',
@@ -335,7 +307,7 @@ def test_s40_openai_reports_a_search_as_one_block(memory, config):
     """A search of OpenAI's own has no separate result block."""
     search = {"type": "web_search_call", "id": "ws1", "status": "completed", "action": {"type": "search", "query": "x"}}
     message = AIMessage([search, {"type": "text", "text": "found"}])
-    run("invoke", ScriptedModel(replies=[message]), "go", config)
+    run("invoke", ScriptedModel(answers=[message]), "go", config)
     assert transcript(memory)[1].startswith("C web_search(")
     assert pairs(memory) == [("C", "ws1"), ("R", "ws1")]
     assert memory.events[1].search_queries == ("x",)
@@ -374,7 +346,7 @@ def test_s41_a_loop_without_names_still_tells_everything_once(mode, memory):
 @pytest.mark.parametrize("checkpointed", [True, False])
 def test_s42_a_tool_of_the_client(checkpointed, mode, memory, config):
     """A call that the application answers with its next input is one call with one result."""
-    model = ScriptedModel(replies=[asking("", call("geo", {})), AIMessage("you are in Paris")])
+    model = ScriptedModel(answers=[asking("", call("geo", {})), AIMessage("you are in Paris")])
     graph = StateGraph(MessagesState)
     graph.add_node("model", lambda state: {"messages": [model.invoke(state["messages"])]})
     graph.add_edge(START, "model")
@@ -390,10 +362,10 @@ def test_s42_a_tool_of_the_client(checkpointed, mode, memory, config):
 @every_mode
 def test_s43_ids_that_repeat_every_turn(mode, memory, config):
     """A provider that calls every first call ``call_0`` confuses nobody."""
-    replies = []
+    answers = []
     for n in (1, 2):
-        replies += [asking("", call("add", {"a": n, "b": n}, "call_0")), AIMessage(f"done {n}")]
-    agent = make_agent(ScriptedModel(replies=replies), [add], checkpointer=saver())
+        answers += [asking("", call("add", {"a": n, "b": n}, "call_0")), AIMessage(f"done {n}")]
+    agent = make_agent(ScriptedModel(answers=answers), [add], checkpointer=saver())
     for n in (1, 2):
         run(mode, agent, ask(f"go {n}"), config)
     assert transcript(memory) == [
@@ -406,7 +378,7 @@ def test_s43_ids_that_repeat_every_turn(mode, memory, config):
 def test_s43_calls_without_ids(memory, config):
     """A provider that gives no ids gets pairs all the same."""
     config = {"callbacks": config["callbacks"], "metadata": {"thread_id": "t"}}
-    model = ScriptedModel(replies=[asking("", call("add", {"a": 1, "b": 2}, None)), AIMessage("done")])
+    model = ScriptedModel(answers=[asking("", call("add", {"a": 1, "b": 2}, None)), AIMessage("done")])
     model.invoke("go", config)
     add.invoke({"a": 1, "b": 2}, config)
     (asked, c_id), (answered, r_id) = pairs(memory)
@@ -418,12 +390,12 @@ def test_s43_calls_without_ids(memory, config):
 @every_mode
 def test_s44_two_rounds_keep_their_order(mode, memory, config):
     """Words, call, result; words, call, result; answer."""
-    replies = [
+    answers = [
         asking("first", call("add", {"a": 1, "b": 1}, "x")),
         asking("second", call("add", {"a": 2, "b": 2}, "y")),
         AIMessage("end"),
     ]
-    run(mode, make_agent(ScriptedModel(replies=replies), [add]), ask(), config)
+    run(mode, make_agent(ScriptedModel(answers=answers), [add]), ask(), config)
     assert transcript(memory) == [
         "U go",
         "T first",
@@ -458,7 +430,7 @@ REASONING = {
 @pytest.mark.parametrize("fields", REASONING.values(), ids=REASONING)
 def test_reasoning_is_told_as_reasoning(fields, mode, memory, config):
     """What a reasoning model shows of its thoughts comes before its answer, and is no part of it."""
-    run(mode, ScriptedModel(replies=[AIMessage(**fields)]), "well?", config)
+    run(mode, ScriptedModel(answers=[AIMessage(**fields)]), "well?", config)
     assert transcript(memory) == ["U well?", "T hm", "A yes"]
     assert memory.events[1].thought_type == "reasoning"
 
@@ -482,7 +454,7 @@ def test_a_search_tells_what_it_searches_for(memory, config):
         return "found"
 
     model = ScriptedModel(
-        replies=[asking("", call("search", {"query": "flights to Lisbon", "limit": 1})), AIMessage("ok")]
+        answers=[asking("", call("search", {"query": "flights to Lisbon", "limit": 1})), AIMessage("ok")]
     )
     run("invoke", make_agent(model, [search]), ask(), config)
     (asked,) = [event for event in memory.events if isinstance(event, ToolCall)]
@@ -491,7 +463,7 @@ def test_a_search_tells_what_it_searches_for(memory, config):
 
 def test_a_chain_that_asks_for_tools_leaves_the_calls_to_the_application(memory, config):
     """``prompt | model`` that ends in a tool call tells the call, and no answer."""
-    model = ScriptedModel(replies=[asking("One moment.", call("add", {"a": 1, "b": 2}))])
+    model = ScriptedModel(answers=[asking("One moment.", call("add", {"a": 1, "b": 2}))])
     prompt = ChatPromptTemplate.from_messages([("human", "{question}")])
     run("invoke", prompt | model, {"question": "1+2?"}, config)
     assert transcript(memory) == ["U 1+2?", "T One moment.", ADDED[2]]

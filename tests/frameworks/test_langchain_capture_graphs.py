@@ -10,24 +10,12 @@ import pytest
 from langchain_core.messages import AIMessage, HumanMessage, RemoveMessage
 from langchain_core.prompts import ChatPromptTemplate, MessagesPlaceholder, PromptTemplate
 from langchain_core.tools import tool
-from langchain_models import (
-    GRAPH_MODES,
-    MODES,
-    ScriptedModel,
-    add,
-    calculator,
-    echo,
-    last_human,
-    make_agent,
-    needs,
-    run,
-    saver,
-    transcript,
-)
+from langchain_models import ScriptedModel, add, calculator, echo, last_human, run, transcript
 from langgraph.func import entrypoint, task
 from langgraph.graph import END, START, MessagesState, StateGraph
 from langgraph.graph.message import REMOVE_ALL_MESSAGES
 from langgraph.types import Command, Send
+from langgraph_agents import ADDED, GRAPH_MODES, ask, every_mode, make_agent, needs, saver
 from pydantic import BaseModel
 
 from synap_integrations.langchain import SynapCallbackHandler
@@ -44,19 +32,6 @@ with warnings.catch_warnings():
         from langchain.memory import ConversationBufferMemory
 
 pytestmark = pytest.mark.usefixtures("no_incidents")
-every_mode = pytest.mark.parametrize("mode", MODES)
-ADDED = ["U 1+2?", "T Let me add.", 'C add({"a": 1, "b": 2})', "R add=3", "A sum is 3"]
-
-
-@pytest.fixture
-def config(memory):
-    """A config with the handler and one conversation."""
-    return {"callbacks": [SynapCallbackHandler(memory)], "configurable": {"thread_id": "t"}}
-
-
-def ask(text="go"):
-    """The input of an agent."""
-    return {"messages": [("user", text)]}
 
 
 def graph_of(state, *nodes, **options):
@@ -109,7 +84,7 @@ def test_s46_added_context_is_not_the_users(kept, mode, memory, config):
                 request if kept else request.override(messages=[*request.messages, HumanMessage("facts")])
             )
 
-    agent = make_agent(ScriptedModel(replies=["fine"]), [], middleware=[Adds()])
+    agent = make_agent(ScriptedModel(answers=["fine"]), [], middleware=[Adds()])
     run(mode, agent, ask("hi"), config)
     assert transcript(memory) == ["U hi", "A fine"]
 
@@ -124,7 +99,7 @@ def test_s47_the_answer_is_what_the_user_gets(mode, memory, config):
         def after_model(self, state, runtime):
             return {"messages": [AIMessage("REDACTED", id=state["messages"][-1].id)]}
 
-    run(mode, make_agent(ScriptedModel(replies=["secret"]), [], middleware=[Redacts()]), ask("hi"), config)
+    run(mode, make_agent(ScriptedModel(answers=["secret"]), [], middleware=[Redacts()]), ask("hi"), config)
     assert transcript(memory) == ["U hi", "A REDACTED"]
 
 
@@ -151,10 +126,10 @@ def test_s48_a_second_attempt_of_the_model_is_one_answer(kind, mode, memory, con
     from langchain.agents import middleware  # noqa: PLC0415 - only in newer versions
 
     if kind == "fallback":
-        model = ScriptedModel(replies=[ConnectionError("down")])
-        extra = middleware.ModelFallbackMiddleware(ScriptedModel(replies=["fine"]))
+        model = ScriptedModel(answers=[ConnectionError("down")])
+        extra = middleware.ModelFallbackMiddleware(ScriptedModel(answers=["fine"]))
     else:
-        model = ScriptedModel(replies=[ConnectionError("down"), "fine"])
+        model = ScriptedModel(answers=[ConnectionError("down"), "fine"])
         extra = middleware.ModelRetryMiddleware(max_retries=2, initial_delay=0.0, jitter=False)
     run(mode, make_agent(model, [], middleware=[extra]), ask("hi"), config)
     assert transcript(memory) == ["U hi", "A fine"]
@@ -166,7 +141,7 @@ def test_s48_a_second_attempt_of_the_model_is_one_answer(kind, mode, memory, con
 @pytest.mark.parametrize("mode", GRAPH_MODES)
 def test_s49_a_hand_over_is_thinking_and_answer(mode, memory, config):
     """Of two agents that speak one after the other, the last one answers."""
-    first, second = ScriptedModel(replies=["transferring"]), ScriptedModel(replies=["expert: help"])
+    first, second = ScriptedModel(answers=["transferring"]), ScriptedModel(answers=["expert: help"])
 
     def triage(state: MessagesState):
         return Command(goto="expert", update={"messages": [first.invoke(state["messages"])]})
@@ -236,7 +211,7 @@ STATES = {
 def test_s50_a_state_of_ones_own(case, mode, memory, config):
     """Question and answer are found in states without messages."""
     state, inputs, name = case
-    model = ScriptedModel(replies=["because"])
+    model = ScriptedModel(answers=["because"])
 
     def think(state):
         return {name: model.invoke("prompt about it").content}
@@ -248,7 +223,7 @@ def test_s50_a_state_of_ones_own(case, mode, memory, config):
 @every_mode
 def test_s50_the_functional_api(mode, memory, config):
     """An entrypoint with tasks is one turn."""
-    model = ScriptedModel(replies=["because"])
+    model = ScriptedModel(answers=["because"])
 
     @task
     def think(question):
@@ -345,13 +320,13 @@ def lookup(text: str) -> str:
 @every_mode
 def test_s52_agent_that_thinks_in_text(mode, memory, config):
     """A ReAct agent's thought, action and answer are taken from its text."""
-    replies = [
+    answers = [
         "I should look.\nAction: lookup\nAction Input: cats",
         "I know now.\nFinal Answer: cats purr",
     ]
     template = "{tools} {tool_names}\nQuestion: {input}\nThought:{agent_scratchpad}"
     agent = classic_agents.create_react_agent(
-        ScriptedModel(replies=replies), [lookup], PromptTemplate.from_template(template), stop_sequence=False
+        ScriptedModel(answers=answers), [lookup], PromptTemplate.from_template(template), stop_sequence=False
     )
     executor = classic_agents.AgentExecutor(agent=agent, tools=[lookup])
     run(mode, executor, {"input": "cats?"}, config)
@@ -366,7 +341,7 @@ def test_s52_agent_that_thinks_in_text(mode, memory, config):
 def test_s52_llm_chain(mode, memory, config):
     """The oldest chain of all."""
     prompt = PromptTemplate.from_template("tell about {topic}")
-    chain = classic_chains.LLMChain(llm=ScriptedModel(replies=["cats purr"]), prompt=prompt)
+    chain = classic_chains.LLMChain(llm=ScriptedModel(answers=["cats purr"]), prompt=prompt)
     run(mode, chain, {"topic": "cats"}, config)
     assert transcript(memory) == ["U cats", "A cats purr"]
 
@@ -395,6 +370,6 @@ def test_s52_retrieval_chain(mode, memory, config):
             return [Document("a fact")]
 
     prompt = ChatPromptTemplate.from_messages([("system", "{context}"), ("human", "{input}")])
-    documents = classic_chains.combine_documents.create_stuff_documents_chain(ScriptedModel(replies=["so"]), prompt)
+    documents = classic_chains.combine_documents.create_stuff_documents_chain(ScriptedModel(answers=["so"]), prompt)
     run(mode, classic_chains.create_retrieval_chain(Finds(), documents), {"input": "why?"}, config)
     assert transcript(memory) == ["U why?", "A so"]

@@ -10,39 +10,15 @@ from langchain_core.messages import AIMessage, HumanMessage
 from langchain_core.output_parsers import StrOutputParser
 from langchain_core.prompts import ChatPromptTemplate
 from langchain_core.tools import tool
-from langchain_models import (
-    MODES,
-    ScriptedModel,
-    add,
-    asking,
-    calculator,
-    call,
-    echo,
-    make_agent,
-    needs,
-    run,
-    saver,
-    transcript,
-)
+from langchain_models import ScriptedModel, add, asking, calculator, call, echo, run, transcript
 from langgraph.errors import GraphRecursionError
 from langgraph.graph import START, MessagesState, StateGraph
 from langgraph.types import Command, interrupt
+from langgraph_agents import ask, every_mode, make_agent, needs, saver
 
 from synap_integrations.langchain import SynapCallbackHandler
 
 pytestmark = pytest.mark.usefixtures("no_incidents")
-every_mode = pytest.mark.parametrize("mode", MODES)
-
-
-@pytest.fixture
-def config(memory):
-    """A config with the handler and one conversation."""
-    return {"callbacks": [SynapCallbackHandler(memory)], "configurable": {"thread_id": "t"}}
-
-
-def ask(text="go"):
-    """The input of an agent."""
-    return {"messages": [("user", text)]}
 
 
 def single(node, **options):
@@ -115,7 +91,7 @@ def test_s56_a_human_in_the_loop(decision, rest, mode, memory, config):
     from langchain.agents.middleware import HumanInTheLoopMiddleware  # noqa: PLC0415 - only in newer versions
 
     review = HumanInTheLoopMiddleware(interrupt_on={"add": True})
-    model = ScriptedModel(replies=[asking("Let me add.", call("add", {"a": 1, "b": 2})), AIMessage("done")])
+    model = ScriptedModel(answers=[asking("Let me add.", call("add", {"a": 1, "b": 2})), AIMessage("done")])
     agent = make_agent(model, [add], middleware=[review], checkpointer=saver())
     run(mode, agent, ask("1+2?"), config)
     assert transcript(memory) == ["U 1+2?", "T Let me add."]
@@ -133,7 +109,7 @@ def test_s57_a_tool_that_asks(mode, memory, config):
         """Ask the user."""
         return interrupt("name?")
 
-    model = ScriptedModel(replies=[asking("", call("who", {})), AIMessage("hi Bob")])
+    model = ScriptedModel(answers=[asking("", call("who", {})), AIMessage("hi Bob")])
     agent = make_agent(model, [who], checkpointer=saver())
     run(mode, agent, ask("hello"), config)
     run(mode, agent, Command(resume="Bob"), config)
@@ -163,7 +139,7 @@ def test_s58_a_graph_that_stops_at_a_node(where, mode, memory, config):
 )
 def test_s59_a_turn_that_failed_is_tried_again(again, told, mode, memory, config):
     """Trying a failed turn again is the same turn; other words are another one."""
-    model = ScriptedModel(replies=[ConnectionError("down"), "fine"])
+    model = ScriptedModel(answers=[ConnectionError("down"), "fine"])
     app = single(lambda state: {"messages": [model.invoke(state["messages"])]})
     with pytest.raises(ConnectionError):
         run(mode, app, ask("hi"), config)
@@ -183,7 +159,7 @@ def test_s60_an_edited_message_says_so(mode, memory, config):
 @every_mode
 def test_s60_a_regenerated_answer_is_a_second_answer(mode, memory, config):
     """Going back and running again answers the same question anew."""
-    model = ScriptedModel(replies=["one", "two"])
+    model = ScriptedModel(answers=["one", "two"])
     app = single(lambda state: {"messages": [model.invoke(state["messages"])]})
     run(mode, app, ask("hi"), config)
     before = next(s for s in app.get_state_history(config) if s.next == ("node",))
@@ -259,7 +235,7 @@ async def test_s61_an_async_stream_that_is_not_read_to_its_end(how, kind, memory
 @pytest.mark.parametrize("mode", ["stream", "astream"])
 def test_s61_a_stream_that_breaks(mode, kind, memory, config):
     """A model that fails in the middle leaves what it had said by then."""
-    model = ScriptedModel(replies=["re: tell me"], break_after=2)
+    model = ScriptedModel(answers=["re: tell me"], break_after=2)
     runnable, inputs = {
         "model": (model, "tell me a story"),
         "chain": (QUESTION | model | StrOutputParser(), {"question": "tell me a story"}),

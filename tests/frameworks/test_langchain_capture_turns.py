@@ -8,14 +8,14 @@ from langchain_core.messages import AIMessage, ChatMessage, HumanMessage, System
 from langchain_core.output_parsers import StrOutputParser
 from langchain_core.prompts import ChatPromptTemplate
 from langchain_core.runnables import RunnableLambda, RunnableParallel, RunnablePassthrough
-from langchain_models import MODES, CompletionModel, ScriptedModel, asking, call, echo, run, transcript
+from langchain_models import CompletionModel, ScriptedModel, asking, call, echo, run, transcript
+from langgraph_agents import every_mode
 from pydantic import BaseModel
 
 from synap_integrations.langchain import SynapCallbackHandler
 from synap_integrations.model import UserMessage
 
 pytestmark = pytest.mark.usefixtures("no_incidents")
-every_mode = pytest.mark.parametrize("mode", MODES)
 
 
 @pytest.fixture
@@ -118,7 +118,7 @@ def test_s06_the_same_word_in_two_turns_is_said_twice(mode, memory, config):
 @every_mode
 def test_s09_a_prefilled_answer_hides_no_question(mode, memory, config):
     """A prompt that ends with the start of the answer still carries the question before it."""
-    run(mode, ScriptedModel(replies=['"a": 1}']), [HumanMessage("json please"), AIMessage("{")], config)
+    run(mode, ScriptedModel(answers=['"a": 1}']), [HumanMessage("json please"), AIMessage("{")], config)
     assert transcript(memory) == ["U json please", 'A "a": 1}']
 
 
@@ -127,7 +127,7 @@ def test_s11_attachments_are_named_not_kept(mode, memory, config):
     """Of an image only its type is recorded; its bytes are nowhere."""
     image = {"type": "image_url", "image_url": {"url": "data:image/png;base64,QUJDREVG"}}
     message = HumanMessage([{"type": "text", "text": "what is this?"}, image])
-    run(mode, ScriptedModel(replies=["a cat"]), [message], config)
+    run(mode, ScriptedModel(answers=["a cat"]), [message], config)
     assert transcript(memory) == ["U what is this?", "A a cat"]
     assert memory.events[0] == UserMessage("what is this?", attachments=("image_url",))
     assert "QUJDREVG" not in repr(memory.recorded)
@@ -136,7 +136,7 @@ def test_s11_attachments_are_named_not_kept(mode, memory, config):
 @every_mode
 def test_s12_an_empty_answer_is_no_answer(mode, memory, config):
     """A model that says nothing leaves the question alone."""
-    run(mode, ScriptedModel(replies=[""]), "hi", config)
+    run(mode, ScriptedModel(answers=[""]), "hi", config)
     assert transcript(memory) == ["U hi"]
 
 
@@ -150,7 +150,7 @@ def test_s13_a_completion_model_is_a_turn_too(mode, memory, config):
 @every_mode
 def test_s14_a_cached_answer_is_an_answer(mode, memory, config):
     """The second time comes from the cache and is recorded all the same."""
-    model = ScriptedModel(replies=["cached", "cached"], cache=InMemoryCache())
+    model = ScriptedModel(answers=["cached", "cached"], cache=InMemoryCache())
     for _ in range(2):
         run(mode, model, "hi", config)
     assert transcript(memory) == ["U hi", "A cached"] * 2
@@ -159,7 +159,7 @@ def test_s14_a_cached_answer_is_an_answer(mode, memory, config):
 @every_mode
 def test_s15_retries_are_one_turn(mode, memory, config):
     """Two failures on the way to an answer are not told."""
-    model = ScriptedModel(replies=[ConnectionError("1"), ConnectionError("2"), "ok"])
+    model = ScriptedModel(answers=[ConnectionError("1"), ConnectionError("2"), "ok"])
     chain = model.with_retry(wait_exponential_jitter=False, stop_after_attempt=3)
     if mode in ("stream", "astream"):
         mode = mode.replace("stream", "invoke")  # LangChain does not retry streams
@@ -172,7 +172,7 @@ def test_s15_retries_are_one_turn(mode, memory, config):
 def test_s16_fallbacks_are_one_turn(whole_chain, mode, memory, config):
     """The answer of the second model is the answer, and the question is told once."""
     prompt = ChatPromptTemplate.from_messages([("human", "{question}")])
-    broken, good = ScriptedModel(replies=[ConnectionError("down")]), ScriptedModel(replies=["from B"])
+    broken, good = ScriptedModel(answers=[ConnectionError("down")]), ScriptedModel(answers=["from B"])
     either = prompt | broken.with_fallbacks([good])
     chain = (prompt | broken).with_fallbacks([prompt | good]) if whole_chain else either
     run(mode, chain, {"question": "hi"}, config)
@@ -191,7 +191,7 @@ def test_s17_a_structured_answer_is_json(schema, mode, memory, config):
     """The call that carries the structure is not a tool call."""
     from langchain_core.output_parsers import JsonOutputKeyToolsParser, PydanticToolsParser  # noqa: PLC0415
 
-    model = ScriptedModel(replies=[asking("", call("Person", {"name": "bob"}))])
+    model = ScriptedModel(answers=[asking("", call("Person", {"name": "bob"}))])
     if schema is Person:
         parser = PydanticToolsParser(tools=[Person], first_tool_only=True)
     else:
@@ -206,14 +206,14 @@ QUESTION = ChatPromptTemplate.from_messages([("system", "be kind"), ("human", "Q
 @every_mode
 def test_s18_the_question_is_what_the_user_typed(mode, memory, config):
     """The words around a template's slot are not the user's."""
-    run(mode, QUESTION | ScriptedModel(replies=["because"]) | StrOutputParser(), {"question": "why?"}, config)
+    run(mode, QUESTION | ScriptedModel(answers=["because"]) | StrOutputParser(), {"question": "why?"}, config)
     assert transcript(memory) == ["U why?", "A because"]
 
 
 @pytest.mark.parametrize("first", ["prompt", "map", "assign"])
 def test_s19_a_streamed_question_is_told_before_the_first_token(first, memory, config):
     """A streamed chain starts with a placeholder; the question is found in its first step."""
-    model = ScriptedModel(replies=["one two three"])
+    model = ScriptedModel(answers=["one two three"])
     steps = {
         "prompt": QUESTION | model,
         "map": RunnableParallel(question=lambda x: x["question"]) | QUESTION | model,
@@ -234,7 +234,7 @@ def test_s20_retrieved_text_is_not_the_users(mode, memory, config):
     chain = (
         {"context": retriever, "question": RunnablePassthrough()}
         | prompt
-        | ScriptedModel(replies=["yes"])
+        | ScriptedModel(answers=["yes"])
         | StrOutputParser()
     )
     run(mode, chain, "why?", config)
@@ -246,12 +246,12 @@ def test_s21_models_on_the_way_are_no_turns(mode, memory, config):
     """A model that rephrases the question and one that finds a title leave the transcript alone."""
     condense = (
         ChatPromptTemplate.from_messages([("human", "rephrase {question}")])
-        | ScriptedModel(replies=["why indeed?"])
+        | ScriptedModel(answers=["why indeed?"])
         | StrOutputParser()
     )
     answer = (
         ChatPromptTemplate.from_messages([("human", "{question}")])
-        | ScriptedModel(replies=["because"])
+        | ScriptedModel(answers=["because"])
         | StrOutputParser()
     )
     run(mode, RunnablePassthrough.assign(question=condense) | answer, {"question": "why?"}, config)
@@ -264,7 +264,7 @@ def test_s21_models_on_the_way_are_no_turns(mode, memory, config):
 )
 def test_s22_several_outputs_are_json_or_the_chosen_one(key, answer, mode, memory):
     """A dictionary of answers is kept whole unless ``output_key`` names the answer."""
-    chain = RunnableParallel(a=ScriptedModel(replies=["AAA"]) | StrOutputParser(), b=ScriptedModel(replies=["BBB"]))
+    chain = RunnableParallel(a=ScriptedModel(answers=["AAA"]) | StrOutputParser(), b=ScriptedModel(answers=["BBB"]))
     run(
         mode, chain, "go", {"callbacks": [SynapCallbackHandler(memory, output_key=key)], "metadata": {"thread_id": "t"}}
     )
@@ -281,7 +281,7 @@ def test_s22_several_outputs_are_json_or_the_chosen_one(key, answer, mode, memor
 def test_s23_unknown_inputs_are_read_from_the_prompt_or_the_chosen_key(key, said, mode, memory):
     """Where the inputs do not tell, the rendered prompt is the question, unless ``input_key`` names it."""
     prompt = ChatPromptTemplate.from_messages([("human", "write about {topic} in {language}")])
-    chain = prompt | ScriptedModel(replies=["miaou"]) | StrOutputParser()
+    chain = prompt | ScriptedModel(answers=["miaou"]) | StrOutputParser()
     handler = SynapCallbackHandler(memory, input_key=key)
     run(mode, chain, {"topic": "cats", "language": "French"}, {"callbacks": [handler], "metadata": {"thread_id": "t"}})
     assert transcript(memory) == [f"U {said}", "A miaou"]
@@ -306,7 +306,7 @@ def test_s27_a_failing_parser_leaves_the_question(mode, memory, config):
         raise ValueError("not json")
 
     with pytest.raises(ValueError, match="not json"):
-        run(mode, QUESTION | ScriptedModel(replies=["because I say"]) | parse, {"question": "why?"}, config)
+        run(mode, QUESTION | ScriptedModel(answers=["because I say"]) | parse, {"question": "why?"}, config)
     assert transcript(memory) == ["U why?"]
 
 
@@ -315,7 +315,7 @@ def test_s28_two_streams_side_by_side(memory):
     handler = SynapCallbackHandler(memory)
     of = lambda name: {"callbacks": [handler], "metadata": {"thread_id": name, "user_id": "u"}}  # noqa: E731
     streams = [
-        (QUESTION | ScriptedModel(replies=[f"{n} b c"]) | StrOutputParser()).stream({"question": n}, of(n))
+        (QUESTION | ScriptedModel(answers=[f"{n} b c"]) | StrOutputParser()).stream({"question": n}, of(n))
         for n in "xy"
     ]
     for stream in streams:

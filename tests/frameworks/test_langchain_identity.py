@@ -15,8 +15,9 @@ from langchain_core.output_parsers import StrOutputParser
 from langchain_core.prompts import ChatPromptTemplate
 from langchain_core.runnables import RunnableLambda
 from langchain_core.tools import tool
-from langchain_models import ScriptedModel, add, asking, call, echo, make_agent, transcript
+from langchain_models import ScriptedModel, add, asking, call, echo, transcript
 from langgraph.graph import END, START, MessagesState, StateGraph
+from langgraph_agents import make_agent
 
 import synap_integrations
 from synap_integrations.guard import incidents
@@ -28,8 +29,8 @@ pytestmark = pytest.mark.filterwarnings("ignore:.*create_react_agent.*")
 CHAIN = ChatPromptTemplate.from_messages([("human", "{question}")]) | echo() | StrOutputParser()
 
 
-def agent(*replies: Any) -> Any:
-    return make_agent(ScriptedModel(replies=list(replies)), [add])
+def agent(*answers: Any) -> Any:
+    return make_agent(ScriptedModel(answers=list(answers)), [add])
 
 
 def adding(a: int = 1, b: int = 2, call_id: str = "t1") -> dict[str, Any]:
@@ -220,13 +221,13 @@ def test_s72_attached_and_given_by_hand(where) -> None:
     @tool
     def look(x: int) -> str:
         """Look with a model."""
-        ScriptedModel(replies=["inner"]).invoke(
+        ScriptedModel(answers=["inner"]).invoke(
             "look", config={"callbacks": [handler]} if where == "inside a tool" else {}
         )
         return "seen"
 
-    replies = [asking("", call("look", {"x": 1})), "done"]
-    model = ScriptedModel(replies=replies, callbacks=[handler] if where == "model" else None)
+    answers = [asking("", call("look", {"x": 1})), "done"]
+    model = ScriptedModel(answers=answers, callbacks=[handler] if where == "model" else None)
     config: dict[str, Any] = {}
     if where == "root":
         config["callbacks"] = [handler]
@@ -305,7 +306,7 @@ def test_s81_a_copy_of_the_handler_is_the_handler(copied) -> None:
 
 def test_s81_a_model_with_the_handler_can_be_copied(memory) -> None:
     """``model_copy(deep=True)`` works with the handler attached."""
-    model = ScriptedModel(replies=["re: hi"], callbacks=[SynapCallbackHandler(memory, conversation_id="c")])
+    model = ScriptedModel(answers=["re: hi"], callbacks=[SynapCallbackHandler(memory, conversation_id="c")])
     model.model_copy(deep=True).invoke("hi")
     assert transcript(memory) == ["U hi", "A re: hi"]
 
@@ -335,7 +336,7 @@ def test_the_users_stream_is_not_slowed_by_names(memory) -> None:
     """A streamed answer is captured whole, once, with its words in order."""
     handler = SynapCallbackHandler(memory, conversation_id="c")
     words = " ".join(f"word{n}" for n in range(200))
-    list(ScriptedModel(replies=[words]).stream("go", config={"callbacks": [handler]}))
+    list(ScriptedModel(answers=[words]).stream("go", config={"callbacks": [handler]}))
     assert transcript(memory) == ["U go", f"A {words}"]
 
 

@@ -16,7 +16,7 @@ from langchain_core.output_parsers import StrOutputParser
 from langchain_core.prompts import ChatPromptTemplate, MessagesPlaceholder
 from langchain_core.runnables import RunnablePassthrough
 from langchain_core.runnables.history import RunnableWithMessageHistory
-from scripted_models import MODES, Scripted, Streamed, calls, run, transcript
+from langchain_models import MODES, AsyncModel, WholeModel, asking, call, run, transcript
 
 import synap_integrations
 from synap_integrations import InvalidInputError, Scope
@@ -29,7 +29,7 @@ from synap_integrations.ports import Answer
 from synap_integrations.testing import FakeMemory
 
 pytestmark = pytest.mark.usefixtures("strict_guard")
-MODELS = pytest.mark.parametrize("model", [Scripted, Streamed], ids=["whole", "streamed"])
+MODELS = pytest.mark.parametrize("model", [WholeModel, AsyncModel], ids=["whole", "streamed"])
 
 
 @pytest.fixture
@@ -54,7 +54,7 @@ def test_s84_model_sees_context_once_beside_the_question(memory, model, mode):
     augmented = with_synap_memory(model(), memory, conversation_id="c")
     given = [SystemMessage("be brief"), HumanMessage("where?")]
     before = copy.deepcopy(given)
-    run(augmented, given, mode)
+    run(mode, augmented, given)
     (seen,) = augmented.seen
     assert blocks_in(seen) == [1]
     assert text_of(seen[1]).startswith("where?\n\n[synap-context ")
@@ -84,9 +84,9 @@ def test_s84_batches_events_tools_and_structured_output(memory, model):
 
 def test_s84_original_model_is_untouched(memory):
     """The model that was handed over still knows nothing; a second wrapping replaces the first."""
-    model = Scripted()
+    model = WholeModel()
     twice = with_synap_memory(with_synap_memory(model, FakeMemory()), memory)
-    assert (type(model), isinstance(twice, Scripted), type(twice).__name__) == (Scripted, True, "Scripted")
+    assert (type(model), isinstance(twice, WholeModel), type(twice).__name__) == (WholeModel, True, "WholeModel")
     model.invoke("hi")
     twice.invoke("hi")
     assert [blocks_in(seen) for seen in model.seen] == [[], [0]]
@@ -94,30 +94,32 @@ def test_s84_original_model_is_untouched(memory):
 
 def test_streaming_is_neither_gained_nor_lost(memory):
     """LangChain decides by the methods a class overrides whether a model streams: that stays as it was."""
-    assert len(list(with_synap_memory(Streamed(), memory).stream("one two three"))) > 2
-    assert len([chunk for chunk in with_synap_memory(Scripted(), memory).stream("one two three") if chunk.content]) == 1
+    assert len(list(with_synap_memory(AsyncModel(), memory).stream("one two three"))) > 2
+    assert (
+        len([chunk for chunk in with_synap_memory(WholeModel(), memory).stream("one two three") if chunk.content]) == 1
+    )
 
 
 @pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy, lambda it: pickle.loads(pickle.dumps(it))])
 def test_copies_of_the_model_remember(memory, copied):
     """Copied, deeply or by pickle, the model still has its memory."""
-    twin = copied(with_synap_memory(Scripted(), memory))
+    twin = copied(with_synap_memory(WholeModel(), memory))
     twin.invoke("hi")
     assert blocks_in(twin.seen[-1]) == [0]
-    assert with_synap_memory(Scripted(), memory).model_copy(deep=True).invoke("hi")
+    assert with_synap_memory(WholeModel(), memory).model_copy(deep=True).invoke("hi")
 
 
 def test_refuses_what_is_not_a_model(memory):
     """A bound or lazy model would lose its tools or its memory, so it is refused with what to do instead."""
     with pytest.raises(InvalidInputError, match=r"Binding.*before bind_tools"):
-        with_synap_memory(Scripted().bind(stop=["x"]), memory)
+        with_synap_memory(WholeModel().bind(stop=["x"]), memory)
 
 
 def test_answers_with_memory_are_not_shared_through_the_response_cache(memory):
     """LangChain's cache knows the question but not whose memory shaped the answer, so it is not used."""
     set_llm_cache(InMemoryCache())
     try:
-        model = Scripted(answers=["for Ana", "for Bob"])
+        model = WholeModel(answers=["for Ana", "for Bob"])
         augmented = with_synap_memory(model, memory)
         assert [augmented.invoke("hi").content for _ in range(2)] == ["for Ana", "for Bob"]
     finally:
@@ -127,7 +129,7 @@ def test_answers_with_memory_are_not_shared_through_the_response_cache(memory):
 @pytest.mark.parametrize("source", ["metadata", "context", "handler"])
 def test_scope_is_found_as_the_handler_finds_it(memory, source):
     """The memory that is asked is that of the conversation that is captured."""
-    augmented = with_synap_memory(Scripted(), memory)
+    augmented = with_synap_memory(WholeModel(), memory)
     config = {"metadata": {"thread_id": "t", "user_id": "u"}} if source == "metadata" else {}
     if source == "handler":
         config = {"callbacks": [SynapCallbackHandler(memory, conversation_id="t", user_id="u")]}
@@ -144,9 +146,9 @@ def test_s85_captured_turn_never_holds_the_block(memory):
     """The handler sees the prompt before it is augmented, and strips blocks from any other."""
     handler = SynapCallbackHandler(memory, conversation_id="c")
     prompt = ChatPromptTemplate.from_messages([("user", "Known: {known}\nQ: {question}")])
-    chain = RunnablePassthrough.assign(known=synap_context(memory)) | prompt | Scripted(answers=["a1", "a2"])
+    chain = RunnablePassthrough.assign(known=synap_context(memory)) | prompt | WholeModel(answers=["a1", "a2"])
     chain.invoke({"question": "where?"}, {"callbacks": [handler]})
-    (prompt | with_synap_memory(Scripted(answers=["a3"]), memory)).invoke(
+    (prompt | with_synap_memory(WholeModel(answers=["a3"]), memory)).invoke(
         {"question": "and now?", "known": ""}, {"callbacks": [handler]}
     )
     assert all("synap-context" not in text and KNOWN not in text for text in spoken(memory))
@@ -155,12 +157,12 @@ def test_s85_captured_turn_never_holds_the_block(memory):
 
 def test_s86_laps_of_one_turn_see_the_same_bytes(memory):
     """Around tools the block is recalled once and stays; what stands before the user's words is what it was before."""
-    augmented = with_synap_memory(Scripted(answers=["x", "y", "z", "w"]), memory)
+    augmented = with_synap_memory(WholeModel(answers=["x", "y", "z", "w"]), memory)
     history = [SystemMessage("s"), HumanMessage("first"), AIMessage("one"), HumanMessage("second")]
     augmented.invoke(history)
-    lap = [*history, calls(("tool", {}, "1")), ToolMessage("r", tool_call_id="1")]
+    lap = [*history, asking("", call("tool", {}, "1")), ToolMessage("r", tool_call_id="1")]
     augmented.invoke(lap)
-    augmented.invoke([*lap, calls(("tool", {}, "2")), ToolMessage("r", tool_call_id="2")])
+    augmented.invoke([*lap, asking("", call("tool", {}, "2")), ToolMessage("r", tool_call_id="2")])
     first, second, third = augmented.seen
     assert first[3] == second[3] == third[3]
     assert [blocks_in(seen) for seen in augmented.seen] == [[3]] * 3
@@ -177,7 +179,7 @@ def test_s87_content_blocks_keep_their_places(memory):
     """In a message of blocks, context is one more text block at the end; cache marks stay where they are."""
     system = SystemMessage([{"type": "text", "text": "s", "cache_control": {"type": "ephemeral"}}])
     human = HumanMessage([{"type": "text", "text": "q"}, {"type": "image_url", "image_url": {"url": "data:,x"}}])
-    augmented = with_synap_memory(Scripted(answers=["a"]), memory)
+    augmented = with_synap_memory(WholeModel(answers=["a"]), memory)
     augmented.invoke([system, human])
     (seen,) = augmented.seen
     assert seen[0] == system
@@ -193,7 +195,7 @@ def test_s88_without_context_the_messages_go_through_as_they_are(model):
     memory = FakeMemory()
     augmented = with_synap_memory(model(), memory)
     given = [SystemMessage("s"), HumanMessage("hi")]
-    run(augmented, given, "invoke")
+    run("invoke", augmented, given)
     (seen,) = augmented.seen
     assert all(a is b for a, b in zip(seen, given, strict=True))
     assert memory.recorded == []
@@ -205,7 +207,7 @@ def test_s88_without_context_the_messages_go_through_as_they_are(model):
 )
 def test_s88_nothing_to_stand_beside(memory, given):
     """Without a message of the user there is no place for context, so nobody is asked."""
-    augmented = with_synap_memory(Scripted(), memory)
+    augmented = with_synap_memory(WholeModel(), memory)
     augmented.invoke(given)
     assert (blocks_in(augmented.seen[0]), memory.recalled) == ([], [])
 
@@ -225,7 +227,7 @@ def test_s88_nothing_to_stand_beside(memory, given):
 def test_s89_internal_calls_get_no_context(memory, model, mode, config):
     """A summary or a selection is not the user's turn, whole or streamed."""
     augmented = with_synap_memory(model(), memory)
-    run(augmented, "summarize", mode, **config)
+    run(mode, augmented, "summarize", config)
     assert (blocks_in(augmented.seen[0]), memory.recalled) == ([], [])
 
 
@@ -246,7 +248,7 @@ def test_a_fault_in_memory_costs_the_context_and_nothing_else(memory):
             raise RuntimeError("broken")
 
     incidents.strict = False
-    augmented = with_synap_memory(Scripted(), Broken())
+    augmented = with_synap_memory(WholeModel(), Broken())
     assert augmented.invoke("hi").content == "re: hi"
     assert incidents.counts() == {"recall: RuntimeError": 1}
 
@@ -258,9 +260,9 @@ def test_a_fault_in_memory_costs_the_context_and_nothing_else(memory):
 def test_s84_template_slot_is_filled(memory, mode):
     """A chain with a slot gets the block as text, for the question that the chain was asked."""
     prompt = ChatPromptTemplate.from_messages([("system", "be brief"), ("user", "{context}\n\n{question}")])
-    model = Scripted(answers=["a"])
+    model = WholeModel(answers=["a"])
     chain = RunnablePassthrough.assign(context=synap_context(memory, conversation_id="c")) | prompt | model
-    run(chain, {"question": "where?"}, mode)
+    run(mode, chain, {"question": "where?"})
     (seen,) = model.seen
     assert blocks_in(seen) == [1]
     assert without_context(text_of(seen[1])).strip() == "where?"
@@ -271,7 +273,7 @@ def test_s84_template_slot_is_filled(memory, mode):
 def test_template_and_augmented_model_show_context_once(memory):
     """Where a block stands already, there is no second one."""
     prompt = ChatPromptTemplate.from_messages([("system", "Known: {context}"), ("user", "{question}")])
-    model = with_synap_memory(Scripted(answers=["a"]), memory)
+    model = with_synap_memory(WholeModel(answers=["a"]), memory)
     (RunnablePassthrough.assign(context=synap_context(memory)) | prompt | model).invoke({"question": "where?"})
     assert blocks_in(model.seen[0]) == [0]
     assert len(memory.recalled) == 1
@@ -310,10 +312,10 @@ def chain_with(memory, model, **keys):
 @pytest.mark.parametrize("with_handler", [True, False], ids=["handler", "alone"])
 def test_s25_s26_two_turns_with_a_history_are_two_pairs(memory, mode, with_handler):
     """Each turn is recorded once, by the handler or by the history, under the session's id."""
-    chain = chain_with(memory, Scripted(answers=["a1", "a2"]))
+    chain = chain_with(memory, WholeModel(answers=["a1", "a2"]))
     callbacks = [SynapCallbackHandler(memory)] if with_handler else []
     for question in ("q1", "q2"):
-        run(chain, {"question": question}, mode, configurable={"session_id": "c"}, callbacks=callbacks)
+        run(mode, chain, {"question": question}, {"configurable": {"session_id": "c"}, "callbacks": callbacks})
     captured = [entry for entry in transcript(memory, "c") if entry != "ContextUsed"]
     assert captured == ["U q1", "A a1", "U q2", "A a2"]
     assert {entry.scope.conversation_id for entry in memory.recorded} == {"c"}
@@ -322,10 +324,10 @@ def test_s25_s26_two_turns_with_a_history_are_two_pairs(memory, mode, with_handl
 @pytest.mark.parametrize("mode", MODES)
 def test_s84_history_shows_context_and_does_not_keep_it(memory, mode):
     """The block stands once, directly before the question; the next turn's history holds the words alone."""
-    model = Scripted(answers=["a1", "a2"])
+    model = WholeModel(answers=["a1", "a2"])
     chain = chain_with(memory, model)
     for question in ("q1", "q2"):
-        run(chain, {"question": question}, mode, configurable={"session_id": mode})
+        run(mode, chain, {"question": question}, {"configurable": {"session_id": mode}})
     first, second = model.seen
     assert [text_of(m) for m in first if not blocks_in([m])] == ["s", "q1"]
     assert [text_of(m) for m in second if not blocks_in([m])] == ["s", "q1", "a1", "q2"]
@@ -336,10 +338,10 @@ def test_s84_history_shows_context_and_does_not_keep_it(memory, mode):
 @pytest.mark.parametrize("mode", MODES)
 def test_history_before_plain_messages(memory, mode):
     """Without a key for the history LangChain cuts the input by its length: that stays right with context in it."""
-    model = Scripted(answers=["a1", "a2"])
+    model = WholeModel(answers=["a1", "a2"])
     chain = with_history(model, lambda session_id: SynapMemory(session_id, synap=memory))
     for question in ("q1", "q2"):
-        run(chain, [HumanMessage(question)], mode, configurable={"session_id": "plain"})
+        run(mode, chain, [HumanMessage(question)], {"configurable": {"session_id": "plain"}})
     assert [text_of(m) for m in model.seen[1] if not blocks_in([m])] == ["q1", "a1", "q2"]
     assert [entry for entry in transcript(memory) if entry != "ContextUsed"] == ["U q1", "A a1", "U q2", "A a2"]
 
@@ -348,7 +350,7 @@ def test_class_itself_is_a_session_factory():
     """``RunnableWithMessageHistory(chain, SynapMemory)`` needs no lambda."""
     synap_integrations.runtime.use_default(memory := knowing())
     try:
-        chain = with_history(Scripted(answers=["a"]), SynapMemory)
+        chain = with_history(WholeModel(answers=["a"]), SynapMemory)
         chain.invoke([HumanMessage("q")], {"configurable": {"session_id": "c"}})
     finally:
         synap_integrations.runtime.use_default(None)
@@ -371,7 +373,7 @@ def test_history_of_a_new_process_begins_with_what_the_platform_tells():
     """The turns of the conversation come from the platform where this process has seen none."""
     told = (RecentTurn("user", "q0"), RecentTurn("assistant", "a0"))
     memory = FakeMemory(Context((), told, "pushed"))
-    model = Scripted(answers=["a1", "a2"])
+    model = WholeModel(answers=["a1", "a2"])
     chain = chain_with(memory, model)
     for question in ("q1", "q2"):
         chain.invoke({"question": question}, {"configurable": {"session_id": "resumed"}})
@@ -386,9 +388,9 @@ EARLIER = (RecentTurn("user", "q0"), RecentTurn("assistant", "a0"))
 def test_earlier_turns_are_asked_for_once_where_no_handler_listens(mode):
     """The platform is asked at the first read; what it does not tell then is not waited for again."""
     for told in (EARLIER, ()):
-        memory, model = FakeMemory(answer=Answer(turns=told)), Scripted(answers=["a1", "a2"])
+        memory, model = FakeMemory(answer=Answer(turns=told)), WholeModel(answers=["a1", "a2"])
         for question in ("q1", "q2"):
-            run(chain_with(memory, model), {"question": question}, mode, configurable={"session_id": "resumed"})
+            run(mode, chain_with(memory, model), {"question": question}, {"configurable": {"session_id": "resumed"}})
         earlier = [turn.content for turn in told]
         assert [text_of(m) for m in model.seen[1]] == ["s", *earlier, "q1", "a1", "q2"]
         assert [scope.conversation_id for _, scope in memory.asked] == ["resumed"]
@@ -398,7 +400,7 @@ def test_earlier_turns_come_with_the_handlers_turn():
     """Where a handler listens, the recall is answered for its turn: nobody is asked twice."""
     memory = FakeMemory(Context((), EARLIER, "pushed"), Answer(turns=EARLIER))
     config = {"configurable": {"session_id": "resumed"}, "callbacks": [SynapCallbackHandler(memory)]}
-    chain_with(memory, model := Scripted(answers=["a1"])).invoke({"question": "q1"}, config)
+    chain_with(memory, model := WholeModel(answers=["a1"])).invoke({"question": "q1"}, config)
     assert [text_of(m) for m in model.seen[0]] == ["s", "q0", "a0", "q1"]
     assert memory.asked == []
 
@@ -429,7 +431,7 @@ def test_another_history_keeps_its_own_words(memory):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         store = InMemoryChatMessageHistory()
-    model = with_synap_memory(Scripted(answers=["a1", "a2"]), memory)
+    model = with_synap_memory(WholeModel(answers=["a1", "a2"]), memory)
     chain = with_history(model, lambda session_id: store)
     for question in ("q1", "q2"):
         chain.invoke([HumanMessage(question)], {"configurable": {"session_id": "c"}})

@@ -7,9 +7,10 @@ import pytest
 from injected import blocks_in, knowing, text_of, used
 from langchain_core.messages import AIMessage, HumanMessage, SystemMessage, ToolMessage
 from langchain_core.tools import tool
+from langchain_models import MODES, AsyncModel, WholeModel, asking, call, conversations, run, transcript
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.graph import START, MessagesState, StateGraph
-from scripted_models import MODES, Scripted, Streamed, calls, conversations, run, transcript
+from langgraph_agents import ADDED
 
 agents = pytest.importorskip("langchain.agents", reason="create_agent came with langchain 1.0")
 if not hasattr(agents, "create_agent"):
@@ -24,8 +25,7 @@ from synap_integrations.langchain import SynapCallbackHandler, SynapMiddleware, 
 from synap_integrations.testing import FakeMemory  # noqa: E402
 
 pytestmark = pytest.mark.usefixtures("strict_guard")
-LAPS = (calls(("add", {"a": 1, "b": 2}, "call-1"), text="Let me add."), "sum is 3")
-TRANSCRIPT = ["U 1+2?", "T Let me add.", 'C add({"a":1,"b":2})', "R add=3", "A sum is 3"]
+LAPS = (asking("Let me add.", call("add", {"a": 1, "b": 2}, "call-1")), "sum is 3")
 
 
 @tool
@@ -54,35 +54,35 @@ def told(memory, conversation=None):
 def test_s84_agent_with_middleware(memory, mode, capture):
     """The model sees the block in every lap, the state never; the turn is captured once, whoever listens."""
     handler = SynapCallbackHandler(memory)
-    model = Streamed(answers=list(LAPS), callbacks=[handler] if capture == "both on the model" else None)
+    model = AsyncModel(answers=list(LAPS), callbacks=[handler] if capture == "both on the model" else None)
     middleware = SynapMiddleware(memory, capture=capture != "off")
     agent = create_agent(model, [add], middleware=[middleware], checkpointer=InMemorySaver())
     config = {"configurable": {"thread_id": "c"}, "callbacks": [handler] if capture == "handler" else []}
-    run(agent, asked("1+2?"), mode, **config)
+    run(mode, agent, asked("1+2?"), config)
     state = agent.get_state({"configurable": {"thread_id": "c"}}).values["messages"]
     assert [blocks_in(seen) for seen in model.seen] == [[0], [0]]
     assert model.seen[0][0] == model.seen[1][0]
     assert blocks_in(state) == []
-    assert told(memory, "c") == ([] if capture == "off" else TRANSCRIPT)
+    assert told(memory, "c") == ([] if capture == "off" else ADDED)
     assert len(memory.recalled) == len(used(memory)) == 1
 
 
 @pytest.mark.parametrize("with_handler", [True, False])
 def test_agent_without_any_identity_is_one_conversation(memory, with_handler):
     """Where nobody names a conversation, the laps of one run still belong together, and two runs do not."""
-    model = Scripted(answers=[*LAPS, *LAPS])
+    model = WholeModel(answers=[*LAPS, *LAPS])
     agent = create_agent(model, [add], middleware=[SynapMiddleware(memory)])
     for _ in range(2):
         agent.invoke(asked("1+2?"), {"callbacks": [SynapCallbackHandler(memory)] if with_handler else []})
     captured = [[entry for entry in turns if entry != "ContextUsed"] for turns in conversations(memory)]
-    assert captured == [TRANSCRIPT, TRANSCRIPT]
+    assert captured == [ADDED, ADDED]
     assert len({scope.conversation_id for _, scope in memory.recalled}) == 2
 
 
 def test_explicit_ids_of_the_middleware_are_used(memory):
     """What the middleware was told about the user goes for recall and capture."""
     middleware = SynapMiddleware(memory, conversation_id="c", user_id="u", customer_id="k")
-    create_agent(Scripted(answers=["hello"]), [], middleware=[middleware]).invoke(asked("hi"))
+    create_agent(WholeModel(answers=["hello"]), [], middleware=[middleware]).invoke(asked("hi"))
     scope = Scope("c", "u", customer_id="k")
     assert memory.recalled == [("hi", scope)]
     assert {entry.scope for entry in memory.recorded} == {scope}
@@ -92,7 +92,7 @@ def test_explicit_ids_of_the_middleware_are_used(memory):
 def test_s84_concurrent_users_of_one_agent():
     """Many threads of one agent at once: each conversation is asked for and captured under its own name."""
     memory = knowing()
-    agent = create_agent(Streamed(), [], middleware=[SynapMiddleware(memory)])
+    agent = create_agent(AsyncModel(), [], middleware=[SynapMiddleware(memory)])
 
     async def one(name):
         await agent.ainvoke(asked(f"I am {name}"), {"configurable": {"thread_id": name}})
@@ -111,13 +111,13 @@ def test_s84_concurrent_users_of_one_agent():
 @pytest.mark.parametrize("mode", MODES)
 def test_s84_agent_of_a_model_with_memory(memory, mode):
     """The one-line form in an agent: tools work, laps see the same block, the handler captures the turn alone."""
-    model = with_synap_memory(Streamed(answers=list(LAPS)), memory)
+    model = with_synap_memory(AsyncModel(answers=list(LAPS)), memory)
     agent = create_agent(model, [add], checkpointer=InMemorySaver())
-    run(agent, asked("1+2?"), mode, configurable={"thread_id": "c"}, callbacks=[SynapCallbackHandler(memory)])
+    run(mode, agent, asked("1+2?"), {"configurable": {"thread_id": "c"}, "callbacks": [SynapCallbackHandler(memory)]})
     assert [blocks_in(seen) for seen in model.seen] == [[0], [0]]
     assert model.seen[0][0].content == model.seen[1][0].content
     assert blocks_in(agent.get_state({"configurable": {"thread_id": "c"}}).values["messages"]) == []
-    assert told(memory, "c") == TRANSCRIPT
+    assert told(memory, "c") == ADDED
     assert memory.recalled == [("1+2?", Scope("c"))]
 
 
@@ -125,7 +125,7 @@ def test_s84_agent_of_a_model_with_memory(memory, mode):
 @pytest.mark.parametrize("version", ["v2", "v3"])
 def test_s84_agent_events(memory, version):
     """Event streams of both versions show the same turn with the same context."""
-    model = with_synap_memory(Streamed(answers=["hello there"]), memory)
+    model = with_synap_memory(AsyncModel(answers=["hello there"]), memory)
     agent = create_agent(model, [], middleware=[SynapMiddleware(memory, capture=False)])
 
     async def consume():
@@ -147,7 +147,7 @@ def test_s84_structured_output(memory, where):
     class Person(BaseModel):
         name: str
 
-    model = Scripted(answers=[calls(("Person", {"name": "bob"}, "1"))])
+    model = WholeModel(answers=[asking("", call("Person", {"name": "bob"}, "1"))])
     middleware = [SynapMiddleware(memory)] if where == "middleware" else []
     model = with_synap_memory(model, memory) if where == "model" else model
     result = create_agent(model, [], response_format=Person, middleware=middleware).invoke(asked("who?"))
@@ -157,7 +157,7 @@ def test_s84_structured_output(memory, where):
 
 def test_s86_prefix_of_the_next_turn_is_that_of_this_one(memory):
     """Over turns with a checkpointer, all before the last human message is byte for byte what the state holds."""
-    model = Scripted(answers=["one", "two"])
+    model = WholeModel(answers=["one", "two"])
     agent = create_agent(
         model, [], system_prompt="be brief", middleware=[SynapMiddleware(memory)], checkpointer=InMemorySaver()
     )
@@ -173,7 +173,7 @@ def test_s86_prefix_of_the_next_turn_is_that_of_this_one(memory):
 
 def test_s86_same_words_in_two_turns_are_two_turns(memory):
     """A user who says the same twice gets context for each time."""
-    model = Scripted(answers=["one", "two"])
+    model = WholeModel(answers=["one", "two"])
     agent = create_agent(model, [], middleware=[SynapMiddleware(memory)], checkpointer=InMemorySaver())
     for _ in range(2):
         agent.invoke(asked("yes"), {"configurable": {"thread_id": "c"}})
@@ -184,7 +184,7 @@ def test_s86_same_words_in_two_turns_are_two_turns(memory):
 def test_s87_tool_call_and_result_stay_together(memory):
     """Nothing is put between a tool call and its result, and a system prompt of blocks is not touched."""
     system = SystemMessage([{"type": "text", "text": "s", "cache_control": {"type": "ephemeral"}}])
-    model = Scripted(answers=list(LAPS))
+    model = WholeModel(answers=list(LAPS))
     agent = create_agent(model, [add], system_prompt=system, middleware=[SynapMiddleware(memory)])
     agent.invoke(asked("1+2?"))
     lap = model.seen[1]
@@ -209,7 +209,7 @@ def test_s88_without_context_the_request_is_the_same_object():
             return handler(request)
 
     middleware = [Witness("before"), SynapMiddleware(FakeMemory()), Witness("after")]
-    create_agent(Scripted(answers=["hello"]), [], middleware=middleware).invoke(asked("hi"))
+    create_agent(WholeModel(answers=["hello"]), [], middleware=middleware).invoke(asked("hi"))
     (before, messages), (after, same_messages) = requests
     assert before is after
     assert messages is same_messages
@@ -218,8 +218,8 @@ def test_s88_without_context_the_request_is_the_same_object():
 @pytest.mark.parametrize("mode", ["invoke", "stream"])
 def test_s89_summaries_get_no_context(memory, mode):
     """The summarizer's own model calls are not the user's turn, also if its model has memory; no summary is a turn."""
-    summarizer = with_synap_memory(Streamed(answers=["summary one", "summary two"]), memory)
-    model = Scripted(answers=[f"answer {at}" for at in range(4)])
+    summarizer = with_synap_memory(AsyncModel(answers=["summary one", "summary two"]), memory)
+    model = WholeModel(answers=[f"answer {at}" for at in range(4)])
     agent = create_agent(
         model,
         [],
@@ -230,7 +230,7 @@ def test_s89_summaries_get_no_context(memory, mode):
         checkpointer=InMemorySaver(),
     )
     for at in range(4):
-        run(agent, asked(f"question {at}"), mode, configurable={"thread_id": "c"})
+        run(mode, agent, asked(f"question {at}"), {"configurable": {"thread_id": "c"}})
     assert summarizer.seen
     assert [blocks_in(seen) for seen in summarizer.seen] == [[]] * len(summarizer.seen)
     assert all(len(blocks_in(seen)) == 1 for seen in model.seen)
@@ -240,13 +240,13 @@ def test_s89_summaries_get_no_context(memory, mode):
 @pytest.mark.parametrize("mode", MODES)
 def test_s84_model_with_memory_in_a_graph_of_ones_own(memory, mode):
     """In a LangGraph node that streams or invokes the model, the thread is found and the state stays clean."""
-    model = with_synap_memory(Streamed(answers=["hello"]), memory)
+    model = with_synap_memory(AsyncModel(answers=["hello"]), memory)
     graph = StateGraph(MessagesState)
     graph.add_node("say", lambda state: {"messages": [model.invoke(state["messages"])]})
     graph.add_edge(START, "say")
     app = graph.compile(checkpointer=InMemorySaver())
     config = {"configurable": {"thread_id": "c", "user_id": "u"}}
-    run(app, asked("hi"), mode, **config, callbacks=[SynapCallbackHandler(memory)])
+    run(mode, app, asked("hi"), config | {"callbacks": [SynapCallbackHandler(memory)]})
     assert blocks_in(model.seen[0]) == [0]
     assert blocks_in(app.get_state(config).values["messages"]) == []
     assert memory.recalled[0][1].conversation_id == "c"
@@ -257,5 +257,5 @@ def test_messages_of_the_caller_are_not_changed(memory):
     """What the caller passed in is what he still has."""
     given = {"messages": [HumanMessage("hi")]}
     before = copy.deepcopy(given)
-    create_agent(Scripted(answers=["hello"]), [], middleware=[SynapMiddleware(memory)]).invoke(given)
+    create_agent(WholeModel(answers=["hello"]), [], middleware=[SynapMiddleware(memory)]).invoke(given)
     assert given["messages"][0].content == before["messages"][0].content

@@ -5,7 +5,7 @@ import json
 import pytest
 from injected import KNOWN, knowing
 from langchain_core.messages import AIMessage, HumanMessage, SystemMessage, ToolMessage
-from scripted_models import Scripted, calls
+from langchain_models import WholeModel, asking, call
 
 from synap_integrations.langchain import SynapMemory, with_synap_memory
 
@@ -16,7 +16,11 @@ CACHED = SystemMessage(
     ]
 )
 HISTORY = [CACHED, HumanMessage("first"), AIMessage("one")]
-LAP = [HumanMessage("1+2?"), calls(("add", {"a": 1, "b": 2}, "call_1")), ToolMessage("3", tool_call_id="call_1")]
+LAP = [
+    HumanMessage("1+2?"),
+    asking("", call("add", {"a": 1, "b": 2}, "call_1")),
+    ToolMessage("3", tool_call_id="call_1"),
+]
 
 
 def anthropic(messages):
@@ -51,7 +55,7 @@ def bedrock(messages):
 
 def shown(messages):
     """The messages as a model with memory passes them on."""
-    model = with_synap_memory(Scripted(answers=["x"]), knowing())
+    model = with_synap_memory(WholeModel(answers=["x"]), knowing())
     model.invoke(messages)
     return model.seen[0]
 

@@ -14,9 +14,9 @@ from langchain_core.messages import AIMessage, HumanMessage, SystemMessage
 from langchain_core.prompts import ChatPromptTemplate, MessagesPlaceholder
 from langchain_core.runnables import RunnablePassthrough
 from langchain_core.runnables.history import RunnableWithMessageHistory
-from langchain_models import needs, run
+from langchain_models import WholeModel, run
+from langgraph_agents import needs
 from moving import KINDS, holding
-from scripted_models import Scripted
 
 from synap_integrations import InvalidInputError, NetworkTimeoutError, Scope, context
 from synap_integrations.langchain import (
@@ -81,12 +81,12 @@ def test_a_history_per_session(mode, held):
         )
 
     config = {"configurable": {"session_id": "conv-123"}}
-    first = program(Scripted(answers=["Noted.", "Lisbon."]))
+    first = program(WholeModel(answers=["Noted.", "Lisbon."]))
     run(mode, first, {"input": "I live in Lisbon."}, config)
     run(mode, first, {"input": "Where do I live?"}, config)
     held.flush()
     forget_this_process()
-    model = Scripted(answers=["Yes."])
+    model = WholeModel(answers=["Yes."])
     run(mode, program(model), {"input": "Still?"}, config)
     assert spoken(model.seen[0]) == [
         ("system", "Be kind."),
@@ -112,7 +112,7 @@ def test_the_session_is_the_conversation_where_none_is_named(mode, held):
     def get_history(session_id):
         return SynapChatMessageHistory(held.sdk, user_id=session_id, customer_id="acme")
 
-    model = Scripted(answers=["Noted.", "Tea."])
+    model = WholeModel(answers=["Noted.", "Tea."])
     chain = RunnableWithMessageHistory(
         PROMPT | model, get_history, input_messages_key="input", history_messages_key="history"
     )
@@ -150,7 +150,7 @@ def test_a_question_that_is_being_answered_is_no_history():
 def test_a_handler_records_every_turn(mode, held):
     """And the retriever of the next program finds it, with type and score, for this user of this customer."""
     handler = SynapCallbackHandler(sdk=held.sdk, conversation_id="conv-1", user_id="alice", customer_id="acme")
-    chain = ChatPromptTemplate.from_messages([("human", "{question}")]) | Scripted(answers=["On Friday."])
+    chain = ChatPromptTemplate.from_messages([("human", "{question}")]) | WholeModel(answers=["On Friday."])
     run(mode, chain, {"question": "My project deadline is Friday."}, {"callbacks": [handler]})
     held.flush()
     retriever = SynapRetriever(sdk=held.sdk, user_id="alice", customer_id="acme", max_results=8, mode="accurate")
@@ -213,7 +213,7 @@ def test_the_conversation_in_a_template(mode, held):
     """The guide's chain: short-term context in the slot of a system prompt, whatever the input is."""
     say(held, ("user", "Call me Al."), ("assistant", "Hello Al."))
     for style in ("structured", "narrative", "bullet_points"):
-        model = Scripted(answers=["Al."])
+        model = WholeModel(answers=["Al."])
         st = synap_st_runnable(held.sdk, "conv-001", style=style, user_id="alice", customer_id="acme")
         prompt = ChatPromptTemplate.from_messages([("system", "Be kind.\n{synap_st}"), ("human", "{input}")])
         run(mode, RunnablePassthrough.assign(synap_st=st) | prompt | model, {"input": "Who am I?"})
@@ -264,8 +264,8 @@ def test_an_agent_continues_its_conversation_without_a_checkpointer(mode, held):
         held.flush()
         return state
 
-    ask(Scripted(answers=["Noted."]), "I live in Lisbon.")
-    model = Scripted(answers=["Lisbon."])
+    ask(WholeModel(answers=["Noted."]), "I live in Lisbon.")
+    model = WholeModel(answers=["Lisbon."])
     state = ask(model, "Where do I live?")
     assert spoken(model.seen[0]) == [
         ("human", "I live in Lisbon."),
@@ -284,7 +284,7 @@ def test_an_agent_with_a_checkpointer_sees_each_turn_once(mode, held):
 
     from synap_integrations.langchain import SynapHistoryMiddleware  # noqa: PLC0415 - see above
 
-    model = Scripted(answers=["Noted.", "Lisbon.", "Yes."])
+    model = WholeModel(answers=["Noted.", "Lisbon.", "Yes."])
     history = SynapHistoryMiddleware(sdk=held.sdk, user_id="alice", customer_id="acme")
     agent = create_agent(model, [], middleware=[history], checkpointer=InMemorySaver())
     for text in ("I live in Lisbon.", "Where do I live?", "Sure?"):

@@ -13,8 +13,7 @@ from langchain_core.documents import Document
 from langchain_core.prompts import ChatPromptTemplate
 from langchain_core.retrievers import BaseRetriever
 from langchain_core.runnables import RunnableLambda, RunnablePassthrough
-from langchain_models import run
-from scripted_models import Scripted
+from langchain_models import WholeModel, run
 
 from synap_integrations import InvalidInputError, Scope, Synap, context
 from synap_integrations.langchain import SynapRetriever
@@ -264,7 +263,7 @@ class Shelf(BaseRetriever):
 @BOTH
 def test_it_retrieves_in_a_chain(mode, remembered, strict_guard):
     """Retriever, prompt and model, in sync and async: the model sees what is remembered."""
-    model = Scripted(answers=["No."])
+    model = WholeModel(answers=["No."])
     prompt = ChatPromptTemplate.from_messages([("human", "{documents}\n{question}")])
     chain = {"documents": SynapRetriever(remembered), "question": RunnablePassthrough()} | prompt | model
     assert run(mode, chain, "Am I allergic to anything?", ANA).content == "No."

@@ -42,7 +42,7 @@ async def test_a_streamed_turn_is_stored_acknowledged_and_answered_with_a_bundle
 def test_an_agent_is_captured_there_and_reminded_of_it_later(tmp_path, monkeypatch) -> None:
     """Two variables lead a LangChain agent to the server: what it said once is in its prompt another time."""
     agents = pytest.importorskip("langchain.agents")
-    from scripted_models import Scripted, calls  # noqa: PLC0415 - needs LangChain
+    from langchain_models import WholeModel, asking, call  # noqa: PLC0415 - needs LangChain
 
     from synap_integrations.langchain import SynapMiddleware  # noqa: PLC0415 - needs LangChain
 
@@ -56,14 +56,14 @@ def test_an_agent_is_captured_there_and_reminded_of_it_later(tmp_path, monkeypat
         monkeypatch.setenv("SYNAP_API_KEY", server.key)
         monkeypatch.setenv("SYNAP_RECALL_TIMEOUT_S", "10")  # the machine may be busy with other tests
         with Synap() as synap:
-            first = Scripted(answers=[calls(("add", {"a": 1, "b": 2}, "call-1")), "Noted, and it is 3."])
+            first = WholeModel(answers=[asking("", call("add", {"a": 1, "b": 2}, "call-1")), "Noted, and it is 3."])
             agent = agents.create_agent(first, [add], middleware=[SynapMiddleware(synap)])
             said = "I am allergic to shellfish. And what is 1+2?"
             agent.invoke({"messages": said}, config={"metadata": {"user_id": "ana", "thread_id": "monday"}})
             assert synap.flush(10)
             assert synap.status().waiting == 0
         with Synap() as synap:
-            second = Scripted(answers=["No oysters."])
+            second = WholeModel(answers=["No oysters."])
             agent = agents.create_agent(second, [], middleware=[SynapMiddleware(synap)])
             asked = {"messages": "What am I allergic to?"}
             answer = agent.invoke(asked, config={"metadata": {"user_id": "ana", "thread_id": "friday"}})

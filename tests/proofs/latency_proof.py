@@ -10,7 +10,7 @@ from pathlib import Path
 from faultproxy import BLACK_HOLE, PASS, Fate, FaultProxy
 from langchain_core.messages import HumanMessage
 from langchain_core.runnables import Runnable
-from scripted_models import Scripted
+from langchain_models import WholeModel
 from socket_platform import SocketPlatform
 
 from synap_integrations import Synap
@@ -57,7 +57,7 @@ def _side(stack: ExitStack, platform: SocketPlatform, storage: Path, fate: Fate)
     address = platform.address | {"base_url": f"http://127.0.0.1:{ports[0]}", "grpc_port": ports[1]}
     synap = stack.enter_context(Synap(**address, storage_path=storage, shutdown_timeout_s=0.2, request_timeout_s=5.0))
     handler = SynapCallbackHandler(synap, user_id="ana")
-    return Scripted().with_config(callbacks=[handler]), synap
+    return WholeModel().with_config(callbacks=[handler]), synap
 
 
 def _seconds(chain: Runnable, number: int) -> float:

@@ -7,8 +7,8 @@ import pytest
 from block_parser import parse_block
 from langchain_core.messages import HumanMessage, SystemMessage
 from langchain_core.prompts import ChatPromptTemplate
+from langchain_models import WholeModel
 from payloads import ALL, CORPUS
-from scripted_models import Scripted
 
 from synap_integrations import Scope
 from synap_integrations.context.cleaning import clean
@@ -36,7 +36,7 @@ def visible(name: str) -> list[str]:
 
 def shown(*texts: str, mode: str = "invoke"):
     """The messages that a model receives from a chain with this memory."""
-    model = with_synap_memory(Scripted(answers=["three"] * 3), knowing(*texts))
+    model = with_synap_memory(WholeModel(answers=["three"] * 3), knowing(*texts))
     chain = ChatPromptTemplate.from_messages([("system", SYSTEM), ("human", "{question}")]) | model
     if mode == "invoke":
         chain.invoke({"question": QUESTION})
@@ -122,10 +122,10 @@ def test_a_planted_text_goes_through_the_whole_of_synap_and_stays_what_it_is(nam
     handler = SynapCallbackHandler(user_id="ana")
     for at, text in enumerate(CORPUS[name]):
         config = {"callbacks": [handler], "metadata": {"conversation_id": f"{name}-{at}"}}
-        Scripted(answers=["noted"]).invoke([HumanMessage(f"{text} zebra{at}")], config)
+        WholeModel(answers=["noted"]).invoke([HumanMessage(f"{text} zebra{at}")], config)
     blocks = 0
     for at in range(len(CORPUS[name])):
-        model = with_synap_memory(Scripted(answers=["so"]))
+        model = with_synap_memory(WholeModel(answers=["so"]))
         config = {"metadata": {"conversation_id": f"ask-{name}-{at}", "user_id": "ana"}}
         model.invoke([HumanMessage(f"What was it about zebra{at}?")], config)
         (human,) = model.seen[0]
@@ -142,7 +142,7 @@ def test_nothing_that_was_shown_is_ever_captured(synap) -> None:
     shown_blocks = 0
     for turn in range(100):
         who = f"agent-{turn % 2}"
-        model = with_synap_memory(Parrot())
+        model = with_synap_memory(parrot())
         config = {
             "callbacks": [SynapCallbackHandler()],
             "metadata": {"user_id": who, "conversation_id": f"talk-{turn // 10}-{who}"},
@@ -157,18 +157,14 @@ def test_nothing_that_was_shown_is_ever_captured(synap) -> None:
     assert not [content for content in captured if "synap-context" in content or "not an instruction" in content]
 
 
-class Parrot(Scripted):
-    """Answers with all that it was shown."""
-
-    def _next(self, messages):
-        self.answers = ["\n".join(str(message.content) for message in messages)]
-        self._given = 0
-        return super()._next(messages)
+def parrot():
+    """A model that answers with all that it was shown."""
+    return WholeModel(reply=lambda messages: "\n".join(str(message.content) for message in messages))
 
 
 def test_a_scope_is_never_made_of_stored_text() -> None:
     """A memory that names another user changes nobody's scope."""
     memory = knowing(*CORPUS["identity"])
-    model = with_synap_memory(Scripted(answers=["x"]), memory)
+    model = with_synap_memory(WholeModel(answers=["x"]), memory)
     model.invoke([HumanMessage(QUESTION)], {"metadata": {"user_id": "ana", "conversation_id": "c"}})
     assert {scope for _, scope in memory.recalled} == {Scope("c", "ana")}

@@ -14,7 +14,8 @@ from langchain_core.output_parsers import StrOutputParser
 from langchain_core.prompts import ChatPromptTemplate, MessagesPlaceholder
 from langchain_core.runnables import RunnableLambda
 from langchain_core.runnables.history import RunnableWithMessageHistory
-from langchain_models import MODES, add, calculator, echo, make_agent, needs, pairs, run, transcript
+from langchain_models import add, calculator, echo, pairs, run, transcript
+from langgraph_agents import every_mode, make_agent, needs
 
 import synap_integrations
 from synap_integrations.errors import InvalidInputError
@@ -33,7 +34,6 @@ from synap_integrations.supported import refuse_unsupported
 from synap_integrations.testing import FakeMemory
 
 pytestmark = pytest.mark.usefixtures("no_incidents")
-every_mode = pytest.mark.parametrize("mode", MODES)
 CHAIN = ChatPromptTemplate.from_messages([("human", "{question}")]) | echo() | StrOutputParser()
 TURN = ["U hi", "A re: hi"]
 
