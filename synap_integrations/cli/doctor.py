@@ -71,6 +71,7 @@ def _findings(settings: Settings, *, quick: bool) -> Iterator[Finding]:
     yield from installed.versions()
     yield from reachable.settings_findings(settings)
     yield from asyncio.run(reachable.platform_findings(settings))
+    yield from kept.storage_findings(settings)
     yield from kept.outbox_findings(settings)
     yield from kept.memory_findings(settings)
     yield from kept.run_findings(settings)

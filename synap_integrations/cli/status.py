@@ -16,6 +16,7 @@ from pathlib import Path
 
 import click
 
+from synap_integrations.outbox.filesystems import filesystem_of
 from synap_integrations.outbox.looking import OutboxFolder, outboxes
 from synap_integrations.outbox.sealing import Sealing
 from synap_integrations.server.database import Database
@@ -42,6 +43,8 @@ class MachineStatus:
     platform: str
     capture: bool
     root: str
+    storage: str
+    """The kind of file system that the root is on."""
     outboxes: list[OutboxFolder]
     embedded: EmbeddedStore | None
 
@@ -55,6 +58,7 @@ def command(*, as_json: bool) -> None:
         platform="embedded" if settings.embedded else settings.rest_url,
         capture=Settings.capturing(),
         root=str(settings.root),
+        storage=str(filesystem_of(settings.root)),
         outboxes=outboxes(settings.root, Sealing.of(settings)),
         embedded=_embedded(settings.root / FILE_NAME),
     )
@@ -84,6 +88,8 @@ def _page(status: MachineStatus) -> str:
         if box.locked:
             lines.append(f"          {box.locked} of them are sealed with a key that SYNAP_OUTBOX_KEY does not name")
         lines += [f"          {name} cannot be read" for name in box.unreadable]
+    if fix := filesystem_of(Path(status.root)).fix:
+        lines += [f"storage   {status.storage}", f"          → {fix}"]
     if not status.outboxes:
         lines.append("outbox    nothing waits")
     if status.embedded:

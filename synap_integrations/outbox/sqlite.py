@@ -316,6 +316,11 @@ class SqliteOutbox:
         """The file, for people."""
         return self._shelf.storage.where
 
+    @property
+    def kept_on(self) -> str:
+        """The kind of file system that the file is on, for people, and what that means for what waits."""
+        return self._shelf.storage.kept_on
+
     def close(self) -> None:
         """Let go of the file; what waits stays in it for the next start.
 

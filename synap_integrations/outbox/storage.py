@@ -13,6 +13,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Final
 
+from .filesystems import PROCESS_MEMORY, FileSystem, filesystem_of
 from .ledger import LOG_BYTES, LOG_PAGE_BYTES, MEMORY, Ledger
 from .places import Place, candidates
 
@@ -28,6 +29,8 @@ _PAGES_OF_A_COMMIT: Final = 3 * LOG_PAGE_BYTES
 _DISK_AGAIN_S: Final = 30.0
 _SEEN_ROWS: Final = 200_000
 _CHUNK: Final = 256
+_warned_of: Final[set[Path]] = set()
+"""Folders on a network of which this process has said so."""
 
 
 class Storage:
@@ -47,6 +50,7 @@ class Storage:
         self._disk_again_at = 0.0
         self._why = ""
         self._warned = False
+        self._filesystem: FileSystem | None = None
 
     @cached_property
     def folders(self) -> list[Path]:
@@ -62,6 +66,13 @@ class Storage:
             return f"{self.folder} (nothing kept yet)"
         return f"memory{self._why}"
 
+    @property
+    def kept_on(self) -> str:
+        """For people: what kind of file system the file is on, or will be, and what that means for what waits."""
+        if self.folder is None or (self.ledger is not None and self.place is None):
+            return PROCESS_MEMORY
+        return str(self._filesystem or filesystem_of(self.folder))
+
     def open(self) -> Ledger:
         """The ledger; a new one in the first place that works, if there is none. Never fails: memory is last."""
         if self.ledger is not None:
@@ -75,6 +86,7 @@ class Storage:
                 continue
             if folder != self.folders[0]:
                 _log.warning("synap: turns are kept in %s%s", self.place.path, self._why)
+            self._look_at_filesystem(folder)
             return self.ledger
         self.ledger, self.place = Ledger(MEMORY), None
         self.ledger.create()
@@ -83,6 +95,12 @@ class Storage:
             self._warned = True
             _log.warning("synap: turns are kept in memory only, and lost if this process dies%s", self._why)
         return self.ledger
+
+    def _look_at_filesystem(self, folder: Path) -> None:
+        self._filesystem = found = filesystem_of(folder)
+        if found.kind == "network" and folder not in _warned_of:
+            _warned_of.add(folder)
+            _log.warning("synap: turns are kept in %s, on %s: %s", folder, found, found.fix)
 
     def _new(self, folder: Path) -> tuple[Ledger, Place]:
         place = Place.new(folder)

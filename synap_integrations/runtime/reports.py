@@ -16,8 +16,9 @@ class Status:
     ``captured + adopted == delivered + waiting + refused + dead_letters + forgotten``.
     ``held`` of the dead letters may have arrived (`Settings.on_unknown`).
     ``adopted`` was captured by earlier processes that ended before it was delivered; ``locked`` too, but sealed with a
-    key that ``SYNAP_OUTBOX_KEY`` does not name: it stays on disk. ``state`` is what delivery is doing now,
-    ``incidents`` our own faults that were contained, by door and cause.
+    key that ``SYNAP_OUTBOX_KEY`` does not name: it stays on disk. ``storage`` is the
+    kind of file system that the outbox is on, and says so if that does not outlive a container, or is on a network.
+    ``state`` is what delivery is doing now, ``incidents`` our own faults that were contained, by door and cause.
     """
 
     captured: int = 0
@@ -32,6 +33,7 @@ class Status:
     state: str = "not started"
     platform: str = ""
     outbox: str = ""
+    storage: str = ""
     bundles: int = 0
     incidents: dict[str, int] = field(default_factory=dict[str, int])
 

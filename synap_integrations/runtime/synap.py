@@ -252,6 +252,7 @@ class Synap:
             state=self._worker.state(),
             platform=self._platform(),
             outbox=str(self._outbox.where),
+            storage=self._outbox.kept_on,
             bundles=len(self._desk.store),
             incidents=incidents.counts(),
         )

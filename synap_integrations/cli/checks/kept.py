@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from synap_integrations.cli.terminal import counted
 from synap_integrations.errors import InvalidInputError
+from synap_integrations.outbox.filesystems import filesystem_of
 from synap_integrations.outbox.looking import OutboxFolder, outboxes
 from synap_integrations.outbox.sealing import Sealing
 from synap_integrations.outbox.tending import everything_held
@@ -23,7 +24,7 @@ from synap_integrations.server.inspector.file import ReadOnlyDatabase
 from synap_integrations.server.inspector.reading import Reading
 from synap_integrations.settings import Settings
 
-from .findings import Finding
+from .findings import Finding, Level
 
 if TYPE_CHECKING:
     from synap_integrations.server.inspector.views import Chat, Person
@@ -39,6 +40,14 @@ _SOURCES: Final = {
     "environment": "SYNAP_USER_ID",
     "nobody": "nobody",
 }
+
+
+def storage_findings(settings: Settings) -> Iterator[Finding]:
+    """Whether what is kept outlives the container, or lies on a network."""
+    found = filesystem_of(settings.root)
+    if found.fix:
+        level: Level = "warning" if found.kind == "network" else "note"
+        yield Finding("storage", level, f"{settings.root} is on {found}", found.fix)
 
 
 def outbox_findings(settings: Settings) -> Iterator[Finding]:
