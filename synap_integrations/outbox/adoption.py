@@ -17,8 +17,8 @@ from typing import Final
 
 from .entries import BEFORE_ALL, Entry
 from .erasure import Tombstone, lift, tombstones
-from .ledger import Ledger
 from .places import Place, alone_in, outbox_files, sweep
+from .row_table import RowTable
 from .rows import UnreadableRowError
 from .schema import READABLE, SCHEMA_VERSION
 from .sealing import Sealing
@@ -89,38 +89,38 @@ class Adoption:
     def _adopt(self, place: Place, target: AdoptionTarget) -> bool:
         """True if rows were taken over, or the file was put aside."""
         try:
-            ledger = Ledger(place.path, salvage=True)
+            table = RowTable(place.path, salvage=True)
         except _UNREADABLE as error:
             if _is_busy(error):  # somebody looks at it; next time
                 place.leave()
                 return False
             return _put_aside(place, "it is no database")
         try:
-            version = ledger.version
+            version = table.version
             if version is not None and version > SCHEMA_VERSION:
                 _log.warning("synap: %s was written by a newer version and is left alone", place.path)
                 self._left_alone.add(place.path)
-                ledger.close()
+                table.close()
                 place.leave()
                 return False
             if version not in READABLE:
-                ledger.close()
+                table.close()
                 return _put_aside(place, "it is not an outbox")
         except _UNREADABLE:
-            ledger.close()
+            table.close()
             return _put_aside(place, "it cannot be read")
-        return self._move_in(ledger, place, target)
+        return self._move_in(table, place, target)
 
-    def _move_in(self, ledger: Ledger, place: Place, target: AdoptionTarget) -> bool:
-        salvage = Salvage(ledger, target.sealing)
+    def _move_in(self, table: RowTable, place: Place, target: AdoptionTarget) -> bool:
+        salvage = Salvage(table, target.sealing)
         intact = salvage.intact()
         if salvage.locked:
-            ledger.close()
+            table.close()
             self._leave_locked(place, len(intact), salvage.locked)
             return False
         moved = self._move(salvage, intact, target, tombstones(place.path.parent))
         missing = salvage.missing(place.mark())
-        ledger.close()
+        table.close()
         if not moved:
             target.turn_away()
             self.crowded = True
@@ -178,8 +178,8 @@ def _in_time(entries: Iterable[Entry], file: int) -> Iterator[tuple[int, Entry]]
 class Salvage:
     """What can be read from a file that may be damaged."""
 
-    def __init__(self, ledger: Ledger, sealing: Sealing) -> None:
-        self._ledger = ledger
+    def __init__(self, table: RowTable, sealing: Sealing) -> None:
+        self._ledger = table
         self._sealing = sealing
         self.damaged: set[int] = set()
         self.locked: set[str] = set()
@@ -188,8 +188,8 @@ class Salvage:
         """By the place of a row: how many turns the platform had confirmed of its conversation."""
         self._turns: dict[int, int] = {}
         try:
-            self.sound = ledger.sound()
-            self._turns = ledger.confirmed()
+            self.sound = table.sound()
+            self._turns = table.confirmed()
         except _UNREADABLE:
             self.sound = False
 

@@ -30,10 +30,10 @@ class DeadLetters:
 
     def bury(self, event_id: str, reason: str, seq: int | None, state: int) -> None:
         """Make it a dead letter, or hold it; an unknown one is ignored. Raises: sqlite3.Error."""
-        if (ledger := self._storage.ledger) is None:
+        if (table := self._storage.table) is None:
             return
-        seq = ledger.seq_of(event_id) if seq is None else seq
-        octets = 0 if seq is None else ledger.bury(seq, reason, state)
+        seq = table.seq_of(event_id) if seq is None else seq
+        octets = 0 if seq is None else table.bury(seq, reason, state)
         self._turnstile.settled([event_id])
         if octets:
             self._tally.rows -= 1
@@ -48,9 +48,9 @@ class DeadLetters:
         tally = self._tally
         tally.dead_letters += rows
         tally.dead_octets += octets
-        if (excess := tally.dead_octets - self._max_bytes) > 0 and (ledger := self._storage.ledger) is not None:
+        if (excess := tally.dead_octets - self._max_bytes) > 0 and (table := self._storage.table) is not None:
             with suppress(sqlite3.Error):
-                evicted, freed = ledger.evict(excess)
+                evicted, freed = table.evict(excess)
                 tally.evicted += evicted
                 tally.dead_octets -= freed
         self.find_blocked()
@@ -71,8 +71,8 @@ class DeadLetters:
 
     def find_blocked(self) -> None:
         """In strict order, what follows a dead letter in its conversation waits until that is dealt with."""
-        if self.strict_order and (ledger := self._storage.ledger) is not None:
+        if self.strict_order and (table := self._storage.table) is not None:
             with suppress(sqlite3.Error):
-                before, self.blocked = self.blocked, ledger.blocked()
+                before, self.blocked = self.blocked, table.blocked()
                 if before - self.blocked:
                     self._turnstile.restart()

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from synap_integrations.model import Earlier, Envelope
 
 from .entries import Entry
-from .ledger import Ledger
+from .row_table import RowTable
 
 
 def with_earlier(claimed: Iterable[tuple[Entry, Envelope]], confirmed: Mapping[int, int]) -> list[Envelope]:
@@ -33,9 +33,9 @@ def with_earlier(claimed: Iterable[tuple[Entry, Envelope]], confirmed: Mapping[i
     return found[::-1]
 
 
-def confirmed_of(ledger: Ledger | None, entries: Iterable[Entry]) -> dict[int, int]:
+def confirmed_of(table: RowTable | None, entries: Iterable[Entry]) -> dict[int, int]:
     """What the platform is known to have of conversations, if there is a row that an earlier process may have sent."""
-    if ledger is not None and any((entry.first_write_at or 0) < 0 for entry in entries):
+    if table is not None and any((entry.first_write_at or 0) < 0 for entry in entries):
         with suppress(sqlite3.Error):  # then its words tell, or it is sent again
-            return ledger.confirmed()
+            return table.confirmed()
     return {}

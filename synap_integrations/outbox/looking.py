@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Final
 
 from .entries import AT_REST, HELD, Entry
-from .ledger import Ledger
 from .places import candidates, outbox_files
+from .row_table import RowTable
 from .rows import UnreadableRowError
 from .sealing import LockedRowError, Sealing
 
@@ -123,8 +123,8 @@ def held(path: Path, sealing: Sealing | None = None) -> list[Held]:
 
     Not those that are just being taken over: the file that they come from has them.
     """
-    with _copied(path) as copy, closing(Ledger(copy)) as ledger:
-        return [_opened(path, entry, sealing or Sealing()) for entry in ledger.entries() if not entry.is_incoming]
+    with _copied(path) as copy, closing(RowTable(copy)) as table:
+        return [_opened(path, entry, sealing or Sealing()) for entry in table.entries() if not entry.is_incoming]
 
 
 def _opened(path: Path, entry: Entry, sealing: Sealing) -> Held:

@@ -12,7 +12,7 @@ from .counts import Tally
 from .dead_letters import DeadLetters
 from .entries import AT_REST, BEFORE_ALL, DEAD, WAITING, Entry
 from .erasure import Erased, Ids, concerns
-from .ledger import MEMORY, is_full
+from .row_table import MEMORY, is_full
 from .rows import Row, UnreadableRowError
 from .sealing import Sealing
 from .storage import Storage
@@ -111,8 +111,8 @@ class Shelf:
     def _recount(self) -> None:
         """An interrupt fell between the file and the figures: the file is right."""
         self._measure()
-        if self.storage.ledger is not None:
-            self.last_seq = max(self.last_seq, self.storage.ledger.last_known())
+        if self.storage.table is not None:
+            self.last_seq = max(self.last_seq, self.storage.table.last_known())
         tally = self.tally
         settled = tally.delivered + tally.refused + tally.dead_letters + tally.forgotten
         tally.captured = settled + tally.rows - tally.adopted
@@ -121,13 +121,13 @@ class Shelf:
         """Write them; how many were new, None if there is no room. Moves on to a place that works."""
         storage = self.storage
         while True:
-            ledger = storage.ledger or storage.open()
+            table = storage.table or storage.open()
             try:
-                kept = ledger.insert(entries)
+                kept = table.insert(entries)
             except sqlite3.IntegrityError:  # its place in the order is taken: the next adoption has other places
                 return None
             except sqlite3.Error as error:
-                if is_full(error) or ledger.path == MEMORY:
+                if is_full(error) or table.path == MEMORY:
                     return None
                 self.move_out(error)
             else:
@@ -165,11 +165,11 @@ class Shelf:
         """The next rows, from now on under way; it is on record that they may leave the machine."""
         turnstile = self.turnstile
         turnstile.prepare(skip, self._clock())
-        if (ledger := self.storage.ledger) is None or turnstile.after >= self.last_seq:
+        if (table := self.storage.table) is None or turnstile.after >= self.last_seq:
             return []
         held = self.dead_letters.blocked.union(turnstile.held)
         try:
-            entries, complete = ledger.take(
+            entries, complete = table.take(
                 turnstile.after, limit, _TAKE_BYTES, held=held, kinds=skip, taken=turnstile.taken.values()
             )
         except sqlite3.Error as error:
@@ -177,7 +177,7 @@ class Shelf:
             return []
         try:
             if entries:
-                ledger.mark_written([entry.seq for entry in entries], self.now_ms())
+                table.mark_written([entry.seq for entry in entries], self.now_ms())
         except sqlite3.Error as error:
             if not is_full(error):
                 self.move_out(error)
@@ -190,11 +190,11 @@ class Shelf:
         """Delete what was delivered. On a full disk in small steps, from the reserve, or else at the next call."""
         self._undeleted.update(event_ids)
         at_once, made_room = _DELETE, False
-        while self._undeleted and (ledger := self.storage.ledger) is not None:
+        while self._undeleted and (table := self.storage.table) is not None:
             chosen = list(self._undeleted)[:at_once]
             try:
                 confirmed = {event_id: self.confirmed[event_id] for event_id in chosen if event_id in self.confirmed}
-                count, octets = ledger.delete(chosen, self.now_ms() + _SEEN_MS, confirmed)
+                count, octets = table.delete(chosen, self.now_ms() + _SEEN_MS, confirmed)
             except sqlite3.Error as error:
                 if is_full(error) and (made_room or not self.storage.make_room()):
                     return
@@ -215,10 +215,10 @@ class Shelf:
     def put_back(self, event_ids: Collection[str], wait_s: float, reason: str) -> None:
         """They wait again, for at least ``wait_s`` seconds, and their conversations with them."""
         self.turnstile.put_back(event_ids)
-        if wait_s > 0 and (ledger := self.storage.ledger) is not None:
+        if wait_s > 0 and (table := self.storage.table) is not None:
             try:
-                self.turnstile.hold(ledger.conversations_of(event_ids), self._clock() + wait_s)
-                ledger.postpone(event_ids, self.now_ms() + int(wait_s * 1000), reason)
+                self.turnstile.hold(table.conversations_of(event_ids), self._clock() + wait_s)
+                table.postpone(event_ids, self.now_ms() + int(wait_s * 1000), reason)
             except sqlite3.Error as error:
                 self.failed(error)
 
@@ -231,21 +231,21 @@ class Shelf:
 
     def erase(self, ids: Ids, sealing: Sealing) -> tuple[list[str], Erased]:
         """Delete everything of these ids, waiting or dead, from file and log; returns the event ids too."""
-        if (ledger := self.storage.ledger) is None:
+        if (table := self.storage.table) is None:
             return [], Erased()
         taken = self.turnstile.taken
         try:
-            rows = ledger.named(ids) + [
+            rows = table.named(ids) + [
                 (entry.row.event_id, entry.seq, entry.state, entry.row.size)
-                for entry in ledger.sealed()
+                for entry in table.sealed()
                 if _concerns(ids, entry, sealing)
             ]
             waiting = [row for row in rows if row[2] == WAITING]
             under_way = sum(event_id in taken for event_id, *_ in waiting)
             for start in range(0, len(rows), _DELETE):
-                ledger.remove([row[:2] for row in rows[start : start + _DELETE]], self.now_ms() + _SEEN_MS)
+                table.remove([row[:2] for row in rows[start : start + _DELETE]], self.now_ms() + _SEEN_MS)
             if rows:
-                ledger.checkpoint(truncate=True)
+                table.checkpoint(truncate=True)
         except sqlite3.Error as error:
             self.failed(error)
             return [], Erased()
@@ -274,7 +274,7 @@ class Shelf:
     def first_waiting(self) -> int | None:
         """The first place in the order that waits."""
         try:
-            return None if self.storage.ledger is None else self.storage.ledger.first_waiting()
+            return None if self.storage.table is None else self.storage.table.first_waiting()
         except sqlite3.Error as error:
             self.failed(error)
             return BEFORE_ALL if self.tally.rows else None
@@ -305,8 +305,8 @@ class Shelf:
             self.move_out(error)
 
     def _measure(self) -> None:
-        if self.storage.ledger is not None:
-            self.tally.rows, self.tally.octets = self.storage.ledger.size()
+        if self.storage.table is not None:
+            self.tally.rows, self.tally.octets = self.storage.table.size()
 
     def now_ms(self) -> int:
         """Wall time, for notes in the file: no decision rests on it."""

@@ -24,8 +24,8 @@ from .counts import Counts
 from .earlier import confirmed_of, with_earlier
 from .entries import HELD, Entry
 from .erasure import Erased, Tombstone, bury, ids_of
-from .ledger import is_full
 from .places import outbox_files
+from .row_table import is_full
 from .rows import Row, UnreadableRowError
 from .sealing import Sealing
 from .shelf import Shelf
@@ -148,7 +148,7 @@ class SqliteOutbox:
         with self._lock:
             self._commit_queue()
             entries = self._shelf.take(limit, frozenset(skip))
-            origin, confirmed = self._shelf.origin, confirmed_of(self._shelf.storage.ledger, entries)
+            origin, confirmed = self._shelf.origin, confirmed_of(self._shelf.storage.table, entries)
         claimed: list[tuple[Entry, Envelope]] = []
         for entry in entries:
             try:

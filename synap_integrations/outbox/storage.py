@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Final
 
 from .filesystems import PROCESS_MEMORY, FileSystem, filesystem_of
-from .ledger import LOG_BYTES, LOG_PAGE_BYTES, MEMORY, Ledger
 from .places import Place, candidates
+from .row_table import LOG_BYTES, LOG_PAGE_BYTES, MEMORY, RowTable
 
 _log = logging.getLogger(__name__)
 
@@ -38,7 +38,7 @@ class Storage:
 
     def __init__(self, folder: Path | None, *, durability: str, clock: Callable[[], float] = time.monotonic) -> None:
         self.folder = folder
-        self.ledger: Ledger | None = None
+        self.table: RowTable | None = None
         self.place: Place | None = None
         self.failures = 0
         """Files that failed since the last one that worked."""
@@ -62,39 +62,39 @@ class Storage:
         """For people: the file, or why there is none."""
         if self.place is not None:
             return str(self.place.path)
-        if self.ledger is None and self.folder is not None:
+        if self.table is None and self.folder is not None:
             return f"{self.folder} (nothing kept yet)"
         return f"memory{self._why}"
 
     @property
     def kept_on(self) -> str:
         """For people: what kind of file system the file is on, or will be, and what that means for what waits."""
-        if self.folder is None or (self.ledger is not None and self.place is None):
+        if self.folder is None or (self.table is not None and self.place is None):
             return PROCESS_MEMORY
         return str(self._filesystem or filesystem_of(self.folder))
 
-    def open(self) -> Ledger:
-        """The ledger; a new one in the first place that works, if there is none. Never fails: memory is last."""
-        if self.ledger is not None:
-            return self.ledger
+    def open(self) -> RowTable:
+        """The table; a new one in the first place that works, if there is none. Never fails: memory is last."""
+        if self.table is not None:
+            return self.table
         # A second file in the same folder is tried before the next folder: the fault may have been the file's.
         for folder in self.folders[self.failures // 2 :]:
             try:
-                self.ledger, self.place = self._new(folder)
+                self.table, self.place = self._new(folder)
             except (OSError, sqlite3.Error) as error:
                 self._why = f" ({folder}: {error})"
                 continue
             if folder != self.folders[0]:
                 _log.warning("synap: turns are kept in %s%s", self.place.path, self._why)
             self._look_at_filesystem(folder)
-            return self.ledger
-        self.ledger, self.place = Ledger(MEMORY), None
-        self.ledger.create()
+            return self.table
+        self.table, self.place = RowTable(MEMORY), None
+        self.table.create()
         self._disk_again_at = self._clock() + _DISK_AGAIN_S
         if self.folders and not self._warned:
             self._warned = True
             _log.warning("synap: turns are kept in memory only, and lost if this process dies%s", self._why)
-        return self.ledger
+        return self.table
 
     def _look_at_filesystem(self, folder: Path) -> None:
         self._filesystem = found = filesystem_of(folder)
@@ -102,28 +102,28 @@ class Storage:
             _warned_of.add(folder)
             _log.warning("synap: turns are kept in %s, on %s: %s", folder, found, found.fix)
 
-    def _new(self, folder: Path) -> tuple[Ledger, Place]:
+    def _new(self, folder: Path) -> tuple[RowTable, Place]:
         place = Place.new(folder)
         try:
-            ledger = Ledger(place.path, durability=self._durability)
-            ledger.create()
+            table = RowTable(place.path, durability=self._durability)
+            table.create()
         except sqlite3.Error:
             place.discard()
             raise
-        return ledger, place
+        return table, place
 
     def move(self, *, quarantine: bool) -> None:
         """Take the rows to the next place that works. The old file is put aside if it failed; if it did not, it is
         deleted, or stays in use if the new place cannot take all of it.
         """
-        old, old_place = self.ledger, self.place
-        self.ledger = self.place = None
+        old, old_place = self.table, self.place
+        self.table = self.place = None
         new = self.open()
         if old is not None:
             complete = new.path != old.path and _copy(old, new)
             if not complete and not quarantine:
                 self.close(empty=True)
-                self.ledger, self.place, self._disk_again_at = old, old_place, self._clock() + _DISK_AGAIN_S
+                self.table, self.place, self._disk_again_at = old, old_place, self._clock() + _DISK_AGAIN_S
                 return
             with suppress(sqlite3.Error):
                 old.close()
@@ -140,15 +140,15 @@ class Storage:
             return False
         if self.place is not None:
             return not self.place.is_there
-        return self.ledger is not None and bool(self.folders)
+        return self.table is not None and bool(self.folders)
 
     def make_room(self) -> bool:
         """On a full disk: give the reserve back and empty the log, which is usually larger than what it says."""
-        if self.ledger is None or self.place is None:
+        if self.table is None or self.place is None:
             return False
         given_back = self.place.use_reserve()
         try:
-            self.ledger.checkpoint(truncate=True)
+            self.table.checkpoint(truncate=True)
         except sqlite3.Error:
             return given_back
         return True
@@ -166,35 +166,35 @@ class Storage:
 
     def shorten_log(self) -> None:
         """Move a log into the file that nobody has looked after. Raises: sqlite3.Error."""
-        if self.log_bytes > _LONG_LOG_BYTES and self.ledger is not None:
+        if self.log_bytes > _LONG_LOG_BYTES and self.table is not None:
             self.log_bytes = 0
-            self.ledger.checkpoint()
+            self.table.checkpoint()
 
     def upkeep(self, now_ms: int, *, idle: bool) -> None:
         """Keep log, file and list of delivered ids small; while nothing happens, no log. Raises: sqlite3.Error."""
-        if self.ledger is None or self.place is None:
+        if self.table is None or self.place is None:
             return
-        self.ledger.forget_seen(now_ms, _SEEN_ROWS)
+        self.table.forget_seen(now_ms, _SEEN_ROWS)
         log_bytes = self.place.log_bytes()
         if log_bytes and idle:
-            self.ledger.checkpoint(truncate=True)
+            self.table.checkpoint(truncate=True)
         elif log_bytes > _LOG_LIMIT_BYTES:
-            self.ledger.checkpoint()
+            self.table.checkpoint()
         self.log_bytes = self._unseen = 0
         with suppress(OSError):  # no room for a reserve now
             self.place.reserve()
 
     def close(self, *, empty: bool) -> None:
         """Let go: an empty file is deleted, any other is left to whoever adopts it."""
-        if self.ledger is not None:
+        if self.table is not None:
             with suppress(sqlite3.Error):
-                self.ledger.close()
+                self.table.close()
         if self.place is not None:
             if empty:
                 self.place.discard()
             else:
                 self.place.leave()
-        self.ledger = self.place = None
+        self.table = self.place = None
 
     def forget(self) -> None:
         """In a forked child: the parent goes on using the file.
@@ -202,14 +202,14 @@ class Storage:
         The connection must never be closed here, not even by the end of the interpreter: SQLite believes that it has
         the file to itself, and would move and delete the parent's log.
         """
-        if self.ledger is not None:
-            ctypes.pythonapi.Py_IncRef(ctypes.py_object(self.ledger.connection))
+        if self.table is not None:
+            ctypes.pythonapi.Py_IncRef(ctypes.py_object(self.table.connection))
         if self.place is not None:
             self.place.forget()
-        self.ledger = self.place = None
+        self.table = self.place = None
 
 
-def _copy(old: Ledger, new: Ledger) -> bool:
+def _copy(old: RowTable, new: RowTable) -> bool:
     """Copy the intact rows; False if some could not be read or written."""
     complete = True
     try:

@@ -9,7 +9,7 @@ from threading import RLock
 from typing import TYPE_CHECKING, Final
 
 from .entries import DEAD, HELD, WAITING, Entry
-from .ledger import MEMORY
+from .row_table import MEMORY
 
 if TYPE_CHECKING:
     from .sealing import Sealing
@@ -37,7 +37,7 @@ class AdoptionTarget:
     def has_room(self) -> bool:
         """True if an orphan may be taken over: its rows are on this disk already, so the cap is not exact here."""
         shelf = self._shelf()
-        in_memory = shelf.storage.ledger is not None and shelf.storage.ledger.path == MEMORY
+        in_memory = shelf.storage.table is not None and shelf.storage.table.path == MEMORY
         return not in_memory and shelf.tally.rows <= shelf.max_rows // 2
 
     def take_in(self, entries: Sequence[Entry]) -> int | None:
@@ -47,8 +47,8 @@ class AdoptionTarget:
         """
         with self._lock:
             shelf = self._shelf()
-            ledger = shelf.storage.ledger or shelf.storage.open()
-            if ledger.path == MEMORY:
+            table = shelf.storage.table or shelf.storage.open()
+            if table.path == MEMORY:
                 return None
             return shelf.insert([entry.arriving() for entry in entries]) if entries else 0
 
@@ -78,9 +78,9 @@ class AdoptionTarget:
         """
         with self._lock:
             shelf = self._shelf()
-            if shelf.storage.ledger is not None:
+            if shelf.storage.table is not None:
                 try:
-                    shelf.storage.ledger.turn_away()
+                    shelf.storage.table.turn_away()
                 except sqlite3.Error as error:
                     shelf.failed(error)
 
@@ -90,7 +90,7 @@ def _admitted(shelf: Shelf, expected: int, confirmed: Mapping[int, int]) -> bool
     shelf.begin_counting()
     found = None
     try:
-        found = None if shelf.storage.ledger is None else shelf.storage.ledger.admit(expected, confirmed)
+        found = None if shelf.storage.table is None else shelf.storage.table.admit(expected, confirmed)
     except sqlite3.Error as error:
         shelf.failed(error)
     if found is not None:

@@ -13,9 +13,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from .ledger import Ledger
 from .looking import Held, held, outbox_folders
 from .places import Place, outbox_files
+from .row_table import RowTable
 from .schema import READABLE
 from .sealing import Sealing
 
@@ -47,21 +47,21 @@ def everything_held(root: Path, sealing: Sealing | None = None) -> tuple[list[He
 
 def retry(rows: Iterable[Held]) -> Tended:
     """Let these dead letters wait for delivery again."""
-    return _tended(rows, lambda ledger, found: ledger.revive([one.entry.seq for one in found]))
+    return _tended(rows, lambda table, found: table.revive([one.entry.seq for one in found]))
 
 
 def drop(rows: Iterable[Held]) -> Tended:
     """Delete these rows for good."""
 
-    def drop_in(ledger: Ledger, found: Sequence[Held]) -> int:
+    def drop_in(table: RowTable, found: Sequence[Held]) -> int:
         until_ms = time.time_ns() // 1_000_000 + _SEEN_MS
-        ledger.remove([(one.entry.row.event_id, one.entry.seq) for one in found], until_ms)
+        table.remove([(one.entry.row.event_id, one.entry.seq) for one in found], until_ms)
         return len(found)
 
     return _tended(rows, drop_in)
 
 
-def _tended(rows: Iterable[Held], change: Callable[[Ledger, Sequence[Held]], int]) -> Tended:
+def _tended(rows: Iterable[Held], change: Callable[[RowTable, Sequence[Held]], int]) -> Tended:
     by_file: dict[Path, list[Held]] = {}
     for row in rows:
         by_file.setdefault(row.path, []).append(row)
@@ -81,11 +81,11 @@ def _tended(rows: Iterable[Held], change: Callable[[Ledger, Sequence[Held]], int
     return outcome
 
 
-def _changed(path: Path, found: Collection[Held], change: Callable[[Ledger, Sequence[Held]], int]) -> int:
-    with closing(Ledger(path)) as ledger:
-        if ledger.version not in READABLE:
+def _changed(path: Path, found: Collection[Held], change: Callable[[RowTable, Sequence[Held]], int]) -> int:
+    with closing(RowTable(path)) as table:
+        if table.version not in READABLE:
             message = "not an outbox of this version"
             raise sqlite3.NotSupportedError(message)
-        changed = change(ledger, list(found))
-        ledger.checkpoint(truncate=True)
+        changed = change(table, list(found))
+        table.checkpoint(truncate=True)
         return changed

@@ -42,14 +42,14 @@ assert os.WTERMSIG(os.waitpid(pid, 0)[1]) == 9, "it was not killed"
 
 OUTBOX = "synap_integrations.outbox"
 BEFORE = {
-    "first-chunk": (f"{OUTBOX}.ledger:Ledger.insert", "after", OWN + 1),
-    "second-chunk": (f"{OUTBOX}.ledger:Ledger.insert", "after", OWN + 2),
-    "last-chunk": (f"{OUTBOX}.ledger:Ledger.insert", "after", OWN + 3),
-    "inside-the-step": (f"{OUTBOX}.ledger:Ledger.admit", "inside", 1),
+    "first-chunk": (f"{OUTBOX}.row_table:RowTable.insert", "after", OWN + 1),
+    "second-chunk": (f"{OUTBOX}.row_table:RowTable.insert", "after", OWN + 2),
+    "last-chunk": (f"{OUTBOX}.row_table:RowTable.insert", "after", OWN + 3),
+    "inside-the-step": (f"{OUTBOX}.row_table:RowTable.admit", "inside", 1),
 }
 """Places up to the one step that makes all of it the adopter's: target, when, which call."""
 AFTER = {
-    "after-the-step": (f"{OUTBOX}.ledger:Ledger.admit", "after", 1),
+    "after-the-step": (f"{OUTBOX}.row_table:RowTable.admit", "after", 1),
     "brought-to-disk": (f"{OUTBOX}.places:Place.sync", "after", 1),
     "before-the-deletion": (f"{OUTBOX}.places:Place.discard", "before", 1),
 }

@@ -18,10 +18,10 @@ OUTBOX = "synap_integrations.outbox"
 PLACES = {
     "the file locked": (f"{OUTBOX}.adoption:Adoption._adopt", "before"),
     "the file read": (f"{OUTBOX}.takeover:AdoptionTarget.take_in", "before"),
-    "half of it written": (f"{OUTBOX}.ledger:Ledger.insert", "inside"),
+    "half of it written": (f"{OUTBOX}.row_table:RowTable.insert", "inside"),
     "a part of it written": (f"{OUTBOX}.takeover:AdoptionTarget.take_in", "after"),
     "all of it written": (f"{OUTBOX}.takeover:AdoptionTarget.admit", "before"),
-    "inside the step that makes it wait": (f"{OUTBOX}.ledger:Ledger.admit", "inside"),
+    "inside the step that makes it wait": (f"{OUTBOX}.row_table:RowTable.admit", "inside"),
     "taken over, the old file not deleted": (f"{OUTBOX}.takeover:AdoptionTarget.admit", "after"),
     "the old file deleted": (f"{OUTBOX}.places:Place.discard", "after"),
 }

@@ -37,19 +37,19 @@ POINTS = {
     "K1": Point("before the turn is encoded", f"{OUTBOX}.rows:encode", "before"),
     "K2": Point("encoded, not queued", f"{OUTBOX}.rows:encode", "after"),
     "K3": Point("queued, not committed", f"{OUTBOX}.shelf:Shelf.keep", "before"),
-    "K4": Point("inside the commit", f"{OUTBOX}.ledger:Ledger.insert", "inside"),
+    "K4": Point("inside the commit", f"{OUTBOX}.row_table:RowTable.insert", "inside"),
     "K5": Point("committed, the caller not told", f"{OUTBOX}.shelf:Shelf.keep", "after"),
     "K6": Point("the caller told", "zygote:tell", "after"),
-    "K7": Point("on record as possibly sent, nothing sent", f"{OUTBOX}.ledger:Ledger.mark_written", "after"),
+    "K7": Point("on record as possibly sent, nothing sent", f"{OUTBOX}.row_table:RowTable.mark_written", "after"),
     "K8": Point("half of it sent", "zygote:FileReceiver.write", "half"),
     "K9": Point("all of it sent, no answer", "zygote:FileReceiver.write", "after"),
     "K10": Point("answered, not deleted", f"{OUTBOX}.sqlite:SqliteOutbox.acknowledge", "before"),
-    "K11": Point("inside the deletion", f"{OUTBOX}.ledger:Ledger.delete", "inside", 1),
-    "K12": Point("deleted, old ids let go", f"{OUTBOX}.ledger:Ledger.forget_seen", "after"),
+    "K11": Point("inside the deletion", f"{OUTBOX}.row_table:RowTable.delete", "inside", 1),
+    "K12": Point("deleted, old ids let go", f"{OUTBOX}.row_table:RowTable.forget_seen", "after"),
     "K13": Point("an orphan locked", f"{OUTBOX}.adoption:Adoption._adopt", "before", 1),
     "K14": Point("an orphan half adopted", f"{OUTBOX}.takeover:AdoptionTarget.take_in", "after"),
     "K14b": Point("an orphan adopted, its file not deleted", f"{OUTBOX}.takeover:AdoptionTarget.admit", "after", 1),
-    "K15": Point("inside a checkpoint", f"{OUTBOX}.ledger:Ledger.checkpoint", "inside", 1),
+    "K15": Point("inside a checkpoint", f"{OUTBOX}.row_table:RowTable.checkpoint", "inside", 1),
     "K17": Point("in the farewell at the exit", f"{OUTBOX}.worker:DeliveryWorker.finish", "before", 1),
     "K18": Point("in a forked child before its first own file", f"{OUTBOX}.storage:Storage._new", "before", 1),
 }
@@ -112,7 +112,7 @@ def live(folder: Path, name: str, told: int) -> None:
             worker.wake()
             worker.flush(10)
             outbox.maintain()
-            outbox._shelf.storage.ledger.checkpoint()
+            outbox._shelf.storage.table.checkpoint()
     worker.flush(10)
     outbox.maintain()
     worker.close(5)

@@ -17,7 +17,7 @@ from faulty_disk import FaultyDisk, Op
 from synap_integrations.model import Envelope, Scope, UserMessage
 from synap_integrations.outbox import SqliteOutbox
 from synap_integrations.outbox.adoption import Salvage
-from synap_integrations.outbox.ledger import Ledger
+from synap_integrations.outbox.row_table import RowTable
 from synap_integrations.outbox.rows import decode
 from synap_integrations.outbox.schema import SCHEMA_VERSION
 from synap_integrations.outbox.sealing import Sealing
@@ -75,8 +75,8 @@ def recorded(folder: Path, *, durability: str, turns: int = 40, seed: int = 3) -
                 if rng.random() < 0.15:
                     outbox.maintain()
                     disk.mark("brought to disk")
-                if rng.random() < 0.05 and (ledger := outbox._shelf.storage.ledger):
-                    ledger.checkpoint(truncate=rng.random() < 0.5)
+                if rng.random() < 0.05 and (table := outbox._shelf.storage.table):
+                    table.checkpoint(truncate=rng.random() < 0.5)
             outbox.close()
         finally:
             os.fsync = real_fsync
@@ -157,15 +157,15 @@ def recovered(state: State, folder: Path) -> dict[str, Envelope]:
     for name, data in state.files.items():
         suffix = Path(name).name.partition(".db")[2]
         Path(f"{main}{suffix}").write_bytes(data)
-    ledger = Ledger(main, salvage=True)
+    table = RowTable(main, salvage=True)
     try:
-        if ledger.version != SCHEMA_VERSION:
+        if table.version != SCHEMA_VERSION:
             return {}
-        salvage = Salvage(ledger, Sealing())
+        salvage = Salvage(table, Sealing())
         rows = [entry.checked() for entry in salvage.entries(salvage.intact())]
         return {row.event_id: decode(row) for row in rows}
     finally:
-        ledger.close()
+        table.close()
 
 
 def scratch(near: Path) -> Path:

@@ -192,7 +192,7 @@ PROTECTIONS: dict[str, Protection] = {
     ),
     "power-sync": Protection(
         "With durability=power each commit waits for the disk.",
-        f"{OUTBOX}.ledger:_SYNCHRONOUS",
+        f"{OUTBOX}.row_table:_SYNCHRONOUS",
         _value({"process": "OFF", "power": "OFF"}),
         ("tests/crash/test_outbox_power.py::test_a_power_failure_takes_nothing_with_durability_power",),
         quick=True,

@@ -13,7 +13,7 @@ from history import assert_accounted
 
 from synap_integrations.model import Envelope, Scope, UserMessage
 from synap_integrations.outbox import SqliteOutbox
-from synap_integrations.outbox.ledger import Ledger
+from synap_integrations.outbox.row_table import RowTable
 
 
 def turn(text: str = "hello", conversation: str = "c-1") -> Envelope:
@@ -28,9 +28,9 @@ def files(folder: Path, pattern: str = "*") -> list[Path]:
 
 def connection(outbox: SqliteOutbox) -> sqlite3.Connection:
     """The open file, to play tricks on."""
-    ledger = outbox._shelf.storage.ledger
-    assert ledger is not None
-    return ledger.connection
+    table = outbox._shelf.storage.table
+    assert table is not None
+    return table.connection
 
 
 @pytest.fixture
@@ -207,18 +207,18 @@ def test_memory_is_kept_while_the_disk_cannot_take_all_of_it(tmp_path, monkeypat
     for envelope in envelopes:
         outbox.append(envelope)
     (tmp_path / "wanted").unlink()
-    create = Ledger.create
+    create = RowTable.create
 
-    def create_small(ledger: Ledger) -> None:
-        create(ledger)
-        ledger.connection.execute("PRAGMA max_page_count = 40")
+    def create_small(table: RowTable) -> None:
+        create(table)
+        table.connection.execute("PRAGMA max_page_count = 40")
 
-    monkeypatch.setattr(Ledger, "create", create_small)
+    monkeypatch.setattr(RowTable, "create", create_small)
     clock.advance(31)
     outbox.maintain()
     assert outbox.where.startswith("memory")
     assert files(tmp_path / "wanted" / "local-nokey") == []
-    monkeypatch.setattr(Ledger, "create", create)
+    monkeypatch.setattr(RowTable, "create", create)
     clock.advance(31)
     outbox.maintain()
     assert not outbox.where.startswith("memory")

@@ -27,7 +27,7 @@ LOG_BYTES: Final = 8_000_000
 _SYNCHRONOUS: Final = {"process": "NORMAL", "power": "FULL"}
 
 
-class Ledger:
+class RowTable:
     """The rows of one file. Every method raises `sqlite3.Error` if the file fails.
 
     With ``salvage`` the file may be damaged, or not ours: it is read, and nothing about it is changed.
