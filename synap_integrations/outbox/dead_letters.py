@@ -5,10 +5,10 @@ from __future__ import annotations
 import sqlite3
 from contextlib import suppress
 
+from .claim_cursor import ClaimCursor
 from .counts import Tally
 from .entries import DEAD, HELD
 from .storage import Storage
-from .turnstile import Turnstile
 
 
 class DeadLetters:
@@ -18,11 +18,11 @@ class DeadLetters:
     """
 
     def __init__(
-        self, storage: Storage, tally: Tally, turnstile: Turnstile, *, max_bytes: int, strict_order: bool
+        self, storage: Storage, tally: Tally, cursor: ClaimCursor, *, max_bytes: int, strict_order: bool
     ) -> None:
         self._storage = storage
         self._tally = tally
-        self._turnstile = turnstile
+        self._cursor = cursor
         self._max_bytes = max_bytes
         self.strict_order = strict_order
         self.blocked: frozenset[int] = frozenset()
@@ -34,7 +34,7 @@ class DeadLetters:
             return
         seq = table.seq_of(event_id) if seq is None else seq
         octets = 0 if seq is None else table.bury(seq, reason, state)
-        self._turnstile.settled([event_id])
+        self._cursor.settled([event_id])
         if octets:
             self._tally.rows -= 1
             self._tally.octets -= octets
@@ -75,4 +75,4 @@ class DeadLetters:
             with suppress(sqlite3.Error):
                 before, self.blocked = self.blocked, table.blocked()
                 if before - self.blocked:
-                    self._turnstile.restart()
+                    self._cursor.restart()

@@ -94,13 +94,20 @@ class RowTable:
         self._db.execute("DELETE FROM turn WHERE state >= 4")
 
     def take(  # noqa: PLR0913 - a query and its parameters
-        self, after: int, limit: int, octets: int, *, held: Iterable[int], kinds: Iterable[str], taken: Iterable[int]
+        self,
+        after: int,
+        limit: int,
+        octets: int,
+        *,
+        waiting: Iterable[int],
+        kinds: Iterable[str],
+        under_way: Iterable[int],
     ) -> tuple[list[Entry], bool]:
         """The next waiting entries, about that many bytes of them, and whether there are no more.
 
-        Left out: conversations in ``held``, kinds in ``kinds``, rows in ``taken``.
+        Left out: conversations that have to wait, ``waiting``, kinds in ``kinds``, rows in ``under_way``.
         """
-        lists = (_json(held), _json(kinds), _json(taken))
+        lists = (_json(waiting), _json(kinds), _json(under_way))
         entries: list[Entry] = []
         cursor = self._db.execute(schema.TAKE, (after, *lists, limit))
         try:

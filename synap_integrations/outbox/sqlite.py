@@ -25,10 +25,10 @@ from .earlier import confirmed_of, with_earlier
 from .entries import HELD, Entry
 from .erasure import Erased, Tombstone, bury, ids_of
 from .places import outbox_files
+from .row_store import RowStore
 from .row_table import is_full
 from .rows import Row, UnreadableRowError
 from .sealing import Sealing
-from .shelf import Shelf
 from .storage import Storage
 from .takeover import AdoptionTarget
 
@@ -68,8 +68,8 @@ class SqliteOutbox:
         self._clock = clock
         self.strict_order = strict_order
 
-        def afresh() -> Shelf:
-            return Shelf(
+        def afresh() -> RowStore:
+            return RowStore(
                 Storage(folder, durability=durability, clock=clock),
                 max_rows=max_rows,
                 max_bytes=max_bytes,
@@ -79,12 +79,12 @@ class SqliteOutbox:
                 wall=wall,
             )
 
-        self._new_shelf = afresh
+        self._new_row_store = afresh
         self._start_empty()
         forks.watch(self)
 
     def _start_empty(self) -> None:
-        self._shelf = self._new_shelf()
+        self._row_store = self._new_row_store()
         self._closed = False
         self._queue: deque[Row] = deque()
         self.appended = 0
@@ -123,18 +123,18 @@ class SqliteOutbox:
         """Write what is queued. A row leaves the queue when it is in the file, whatever interrupts this."""
         queue = self._queue
         if queue and self._closed:
-            self._shelf, self._closed = self._new_shelf(), False
+            self._row_store, self._closed = self._new_row_store(), False
         while queue:
             batch = [queue[place] for place in range(min(len(queue), _GROUP))]
             began = self._clock()
-            self._shelf.keep(batch)
+            self._row_store.keep(batch)
             for _ in batch:
                 queue.popleft()
             ended = self._clock()
             self._slow_until = ended + _SLOW_FOR_S if ended - began > _SLOW_COMMIT_S else 0.0
-            if self._shelf.storage.overdue:
+            if self._row_store.storage.overdue:
                 self.overdue = True
-                self._shelf.shorten_log()
+                self._row_store.shorten_log()
 
     # --- delivery --------------------------------------------------------------------------------------------
 
@@ -147,8 +147,8 @@ class SqliteOutbox:
         """
         with self._lock:
             self._commit_queue()
-            entries = self._shelf.take(limit, frozenset(skip))
-            origin, confirmed = self._shelf.origin, confirmed_of(self._shelf.storage.table, entries)
+            entries = self._row_store.take(limit, frozenset(skip))
+            origin, confirmed = self._row_store.origin, confirmed_of(self._row_store.storage.table, entries)
         claimed: list[tuple[Entry, Envelope]] = []
         for entry in entries:
             try:
@@ -156,18 +156,18 @@ class SqliteOutbox:
                 claimed.append((entry, replace(envelope, place=(origin, entry.seq))))
             except UnreadableRowError as error:
                 with self._lock:
-                    self._shelf.bury(entry.row.event_id, str(error), entry.seq)
+                    self._row_store.bury(entry.row.event_id, str(error), entry.seq)
         return with_earlier(claimed, confirmed)
 
     def acknowledge(self, event_ids: Collection[str]) -> None:
         """Delivered: forget them. Unknown ids are ignored."""
         with self._lock:
-            self._shelf.settle(event_ids)
+            self._row_store.settle(event_ids)
 
     def confirm(self, event_id: str, turns: int) -> None:
         """The platform has it, and its conversation now has so many turns there; `acknowledge` follows."""
         with self._lock:
-            self._shelf.confirmed[event_id] = turns
+            self._row_store.confirmed[event_id] = turns
 
     def release(self, event_ids: Collection[str], *, retry_after_s: float, reason: str = "") -> None:
         """Not delivered: they may be claimed again after ``retry_after_s`` seconds.
@@ -175,52 +175,52 @@ class SqliteOutbox:
         A wait keeps the whole conversation back, so that it stays in order, and counts as an attempt.
         """
         with self._lock:
-            self._shelf.put_back(event_ids, retry_after_s, reason)
+            self._row_store.put_back(event_ids, retry_after_s, reason)
 
     def bury(self, event_id: str, reason: str) -> None:
         """Refused for good: keep it as a dead letter."""
         with self._lock:
-            self._shelf.bury(event_id, self.sealing.discreet(reason))
+            self._row_store.bury(event_id, self.sealing.discreet(reason))
 
     def hold(self, event_id: str, reason: str) -> None:
         """Nobody knows whether it arrived: keep it for somebody to decide."""
         with self._lock:
-            self._shelf.bury(event_id, self.sealing.discreet(reason), state=HELD)
+            self._row_store.bury(event_id, self.sealing.discreet(reason), state=HELD)
 
     def put_all_back(self) -> None:
         """Nothing is under way: whoever claimed it is gone."""
         with self._lock:
-            self._shelf.turnstile.put_back(list(self._shelf.turnstile.taken))
+            self._row_store.cursor.put_back(list(self._row_store.cursor.under_way))
 
     def next_due_s(self) -> float | None:
         """Seconds until a conversation that was released with a wait may be claimed again; None if there is none."""
         with self._lock:
-            held = self._shelf.turnstile.held
-            return max(0.0, min(held.values()) - self._clock()) if held else None
+            delayed = self._row_store.cursor.delayed
+            return max(0.0, min(delayed.values()) - self._clock()) if delayed else None
 
     def expedite(self) -> None:
         """End all waits: somebody is waiting for delivery."""
         with self._lock:
-            held = self._shelf.turnstile.held
-            held.update(dict.fromkeys(held, self._clock()))
+            delayed = self._row_store.cursor.delayed
+            delayed.update(dict.fromkeys(delayed, self._clock()))
 
     def mark(self) -> int:
         """A place in the order after everything that was appended so far."""
         with self._lock:
             self._commit_queue()
-            return self._shelf.last_seq
+            return self._row_store.last_seq
 
     def passed(self, mark: int) -> bool:
         """True if nothing that was appended before the mark, or adopted, waits any more."""
         with self._lock:
             self._commit_queue()
-            first = self._shelf.first_waiting()
+            first = self._row_store.first_waiting()
             return first is None or first > mark
 
     @property
     def roomy(self) -> bool:
         """True while what waits is far from filling it."""
-        return self._shelf.roomy
+        return self._row_store.roomy
 
     # --- what earlier processes left -------------------------------------------------------------------------
 
@@ -230,11 +230,11 @@ class SqliteOutbox:
         Its envelopes go before our own. On the delivery thread, every now and then.
         """
         with self._adopting:
-            return self._adoption.adopt(AdoptionTarget(lambda: self._shelf, self._lock, self.sealing))
+            return self._adoption.adopt(AdoptionTarget(lambda: self._row_store, self._lock, self.sealing))
 
     def has_orphans(self) -> bool:
         """True if there may be something to adopt; a look at the folders only."""
-        place = self._shelf.storage.place
+        place = self._row_store.storage.place
         own = None if place is None else place.path
         return any(path != own for path in self._adoption.orphans(self.folders))
 
@@ -246,7 +246,7 @@ class SqliteOutbox:
     @property
     def folders(self) -> list[Path]:
         """Where files of this outbox may be."""
-        return self._shelf.storage.folders
+        return self._row_store.storage.folders
 
     # --- forgetting ------------------------------------------------------------------------------------------
 
@@ -261,15 +261,15 @@ class SqliteOutbox:
         ids = ids_of(scope)
         with self._lock:
             self._commit_queue()
-            event_ids, erased = self._shelf.erase(ids, self.sealing)
-        if self._shelf.storage.folder is None:
+            event_ids, erased = self._row_store.erase(ids, self.sealing)
+        if self._row_store.storage.folder is None:
             return event_ids, erased
         in_use = aside = locked = 0
-        place = self._shelf.storage.place
+        place = self._row_store.storage.place
         for folder in self.folders:
             files = [path for path in outbox_files(folder) if place is None or path != place.path]
             if files:
-                bury(folder, Tombstone.of(ids, (self._shelf.now_ms() + 1) * 1_000))
+                bury(folder, Tombstone.of(ids, (self._row_store.now_ms() + 1) * 1_000))
             locked += len(self._adoption.locked.keys() & set(files))
             in_use += len(files)
             aside += len(list(folder.glob("*.corrupt")))
@@ -283,30 +283,30 @@ class SqliteOutbox:
         On the delivery thread, about once a second while something happens.
         """
         with self._lock:
-            shelf = self._shelf
+            row_store = self._row_store
             self._commit_queue()
-            shelf.settle()
-            if shelf.storage.misplaced:
-                shelf.move(quarantine=False)
-            place, dirty = shelf.storage.place, shelf.dirty or shelf.full
-            shelf.dirty = self.overdue = False
+            row_store.settle()
+            if row_store.storage.misplaced:
+                row_store.move(quarantine=False)
+            place, dirty = row_store.storage.place, row_store.dirty or row_store.full
+            row_store.dirty = self.overdue = False
         if place is None or not (dirty or place.log_bytes()):
             return dirty
         try:
             place.sync()  # without the lock: capture goes on
             with self._lock:
-                shelf.storage.upkeep(shelf.now_ms(), idle=not dirty or not shelf.tally.rows)
+                row_store.storage.upkeep(row_store.now_ms(), idle=not dirty or not row_store.tally.rows)
         except (sqlite3.Error, OSError) as error:
             with self._lock:
-                if not is_full(error) and shelf.storage.place is place:
-                    shelf.move_out(error)
+                if not is_full(error) and row_store.storage.place is place:
+                    row_store.move_out(error)
         return True
 
     def counts(self) -> Counts:
         """What became of what was captured."""
         locked = self._lock.acquire(timeout=1.0)
         try:
-            return self._shelf.tally.counts(len(self._queue), sum(self._adoption.locked.values()))
+            return self._row_store.tally.counts(len(self._queue), sum(self._adoption.locked.values()))
         finally:
             if locked:
                 self._lock.release()
@@ -314,12 +314,12 @@ class SqliteOutbox:
     @property
     def where(self) -> str:
         """The file, for people."""
-        return self._shelf.storage.where
+        return self._row_store.storage.where
 
     @property
     def kept_on(self) -> str:
         """The kind of file system that the file is on, for people, and what that means for what waits."""
-        return self._shelf.storage.kept_on
+        return self._row_store.storage.kept_on
 
     def close(self) -> None:
         """Let go of the file; what waits stays in it for the next start.
@@ -328,8 +328,8 @@ class SqliteOutbox:
         """
         with self._lock:
             self._commit_queue()
-            self._shelf.settle()
-            self._shelf.storage.close(empty=self._shelf.empty)
+            self._row_store.settle()
+            self._row_store.storage.close(empty=self._row_store.empty)
             self._closed = True
 
     def before_fork(self) -> None:
@@ -345,5 +345,5 @@ class SqliteOutbox:
 
     def after_fork_in_child(self) -> None:
         """Start empty: rows and file are the parent's."""
-        self._shelf.storage.forget()
+        self._row_store.storage.forget()
         self._start_empty()

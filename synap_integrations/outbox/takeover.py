@@ -12,18 +12,19 @@ from .entries import DEAD, HELD, WAITING, Entry
 from .row_table import MEMORY
 
 if TYPE_CHECKING:
+    from .row_store import RowStore
     from .sealing import Sealing
-    from .shelf import Shelf
 
 
 class AdoptionTarget:
     """Where the rows of an orphan go. Only for `adoption`: an adopted file is taken in, and then admitted as a whole.
 
-    Thread-safe: each step holds the outbox's ``lock``. ``shelf`` is asked each time, as a closed outbox begins anew.
+    Thread-safe: each step holds the outbox's ``lock``. Which ``row_store`` is asked each
+    time, as a closed outbox begins anew.
     """
 
-    def __init__(self, shelf: Callable[[], Shelf], lock: RLock, sealing: Sealing) -> None:
-        self._shelf = shelf
+    def __init__(self, row_store: Callable[[], RowStore], lock: RLock, sealing: Sealing) -> None:
+        self._row_store = row_store
         self._lock = lock
         self.sealing: Final = sealing
         """How rows are opened, and sealed again."""
@@ -31,14 +32,14 @@ class AdoptionTarget:
     @property
     def folders(self) -> list[Path]:
         """Where orphans may be."""
-        return self._shelf().storage.folders
+        return self._row_store().storage.folders
 
     @property
     def has_room(self) -> bool:
         """True if an orphan may be taken over: its rows are on this disk already, so the cap is not exact here."""
-        shelf = self._shelf()
-        in_memory = shelf.storage.table is not None and shelf.storage.table.path == MEMORY
-        return not in_memory and shelf.tally.rows <= shelf.max_rows // 2
+        row_store = self._row_store()
+        in_memory = row_store.storage.table is not None and row_store.storage.table.path == MEMORY
+        return not in_memory and row_store.tally.rows <= row_store.max_rows // 2
 
     def take_in(self, entries: Sequence[Entry]) -> int | None:
         """Write rows of an orphan, which nobody sees before `admit`; how many are new, None if there is no room.
@@ -46,11 +47,11 @@ class AdoptionTarget:
         Memory is no place for them: on their disk they survive us.
         """
         with self._lock:
-            shelf = self._shelf()
-            table = shelf.storage.table or shelf.storage.open()
+            row_store = self._row_store()
+            table = row_store.storage.table or row_store.storage.open()
             if table.path == MEMORY:
                 return None
-            return shelf.insert([entry.arriving() for entry in entries]) if entries else 0
+            return row_store.insert([entry.arriving() for entry in entries]) if entries else 0
 
     def admit(self, expected: int, confirmed: Mapping[int, int]) -> bool:
         """Let so many incoming rows wait from now on, on disk; False if some are missing, or the disk fails.
@@ -58,17 +59,17 @@ class AdoptionTarget:
         ``confirmed`` are the turns that the platform is known to have of their conversations.
         """
         with self._lock:
-            shelf = self._shelf()
-            if not _admitted(shelf, expected, confirmed):
+            row_store = self._row_store()
+            if not _admitted(row_store, expected, confirmed):
                 return False
-            place = shelf.storage.place
+            place = row_store.storage.place
         try:
             if place is not None and expected:
                 place.sync()  # the orphan's file is, too, and will be deleted
         except OSError as error:
             with self._lock:
-                if shelf.storage.place is place:
-                    shelf.move_out(sqlite3.OperationalError(str(error)))
+                if row_store.storage.place is place:
+                    row_store.move_out(sqlite3.OperationalError(str(error)))
             return False
         return True
 
@@ -77,30 +78,30 @@ class AdoptionTarget:
         the next time.
         """
         with self._lock:
-            shelf = self._shelf()
-            if shelf.storage.table is not None:
+            row_store = self._row_store()
+            if row_store.storage.table is not None:
                 try:
-                    shelf.storage.table.turn_away()
+                    row_store.storage.table.turn_away()
                 except sqlite3.Error as error:
-                    shelf.failed(error)
+                    row_store.failed(error)
 
 
-def _admitted(shelf: Shelf, expected: int, confirmed: Mapping[int, int]) -> bool:
+def _admitted(row_store: RowStore, expected: int, confirmed: Mapping[int, int]) -> bool:
     """What was taken in waits from now on, all of it; False if it is not complete, or cannot be written."""
-    shelf.begin_counting()
+    row_store.begin_counting()
     found = None
     try:
-        found = None if shelf.storage.table is None else shelf.storage.table.admit(expected, confirmed)
+        found = None if row_store.storage.table is None else row_store.storage.table.admit(expected, confirmed)
     except sqlite3.Error as error:
-        shelf.failed(error)
+        row_store.failed(error)
     if found is not None:
         waiting = found.get(WAITING, (0, 0))
-        shelf.tally.adopted += expected
-        shelf.tally.rows += waiting[0]
-        shelf.tally.octets += waiting[1]
-        shelf.dead_letters.count(*found.get(DEAD, (0, 0)))
-        shelf.dead_letters.count_held(found.get(HELD, (0, 0))[0])
-        shelf.turnstile.restart()
-        shelf.dirty = True
-    shelf.end_counting()
+        row_store.tally.adopted += expected
+        row_store.tally.rows += waiting[0]
+        row_store.tally.octets += waiting[1]
+        row_store.dead_letters.count(*found.get(DEAD, (0, 0)))
+        row_store.dead_letters.count_held(found.get(HELD, (0, 0))[0])
+        row_store.cursor.restart()
+        row_store.dirty = True
+    row_store.end_counting()
     return found is not None

@@ -36,9 +36,9 @@ OUTBOX = "synap_integrations.outbox"
 POINTS = {
     "K1": Point("before the turn is encoded", f"{OUTBOX}.rows:encode", "before"),
     "K2": Point("encoded, not queued", f"{OUTBOX}.rows:encode", "after"),
-    "K3": Point("queued, not committed", f"{OUTBOX}.shelf:Shelf.keep", "before"),
+    "K3": Point("queued, not committed", f"{OUTBOX}.row_store:RowStore.keep", "before"),
     "K4": Point("inside the commit", f"{OUTBOX}.row_table:RowTable.insert", "inside"),
-    "K5": Point("committed, the caller not told", f"{OUTBOX}.shelf:Shelf.keep", "after"),
+    "K5": Point("committed, the caller not told", f"{OUTBOX}.row_store:RowStore.keep", "after"),
     "K6": Point("the caller told", "zygote:tell", "after"),
     "K7": Point("on record as possibly sent, nothing sent", f"{OUTBOX}.row_table:RowTable.mark_written", "after"),
     "K8": Point("half of it sent", "zygote:FileReceiver.write", "half"),
@@ -112,7 +112,7 @@ def live(folder: Path, name: str, told: int) -> None:
             worker.wake()
             worker.flush(10)
             outbox.maintain()
-            outbox._shelf.storage.table.checkpoint()
+            outbox._row_store.storage.table.checkpoint()
     worker.flush(10)
     outbox.maintain()
     worker.close(5)

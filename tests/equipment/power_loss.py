@@ -75,7 +75,7 @@ def recorded(folder: Path, *, durability: str, turns: int = 40, seed: int = 3) -
                 if rng.random() < 0.15:
                     outbox.maintain()
                     disk.mark("brought to disk")
-                if rng.random() < 0.05 and (table := outbox._shelf.storage.table):
+                if rng.random() < 0.05 and (table := outbox._row_store.storage.table):
                     table.checkpoint(truncate=rng.random() < 0.5)
             outbox.close()
         finally:

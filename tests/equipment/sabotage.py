@@ -247,8 +247,8 @@ PROTECTIONS: dict[str, Protection] = {
     ),
     "size-cap": Protection(
         "The outbox does not grow without bound.",
-        f"{OUTBOX}.shelf:Shelf._refuse_beyond_cap",
-        lambda _: lambda shelf, batch: (list(batch), sum(row.size for row in batch)),
+        f"{OUTBOX}.row_store:RowStore._refuse_beyond_cap",
+        lambda _: lambda row_store, batch: (list(batch), sum(row.size for row in batch)),
         ("tests/faults/test_faults_disk.py::test_at_its_cap_the_outbox_refuses_new_turns_and_keeps_the_accepted",),
     ),
     "reserve": Protection(

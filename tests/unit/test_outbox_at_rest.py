@@ -116,7 +116,7 @@ def test_delivery_stops_a_conversation_in_strict_order_only(strict: bool, error:
         return error if envelope.event == UserMessage("bad") else DELIVERED
 
     async def scene(world: World) -> None:
-        world.store.strict_order = world.store._shelf.dead_letters.strict_order = strict
+        world.store.strict_order = world.store._row_store.dead_letters.strict_order = strict
         world.append(turn("1"), turn("bad"), turn("2"), turn("other", "c-2"), turn("3"))
         await world.until(lambda: world.store.counts().delivered == (2 if strict else 4), within_s=5)
         held = int(isinstance(error, OutcomeUnknownError))

@@ -28,7 +28,7 @@ def files(folder: Path, pattern: str = "*") -> list[Path]:
 
 def connection(outbox: SqliteOutbox) -> sqlite3.Connection:
     """The open file, to play tricks on."""
-    table = outbox._shelf.storage.table
+    table = outbox._row_store.storage.table
     assert table is not None
     return table.connection
 

@@ -152,7 +152,7 @@ def test_no_file_of_the_outbox_shows_what_was_said_or_by_whom(outbox_in, folder,
     expected = set() if keys else set(SECRETS)
     assert found_in(folder) == expected
     outbox.maintain()
-    outbox._shelf.storage.table.checkpoint(truncate=True)
+    outbox._row_store.storage.table.checkpoint(truncate=True)
     outbox.append(turn())
     assert found_in(folder) == expected
     assert len(list(folder.iterdir())) == 4
@@ -233,7 +233,7 @@ def test_an_application_may_fetch_its_key_and_status_counts_what_no_key_opens(tm
 def test_a_flipped_bit_in_a_sealed_file_costs_one_turn(outbox_in, folder) -> None:
     """As in clear text: intact rows are rescued, the file is put aside."""
     outbox = outbox_in(*(turn(f"{number}") for number in range(9)), keys=(NEW,))
-    path, body = Path(outbox.where), outbox._shelf.storage.table.entry(5).row.body
+    path, body = Path(outbox.where), outbox._row_store.storage.table.entry(5).row.body
     outbox.close()
     raw = path.read_bytes()
     assert raw.count(body) == 1
@@ -275,7 +275,7 @@ def test_random_bit_flips_in_a_sealed_file_never_break_us_and_never_change_a_tur
 def test_a_forged_row_is_a_dead_letter_and_not_a_turn(outbox_in) -> None:
     """Somebody who writes into the file and mends the checksum gets nothing delivered in another's name."""
     outbox = outbox_in(turn("mine"), turn("yours"), keys=(NEW,))
-    table = outbox._shelf.storage.table
+    table = outbox._row_store.storage.table
     theirs = table.entry(2).row.body
     forged = table.entry(1).row._replace(body=theirs)
     table.connection.execute("UPDATE turn SET body = ?, crc = ? WHERE seq = 1", (theirs, forged.checksum(1)))
@@ -308,7 +308,7 @@ def test_forgetting_says_which_files_no_key_opens_and_nobody_comes_back_from_the
 def test_a_file_that_fails_moves_sealed(outbox_in, folder) -> None:
     """Rows go to the next file as they are; neither file shows them."""
     outbox = outbox_in(turn(), keys=(NEW,))
-    outbox._shelf.storage.table.connection.execute("DROP TABLE seen")
+    outbox._row_store.storage.table.connection.execute("DROP TABLE seen")
     outbox.append(turn())
     assert len(list(folder.glob("*.corrupt"))) == 1
     assert found_in(folder) == set()

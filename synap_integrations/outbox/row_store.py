@@ -8,6 +8,7 @@ import sqlite3
 from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Final
 
+from .claim_cursor import ClaimCursor
 from .counts import Tally
 from .dead_letters import DeadLetters
 from .entries import AT_REST, BEFORE_ALL, DEAD, WAITING, Entry
@@ -16,7 +17,6 @@ from .row_table import MEMORY, is_full
 from .rows import Row, UnreadableRowError
 from .sealing import Sealing
 from .storage import Storage
-from .turnstile import Turnstile
 
 _log = logging.getLogger(__name__)
 
@@ -26,7 +26,7 @@ _DELETE_ON_FULL_DISK: Final = 16
 _SEEN_MS: Final = 24 * 3_600_000
 
 
-class Shelf:
+class RowStore:
     """Keeps rows within caps, hands each out once, and counts. Not thread-safe: the owner holds a lock.
 
     No fault of the disk comes out of here: a file that fails is left for the next place that works.
@@ -45,9 +45,9 @@ class Shelf:
     ) -> None:
         self.storage = storage
         self.tally = Tally()
-        self.turnstile = Turnstile()
+        self.cursor = ClaimCursor()
         self.dead_letters = DeadLetters(
-            storage, self.tally, self.turnstile, max_bytes=max_dead_bytes, strict_order=strict_order
+            storage, self.tally, self.cursor, max_bytes=max_dead_bytes, strict_order=strict_order
         )
         self.last_seq = 0
         self.dirty = False
@@ -163,14 +163,14 @@ class Shelf:
 
     def take(self, limit: int, skip: frozenset[str]) -> list[Entry]:
         """The next rows, from now on under way; it is on record that they may leave the machine."""
-        turnstile = self.turnstile
-        turnstile.prepare(skip, self._clock())
-        if (table := self.storage.table) is None or turnstile.after >= self.last_seq:
+        cursor = self.cursor
+        cursor.prepare(skip, self._clock())
+        if (table := self.storage.table) is None or cursor.after >= self.last_seq:
             return []
-        held = self.dead_letters.blocked.union(turnstile.held)
+        waiting = self.dead_letters.blocked.union(cursor.delayed)
         try:
             entries, complete = table.take(
-                turnstile.after, limit, _TAKE_BYTES, held=held, kinds=skip, taken=turnstile.taken.values()
+                cursor.after, limit, _TAKE_BYTES, waiting=waiting, kinds=skip, under_way=cursor.under_way.values()
             )
         except sqlite3.Error as error:
             self.failed(error)
@@ -183,7 +183,7 @@ class Shelf:
                 self.move_out(error)
                 return []
             # On a full disk there is no room for the note, and only delivery can make some.
-        turnstile.took(entries, end=self.last_seq if complete else None)
+        cursor.claimed(entries, end=self.last_seq if complete else None)
         return entries
 
     def settle(self, event_ids: Collection[str] = ()) -> None:
@@ -205,7 +205,7 @@ class Shelf:
             for event_id in confirmed:
                 self.confirmed.pop(event_id, None)
             made_room = False
-            self.turnstile.settled(chosen)
+            self.cursor.settled(chosen)
             self.tally.delivered += count
             self.tally.rows -= count
             self.tally.octets -= octets
@@ -214,10 +214,10 @@ class Shelf:
 
     def put_back(self, event_ids: Collection[str], wait_s: float, reason: str) -> None:
         """They wait again, for at least ``wait_s`` seconds, and their conversations with them."""
-        self.turnstile.put_back(event_ids)
+        self.cursor.put_back(event_ids)
         if wait_s > 0 and (table := self.storage.table) is not None:
             try:
-                self.turnstile.hold(table.conversations_of(event_ids), self._clock() + wait_s)
+                self.cursor.delay(table.conversations_of(event_ids), self._clock() + wait_s)
                 table.postpone(event_ids, self.now_ms() + int(wait_s * 1000), reason)
             except sqlite3.Error as error:
                 self.failed(error)
@@ -233,7 +233,6 @@ class Shelf:
         """Delete everything of these ids, waiting or dead, from file and log; returns the event ids too."""
         if (table := self.storage.table) is None:
             return [], Erased()
-        taken = self.turnstile.taken
         try:
             rows = table.named(ids) + [
                 (entry.row.event_id, entry.seq, entry.state, entry.row.size)
@@ -241,7 +240,7 @@ class Shelf:
                 if _concerns(ids, entry, sealing)
             ]
             waiting = [row for row in rows if row[2] == WAITING]
-            under_way = sum(event_id in taken for event_id, *_ in waiting)
+            under_way = sum(event_id in self.cursor.under_way for event_id, *_ in waiting)
             for start in range(0, len(rows), _DELETE):
                 table.remove([row[:2] for row in rows[start : start + _DELETE]], self.now_ms() + _SEEN_MS)
             if rows:
@@ -250,7 +249,7 @@ class Shelf:
             self.failed(error)
             return [], Erased()
         event_ids = [row[0] for row in rows]
-        self.turnstile.settled(event_ids)
+        self.cursor.settled(event_ids)
         self._undeleted.difference_update(event_ids)
         tally, dead = self.tally, [row[2:] for row in rows if row[2] in AT_REST]
         tally.rows -= len(waiting)
