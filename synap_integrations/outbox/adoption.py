@@ -17,7 +17,7 @@ from typing import Final
 
 from .entries import BEFORE_ALL, Entry
 from .erasure import Tombstone, lift, tombstones
-from .places import Place, alone_in, outbox_files, sweep
+from .files import OutboxFile, alone_in, outbox_files, sweep
 from .row_table import RowTable
 from .rows import UnreadableRowError
 from .schema import READABLE, SCHEMA_VERSION
@@ -71,66 +71,66 @@ class Adoption:
         adopted = False
         for path in self.orphans([folder]):
             try:
-                place = Place.orphan(path)
+                file = OutboxFile.orphan(path)
             except OSError:
                 self._left_alone.add(path)
                 continue
-            if place is None:
+            if file is None:
                 continue
             if not target.has_room:
                 self.crowded = True
-                place.leave()
+                file.leave()
                 break
-            adopted = self._adopt(place, target) or adopted
+            adopted = self._adopt(file, target) or adopted
             if self.crowded:
                 break
         return adopted
 
-    def _adopt(self, place: Place, target: AdoptionTarget) -> bool:
+    def _adopt(self, file: OutboxFile, target: AdoptionTarget) -> bool:
         """True if rows were taken over, or the file was put aside."""
         try:
-            table = RowTable(place.path, salvage=True)
+            table = RowTable(file.path, salvage=True)
         except _UNREADABLE as error:
             if _is_busy(error):  # somebody looks at it; next time
-                place.leave()
+                file.leave()
                 return False
-            return _put_aside(place, "it is no database")
+            return _put_aside(file, "it is no database")
         try:
             version = table.version
             if version is not None and version > SCHEMA_VERSION:
-                _log.warning("synap: %s was written by a newer version and is left alone", place.path)
-                self._left_alone.add(place.path)
+                _log.warning("synap: %s was written by a newer version and is left alone", file.path)
+                self._left_alone.add(file.path)
                 table.close()
-                place.leave()
+                file.leave()
                 return False
             if version not in READABLE:
                 table.close()
-                return _put_aside(place, "it is not an outbox")
+                return _put_aside(file, "it is not an outbox")
         except _UNREADABLE:
             table.close()
-            return _put_aside(place, "it cannot be read")
-        return self._move_in(table, place, target)
+            return _put_aside(file, "it cannot be read")
+        return self._move_in(table, file, target)
 
-    def _move_in(self, table: RowTable, place: Place, target: AdoptionTarget) -> bool:
+    def _move_in(self, table: RowTable, file: OutboxFile, target: AdoptionTarget) -> bool:
         salvage = Salvage(table, target.sealing)
         intact = salvage.intact()
         if salvage.locked:
             table.close()
-            self._leave_locked(place, len(intact), salvage.locked)
+            self._leave_locked(file, len(intact), salvage.locked)
             return False
-        moved = self._move(salvage, intact, target, tombstones(place.path.parent))
-        missing = salvage.missing(place.mark())
+        moved = self._move(salvage, intact, target, tombstones(file.path.parent))
+        missing = salvage.missing(file.mark())
         table.close()
         if not moved:
             target.turn_away()
             self.crowded = True
-            place.leave()
+            file.leave()
             return False
         if salvage.sound and not missing:
-            place.discard()
+            file.discard()
             return bool(intact)
         rescued = len(set(intact) - salvage.damaged)
-        return _put_aside(place, f"{rescued} turns rescued, {len(salvage.damaged)} damaged, {missing} missing")
+        return _put_aside(file, f"{rescued} turns rescued, {len(salvage.damaged)} damaged, {missing} missing")
 
     def _move(self, salvage: Salvage, seqs: list[int], target: AdoptionTarget, left_out: list[Tombstone]) -> bool:
         """Take the rows over, all of them or none."""
@@ -149,7 +149,7 @@ class Adoption:
             expected += added
         return not expected or target.admit(expected, confirmed)
 
-    def _leave_locked(self, place: Place, rows: int, keys: Iterable[str]) -> None:
+    def _leave_locked(self, file: OutboxFile, rows: int, keys: Iterable[str]) -> None:
         """A file whose key nobody gave us: it stays as it is, and is counted."""
         if not self.locked:
             _log.warning(
@@ -157,9 +157,9 @@ class Adoption:
                 " name that key in SYNAP_OUTBOX_KEY, after the present one and a comma, and start again",
                 ", ".join(sorted(keys)),
             )
-        self.locked[place.path] = rows
-        self._left_alone.add(place.path)
-        place.leave()
+        self.locked[file.path] = rows
+        self._left_alone.add(file.path)
+        file.leave()
 
 
 def _in_time(entries: Iterable[Entry], file: int) -> Iterator[tuple[int, Entry]]:
@@ -245,6 +245,6 @@ def _is_busy(error: Exception) -> bool:
     return getattr(error, "sqlite_errorcode", None) in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
 
 
-def _put_aside(place: Place, why: str) -> bool:
-    _log.warning("synap: a file of waiting turns was put aside as %s: %s", place.quarantine(), why)
+def _put_aside(file: OutboxFile, why: str) -> bool:
+    _log.warning("synap: a file of waiting turns was put aside as %s: %s", file.quarantine(), why)
     return True

@@ -18,7 +18,7 @@ from typing import Final, Self
 from synap_integrations.model import Scope
 from synap_integrations.plain import text
 
-from .places import make_private, opened
+from .files import make_private, opened
 from .rows import Row
 
 _FILE: Final = "forgotten.jsonl"

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Final
 
 from .entries import AT_REST, HELD, Entry
-from .places import candidates, outbox_files
+from .files import candidates, outbox_files
 from .row_table import RowTable
 from .rows import UnreadableRowError
 from .sealing import LockedRowError, Sealing

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from .places import Place, outbox_files
+from .files import OutboxFile, outbox_files
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,9 +23,9 @@ def reassign(source: Path, target: Path) -> Reassigned:
     """
     moved = in_use = 0
     for path in outbox_files(source):
-        if (place := Place.orphan(path)) is None:
+        if (file := OutboxFile.orphan(path)) is None:
             in_use += 1
             continue
-        place.move_to(target)
+        file.move_to(target)
         moved += 1
     return Reassigned(moved, in_use)

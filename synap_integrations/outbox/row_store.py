@@ -66,8 +66,8 @@ class RowStore:
     @property
     def origin(self) -> str:
         """A name of the file that says nothing about anybody; each file has its own."""
-        place = self.storage.place
-        return self._memory if place is None else place.path.stem.rpartition("-")[2]
+        file = self.storage.file
+        return self._memory if file is None else file.path.stem.rpartition("-")[2]
 
     # --- in --------------------------------------------------------------------------------------------------
 
@@ -131,8 +131,8 @@ class RowStore:
                     return None
                 self.move_out(error)
             else:
-                if storage.place is not None:
-                    storage.place.set_mark(max(self.last_seq, entries[-1].seq))
+                if storage.file is not None:
+                    storage.file.set_mark(max(self.last_seq, entries[-1].seq))
                 storage.failures = 0
                 storage.wrote(sum([entry.row.size for entry in entries]))
                 self.dirty = True

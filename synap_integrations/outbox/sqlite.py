@@ -24,7 +24,7 @@ from .counts import Counts
 from .earlier import confirmed_of, with_earlier
 from .entries import HELD, Entry
 from .erasure import Erased, Tombstone, bury, ids_of
-from .places import outbox_files
+from .files import outbox_files
 from .row_store import RowStore
 from .row_table import is_full
 from .rows import Row, UnreadableRowError
@@ -234,8 +234,8 @@ class SqliteOutbox:
 
     def has_orphans(self) -> bool:
         """True if there may be something to adopt; a look at the folders only."""
-        place = self._row_store.storage.place
-        own = None if place is None else place.path
+        file = self._row_store.storage.file
+        own = None if file is None else file.path
         return any(path != own for path in self._adoption.orphans(self.folders))
 
     @property
@@ -265,9 +265,9 @@ class SqliteOutbox:
         if self._row_store.storage.folder is None:
             return event_ids, erased
         in_use = aside = locked = 0
-        place = self._row_store.storage.place
+        file = self._row_store.storage.file
         for folder in self.folders:
-            files = [path for path in outbox_files(folder) if place is None or path != place.path]
+            files = [path for path in outbox_files(folder) if file is None or path != file.path]
             if files:
                 bury(folder, Tombstone.of(ids, (self._row_store.now_ms() + 1) * 1_000))
             locked += len(self._adoption.locked.keys() & set(files))
@@ -288,17 +288,17 @@ class SqliteOutbox:
             row_store.settle()
             if row_store.storage.misplaced:
                 row_store.move(quarantine=False)
-            place, dirty = row_store.storage.place, row_store.dirty or row_store.full
+            file, dirty = row_store.storage.file, row_store.dirty or row_store.full
             row_store.dirty = self.overdue = False
-        if place is None or not (dirty or place.log_bytes()):
+        if file is None or not (dirty or file.log_bytes()):
             return dirty
         try:
-            place.sync()  # without the lock: capture goes on
+            file.sync()  # without the lock: capture goes on
             with self._lock:
                 row_store.storage.upkeep(row_store.now_ms(), idle=not dirty or not row_store.tally.rows)
         except (sqlite3.Error, OSError) as error:
             with self._lock:
-                if not is_full(error) and row_store.storage.place is place:
+                if not is_full(error) and row_store.storage.file is file:
                     row_store.move_out(error)
         return True
 

@@ -13,8 +13,8 @@ from itertools import islice
 from pathlib import Path
 from typing import Final
 
+from .files import OutboxFile, candidates
 from .filesystems import PROCESS_MEMORY, FileSystem, filesystem_of
-from .places import Place, candidates
 from .row_table import LOG_BYTES, LOG_PAGE_BYTES, MEMORY, RowTable
 
 _log = logging.getLogger(__name__)
@@ -39,7 +39,7 @@ class Storage:
     def __init__(self, folder: Path | None, *, durability: str, clock: Callable[[], float] = time.monotonic) -> None:
         self.folder = folder
         self.table: RowTable | None = None
-        self.place: Place | None = None
+        self.file: OutboxFile | None = None
         self.failures = 0
         """Files that failed since the last one that worked."""
         self.log_bytes = 0
@@ -60,8 +60,8 @@ class Storage:
     @property
     def where(self) -> str:
         """For people: the file, or why there is none."""
-        if self.place is not None:
-            return str(self.place.path)
+        if self.file is not None:
+            return str(self.file.path)
         if self.table is None and self.folder is not None:
             return f"{self.folder} (nothing kept yet)"
         return f"memory{self._why}"
@@ -69,7 +69,7 @@ class Storage:
     @property
     def kept_on(self) -> str:
         """For people: what kind of file system the file is on, or will be, and what that means for what waits."""
-        if self.folder is None or (self.table is not None and self.place is None):
+        if self.folder is None or (self.table is not None and self.file is None):
             return PROCESS_MEMORY
         return str(self._filesystem or filesystem_of(self.folder))
 
@@ -80,15 +80,15 @@ class Storage:
         # A second file in the same folder is tried before the next folder: the fault may have been the file's.
         for folder in self.folders[self.failures // 2 :]:
             try:
-                self.table, self.place = self._new(folder)
+                self.table, self.file = self._new(folder)
             except (OSError, sqlite3.Error) as error:
                 self._why = f" ({folder}: {error})"
                 continue
             if folder != self.folders[0]:
-                _log.warning("synap: turns are kept in %s%s", self.place.path, self._why)
+                _log.warning("synap: turns are kept in %s%s", self.file.path, self._why)
             self._look_at_filesystem(folder)
             return self.table
-        self.table, self.place = RowTable(MEMORY), None
+        self.table, self.file = RowTable(MEMORY), None
         self.table.create()
         self._disk_again_at = self._clock() + _DISK_AGAIN_S
         if self.folders and not self._warned:
@@ -102,51 +102,51 @@ class Storage:
             _warned_of.add(folder)
             _log.warning("synap: turns are kept in %s, on %s: %s", folder, found, found.fix)
 
-    def _new(self, folder: Path) -> tuple[RowTable, Place]:
-        place = Place.new(folder)
+    def _new(self, folder: Path) -> tuple[RowTable, OutboxFile]:
+        file = OutboxFile.new(folder)
         try:
-            table = RowTable(place.path, durability=self._durability)
+            table = RowTable(file.path, durability=self._durability)
             table.create()
         except sqlite3.Error:
-            place.discard()
+            file.discard()
             raise
-        return table, place
+        return table, file
 
     def move(self, *, quarantine: bool) -> None:
         """Take the rows to the next place that works. The old file is put aside if it failed; if it did not, it is
         deleted, or stays in use if the new place cannot take all of it.
         """
-        old, old_place = self.table, self.place
-        self.table = self.place = None
+        old, old_file = self.table, self.file
+        self.table = self.file = None
         new = self.open()
         if old is not None:
             complete = new.path != old.path and _copy(old, new)
             if not complete and not quarantine:
                 self.close(empty=True)
-                self.table, self.place, self._disk_again_at = old, old_place, self._clock() + _DISK_AGAIN_S
+                self.table, self.file, self._disk_again_at = old, old_file, self._clock() + _DISK_AGAIN_S
                 return
             with suppress(sqlite3.Error):
                 old.close()
-        if old_place is not None:
+        if old_file is not None:
             if quarantine:
-                _log.warning("synap: a file of waiting turns failed and was put aside: %s", old_place.quarantine())
+                _log.warning("synap: a file of waiting turns failed and was put aside: %s", old_file.quarantine())
             else:
-                old_place.discard()
+                old_file.discard()
 
     @property
     def misplaced(self) -> bool:
         """True if the file was deleted under us, or memory serves although the disk may work again."""
         if self._clock() < self._disk_again_at:
             return False
-        if self.place is not None:
-            return not self.place.is_there
+        if self.file is not None:
+            return not self.file.is_there
         return self.table is not None and bool(self.folders)
 
     def make_room(self) -> bool:
         """On a full disk: give the reserve back and empty the log, which is usually larger than what it says."""
-        if self.table is None or self.place is None:
+        if self.table is None or self.file is None:
             return False
-        given_back = self.place.use_reserve()
+        given_back = self.file.use_reserve()
         try:
             self.table.checkpoint(truncate=True)
         except sqlite3.Error:
@@ -156,8 +156,8 @@ class Storage:
     def wrote(self, octets: int) -> None:
         """A commit of about so many bytes was made; every now and then, this looks at the log."""
         self._unseen += octets + _PAGES_OF_A_COMMIT
-        if self._unseen > _LOOK_BYTES and self.place is not None:
-            self._unseen, self.log_bytes = 0, self.place.log_bytes()
+        if self._unseen > _LOOK_BYTES and self.file is not None:
+            self._unseen, self.log_bytes = 0, self.file.log_bytes()
 
     @property
     def overdue(self) -> bool:
@@ -172,29 +172,29 @@ class Storage:
 
     def upkeep(self, now_ms: int, *, idle: bool) -> None:
         """Keep log, file and list of delivered ids small; while nothing happens, no log. Raises: sqlite3.Error."""
-        if self.table is None or self.place is None:
+        if self.table is None or self.file is None:
             return
         self.table.forget_seen(now_ms, _SEEN_ROWS)
-        log_bytes = self.place.log_bytes()
+        log_bytes = self.file.log_bytes()
         if log_bytes and idle:
             self.table.checkpoint(truncate=True)
         elif log_bytes > _LOG_LIMIT_BYTES:
             self.table.checkpoint()
         self.log_bytes = self._unseen = 0
         with suppress(OSError):  # no room for a reserve now
-            self.place.reserve()
+            self.file.reserve()
 
     def close(self, *, empty: bool) -> None:
         """Let go: an empty file is deleted, any other is left to whoever adopts it."""
         if self.table is not None:
             with suppress(sqlite3.Error):
                 self.table.close()
-        if self.place is not None:
+        if self.file is not None:
             if empty:
-                self.place.discard()
+                self.file.discard()
             else:
-                self.place.leave()
-        self.table = self.place = None
+                self.file.leave()
+        self.table = self.file = None
 
     def forget(self) -> None:
         """In a forked child: the parent goes on using the file.
@@ -204,9 +204,9 @@ class Storage:
         """
         if self.table is not None:
             ctypes.pythonapi.Py_IncRef(ctypes.py_object(self.table.connection))
-        if self.place is not None:
-            self.place.forget()
-        self.table = self.place = None
+        if self.file is not None:
+            self.file.forget()
+        self.table = self.file = None
 
 
 def _copy(old: RowTable, new: RowTable) -> bool:

@@ -62,13 +62,13 @@ class AdoptionTarget:
             row_store = self._row_store()
             if not _admitted(row_store, expected, confirmed):
                 return False
-            place = row_store.storage.place
+            file = row_store.storage.file
         try:
-            if place is not None and expected:
-                place.sync()  # the orphan's file is, too, and will be deleted
+            if file is not None and expected:
+                file.sync()  # the orphan's file is, too, and will be deleted
         except OSError as error:
             with self._lock:
-                if row_store.storage.place is place:
+                if row_store.storage.file is file:
                     row_store.move_out(sqlite3.OperationalError(str(error)))
             return False
         return True

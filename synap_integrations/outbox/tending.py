@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from .files import OutboxFile, outbox_files
 from .looking import Held, held, outbox_folders
-from .places import Place, outbox_files
 from .row_table import RowTable
 from .schema import READABLE
 from .sealing import Sealing
@@ -68,14 +68,14 @@ def _tended(rows: Iterable[Held], change: Callable[[RowTable, Sequence[Held]], i
     outcome = Tended()
     for path, found in by_file.items():
         try:
-            place = Place.orphan(path)
-            if place is None:
+            file = OutboxFile.orphan(path)
+            if file is None:
                 outcome.in_use.append(path)
                 continue
             try:
                 outcome.rows += _changed(path, found, change)
             finally:
-                place.leave()
+                file.leave()
         except (OSError, sqlite3.Error):
             outcome.unreadable.append(path)
     return outcome

@@ -13,8 +13,8 @@ from synap_integrations.errors import InvalidInputError, SynapError
 from synap_integrations.model import Scope, new_id
 from synap_integrations.outbox import SqliteOutbox
 from synap_integrations.outbox.erasure import ids_of
+from synap_integrations.outbox.files import outbox_files
 from synap_integrations.outbox.looking import Held, is_in_use, outbox_folders, user_of
-from synap_integrations.outbox.places import outbox_files
 from synap_integrations.outbox.sealing import Sealing
 from synap_integrations.outbox.tending import everything_held
 from synap_integrations.ports import Answer, Erase

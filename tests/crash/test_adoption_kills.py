@@ -50,8 +50,8 @@ BEFORE = {
 """Places up to the one step that makes all of it the adopter's: target, when, which call."""
 AFTER = {
     "after-the-step": (f"{OUTBOX}.row_table:RowTable.admit", "after", 1),
-    "brought-to-disk": (f"{OUTBOX}.places:Place.sync", "after", 1),
-    "before-the-deletion": (f"{OUTBOX}.places:Place.discard", "before", 1),
+    "brought-to-disk": (f"{OUTBOX}.files:OutboxFile.sync", "after", 1),
+    "before-the-deletion": (f"{OUTBOX}.files:OutboxFile.discard", "before", 1),
 }
 """Places from there to the deletion of the file that was taken over."""
 

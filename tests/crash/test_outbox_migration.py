@@ -23,7 +23,7 @@ PLACES = {
     "all of it written": (f"{OUTBOX}.takeover:AdoptionTarget.admit", "before"),
     "inside the step that makes it wait": (f"{OUTBOX}.row_table:RowTable.admit", "inside"),
     "taken over, the old file not deleted": (f"{OUTBOX}.takeover:AdoptionTarget.admit", "after"),
-    "the old file deleted": (f"{OUTBOX}.places:Place.discard", "after"),
+    "the old file deleted": (f"{OUTBOX}.files:OutboxFile.discard", "after"),
 }
 DYING = """
 import sys

@@ -139,13 +139,13 @@ PROTECTIONS: dict[str, Protection] = {
     ),
     "high-water-mark": Protection(
         "A lost tail of a file is noticed.",
-        f"{OUTBOX}.places:Place.set_mark",
+        f"{OUTBOX}.files:OutboxFile.set_mark",
         _NOTHING,
         (f"{UNIT}adoption.py::test_a_lost_tail_is_noticed",),
     ),
     "owner-lock": Protection(
         "A file whose owner lives is left alone.",
-        f"{OUTBOX}.places:fcntl.flock",
+        f"{OUTBOX}.files:fcntl.flock",
         _NOTHING,
         (f"{UNIT}adoption.py::test_a_file_that_is_just_being_made_is_left_alone",),
         quick=True,
@@ -199,7 +199,7 @@ PROTECTIONS: dict[str, Protection] = {
     ),
     "sync-each-second": Protection(
         "Without durability=power the log is brought to disk about once a second.",
-        f"{OUTBOX}.places:Place.sync",
+        f"{OUTBOX}.files:OutboxFile.sync",
         _NOTHING,
         ("tests/crash/test_outbox_power.py::test_a_power_failure_takes_at_most_what_was_not_brought_to_disk",),
     ),
@@ -241,7 +241,7 @@ PROTECTIONS: dict[str, Protection] = {
     ),
     "private-files": Protection(
         "Nobody else can read the files.",
-        f"{OUTBOX}.places:OURS_ALONE",
+        f"{OUTBOX}.files:OURS_ALONE",
         _value(0o644),
         (f"{UNIT}files.py::test_nobody_else_can_read_it",),
     ),

@@ -6,7 +6,7 @@ from history import assert_accounted
 from synap_integrations import Scope, Synap
 from synap_integrations.model import Envelope, ToolResult, UserMessage
 from synap_integrations.outbox import SqliteOutbox
-from synap_integrations.outbox.places import Place
+from synap_integrations.outbox.files import OutboxFile
 
 HOSTILE = {
     "surrogate": "a\ud800b",
@@ -94,7 +94,7 @@ def test_turns_of_an_old_key_can_be_given_to_the_new_one(synap_platform) -> None
             old.record(UserMessage(text), scope=Scope("c", "ana"))
     with Synap(**synap_platform.address) as synap:
         for path in old._outbox.folders[0].glob("ob-*.db"):
-            moved = Place.orphan(path).move_to(synap._outbox.folders[0])
+            moved = OutboxFile.orphan(path).move_to(synap._outbox.folders[0])
             assert moved.exists()
         assert not list(old._outbox.folders[0].glob("ob-*"))
         assert synap.flush(10)

@@ -15,8 +15,8 @@ from zygote import FileReceiver, received
 
 from synap_integrations.model import Envelope, Scope, UserMessage
 from synap_integrations.outbox import DeliveryWorker, SqliteOutbox, adoption
+from synap_integrations.outbox.files import OutboxFile, alone_in
 from synap_integrations.outbox.pace import Rhythm
-from synap_integrations.outbox.places import Place, alone_in
 from synap_integrations.outbox.takeover import AdoptionTarget
 
 
@@ -214,7 +214,7 @@ def test_nothing_is_taken_over_into_memory(outbox_in, folder, monkeypatch) -> No
     def nowhere(_: Path) -> None:
         raise OSError("no place")
 
-    monkeypatch.setattr(Place, "new", nowhere)
+    monkeypatch.setattr(OutboxFile, "new", nowhere)
     own = outbox_in(turn("own", "c-2"))
     assert own.where.startswith("memory")
     assert not own.adopt()
@@ -376,7 +376,7 @@ def test_a_flush_waits_for_a_file_that_has_no_room_yet(outbox_in, folder, tmp_pa
 
 def test_a_file_that_is_just_being_made_is_left_alone(outbox_in, folder) -> None:
     """Its owner has locked it and written nothing yet: to anybody else it would look like no outbox at all."""
-    place = Place.new(folder)
+    place = OutboxFile.new(folder)
     assert adopt_all(outbox_in(turn("ours"))) == 0
     assert place.is_there
     assert not list(folder.glob("*.corrupt"))

@@ -105,12 +105,12 @@ def sweep(folder: Path) -> None:
             file = path.with_suffix(".db")
             if not file.exists() and (lock := _locked(path)) is not None:
                 if not file.exists():
-                    Place(file, lock).discard()
+                    OutboxFile(file, lock).discard()
                 else:
                     os.close(lock)
 
 
-class Place:
+class OutboxFile:
     """One outbox file and its lock, held by this process."""
 
     def __init__(self, path: Path, lock: int) -> None:
