@@ -16,8 +16,8 @@ from .stored import AS_JSON, CONVERSATION, USER
 from .terminal import Cell, Paper, agreed, at_home, counted, in_short, print_json
 
 if TYPE_CHECKING:
-    from synap_integrations.outbox.looking import Held
-    from synap_integrations.outbox.tending import Tended
+    from synap_integrations.outbox.inspect_files import StoredRow
+    from synap_integrations.outbox.operations import Changes
 
 _EPILOG = """\b
 synap outbox ls --dead
@@ -94,14 +94,14 @@ def retry(ids: tuple[str, ...], user: str | None, conversation: str | None, time
 
     Exit code 1: some were refused again, are still waiting, or belong to a running process.
     """
-    from synap_integrations.outbox import tending  # noqa: PLC0415 - not for --help
+    from synap_integrations.outbox import operations  # noqa: PLC0415 - not for --help
 
     rows = [row for row in _chosen(ids, user=user, conversation=conversation) if row.dead]
-    tended = tending.retry(rows)
+    changes = operations.retry(rows)
     if not as_json:
-        Paper().line(f"{tended.rows} of {counted(len(rows), 'dead letter')} wait again.")
-    _say_what_was_not_reached(tended)
-    return max(_delivered(timeout, as_json=as_json), int(tended.rows < len(rows)))
+        Paper().line(f"{changes.rows} of {counted(len(rows), 'dead letter')} wait again.")
+    _say_what_was_not_reached(changes)
+    return max(_delivered(timeout, as_json=as_json), int(changes.rows < len(rows)))
 
 
 @command.command("export")
@@ -130,7 +130,7 @@ def drop(  # noqa: PLR0913 - the options
 
     Without ids, --dead or --waiting says what is meant. Exit code 1: not everything was dropped.
     """
-    from synap_integrations.outbox import tending  # noqa: PLC0415 - not for --help
+    from synap_integrations.outbox import operations  # noqa: PLC0415 - not for --help
 
     if not (ids or dead or waiting):
         message = "say what to drop: ids, --dead or --waiting"
@@ -144,21 +144,21 @@ def drop(  # noqa: PLR0913 - the options
     question = f"Drop {counted(len(rows) - lost, 'dead letter')} and {lost} that were never delivered, for good?"
     if not agreed(question, yes=yes):
         return 1
-    tended = tending.drop(rows)
-    Paper().line(Cell(f"{tended.rows} of {len(rows)} dropped.", "good" if tended.rows == len(rows) else "bad"))
-    _say_what_was_not_reached(tended)
-    return int(tended.rows < len(rows))
+    changes = operations.drop(rows)
+    Paper().line(Cell(f"{changes.rows} of {len(rows)} dropped.", "good" if changes.rows == len(rows) else "bad"))
+    _say_what_was_not_reached(changes)
+    return int(changes.rows < len(rows))
 
 
 # --- parts -------------------------------------------------------------------------------------------------------
 
 
-def _rows(*, user: str | None, conversation: str | None) -> tuple[list[Held], list[Path]]:
-    from synap_integrations.outbox import tending  # noqa: PLC0415 - not for --help
+def _rows(*, user: str | None, conversation: str | None) -> tuple[list[StoredRow], list[Path]]:
+    from synap_integrations.outbox import operations  # noqa: PLC0415 - not for --help
     from synap_integrations.outbox.sealing import Sealing  # noqa: PLC0415 - not for --help
 
     settings = Settings.read()
-    rows, unreadable = tending.everything_held(settings.root, Sealing.of(settings))
+    rows, unreadable = operations.all_stored_rows(settings.root, Sealing.of(settings))
     if (user or conversation) and (locked := sum(row.locked for row in rows)):
         sys.stderr.write(f"not looked at: {locked} are sealed with a key that SYNAP_OUTBOX_KEY does not name\n")
     return [
@@ -166,7 +166,7 @@ def _rows(*, user: str | None, conversation: str | None) -> tuple[list[Held], li
     ], unreadable
 
 
-def _chosen(ids: Sequence[str], *, user: str | None, conversation: str | None) -> list[Held]:
+def _chosen(ids: Sequence[str], *, user: str | None, conversation: str | None) -> list[StoredRow]:
     """The rows whose ids are these, or end so; all, if none is named. Raises: ContextNotFoundError."""
     rows, _ = _rows(user=user, conversation=conversation)
     if not ids:
@@ -179,7 +179,7 @@ def _chosen(ids: Sequence[str], *, user: str | None, conversation: str | None) -
     return [row for row, event_id in zip(rows, known, strict=True) if event_id.endswith(tuple(ids))]
 
 
-def _fields(row: Held) -> dict[str, object]:
+def _fields(row: StoredRow) -> dict[str, object]:
     entry = row.entry
     return {
         "event_id": entry.row.event_id,
@@ -198,11 +198,11 @@ def _fields(row: Held) -> dict[str, object]:
     }
 
 
-def _state(row: Held) -> str:
+def _state(row: StoredRow) -> str:
     return "held" if row.in_doubt else "dead" if row.dead else "waiting"
 
 
-def _cells(row: Held) -> list[Cell]:
+def _cells(row: StoredRow) -> list[Cell]:
     entry = row.entry
     state = Cell(_state(row), "bad" if row.dead else "warning" if entry.attempts else "")
     what = in_short(row.text, 60)
@@ -219,13 +219,13 @@ def _cells(row: Held) -> list[Cell]:
     ]
 
 
-def _say_what_was_not_reached(tended: Tended) -> None:
-    from synap_integrations.outbox.looking import user_of  # noqa: PLC0415 - not for --help
+def _say_what_was_not_reached(changes: Changes) -> None:
+    from synap_integrations.outbox.inspect_files import user_of  # noqa: PLC0415 - not for --help
 
-    for path in tended.in_use:
+    for path in changes.in_use:
         process = user_of(path)
         sys.stderr.write(f"not reached: {at_home(path)} is in use by process {process}; end it and try again\n")
-    for path in tended.unreadable:
+    for path in changes.unreadable:
         sys.stderr.write(f"not reached: {at_home(path)} cannot be changed\n")
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from synap_integrations.context.render import as_block
 from synap_integrations.model import Context, ContextItem
-from synap_integrations.outbox.looking import outboxes
+from synap_integrations.outbox.inspect_files import outboxes
 from synap_integrations.outbox.sealing import Sealing
 from synap_integrations.settings import Settings
 

@@ -17,7 +17,7 @@ from pathlib import Path
 import click
 
 from synap_integrations.outbox.filesystems import filesystem_of
-from synap_integrations.outbox.looking import OutboxFolder, outboxes
+from synap_integrations.outbox.inspect_files import OutboxFolder, outboxes
 from synap_integrations.outbox.sealing import Sealing
 from synap_integrations.server.database import Database
 from synap_integrations.server.embedded import FILE_NAME

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Final
 
 from .entries import BEFORE_ALL, Entry
-from .erasure import Tombstone, lift, tombstones
+from .erasure import Tombstone, expire_tombstones, tombstones
 from .files import OutboxFile, alone_in, outbox_files, sweep
 from .row_table import RowTable
 from .rows import UnreadableRowError
@@ -64,7 +64,7 @@ class Adoption:
                 if alone:
                     adopted = self._adopt_in(folder, target) or adopted
             sweep(folder)
-            lift(folder, time.time_ns() // 1_000)
+            expire_tombstones(folder, time.time_ns() // 1_000)
         return adopted
 
     def _adopt_in(self, folder: Path, target: AdoptionTarget) -> bool:

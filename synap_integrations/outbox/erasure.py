@@ -92,7 +92,7 @@ def _digest(ids: Sequence[str | None], named: Sequence[int]) -> str:
     return blake2b(values, digest_size=16).hexdigest()
 
 
-def bury(folder: Path, tombstone: Tombstone) -> None:
+def write_tombstone(folder: Path, tombstone: Tombstone) -> None:
     """Set a tombstone for whoever adopts files in this folder. Raises: OSError."""
     make_private(folder)
     line = json.dumps([tombstone.named, tombstone.digest, tombstone.until_us]) + "\n"
@@ -115,7 +115,7 @@ def tombstones(folder: Path) -> list[Tombstone]:
     return found
 
 
-def lift(folder: Path, now_us: int) -> None:
+def expire_tombstones(folder: Path, now_us: int) -> None:
     """Remove the tombstones of a folder once all of them have had their time."""
     found = tombstones(folder)
     if found and all(now_us - tombstone.until_us > _KEPT_US for tombstone in found):

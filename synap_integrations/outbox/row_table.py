@@ -13,7 +13,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Final
 
-from . import positions, schema
+from . import confirmed_counts, schema
 from .entries import DEAD, Entry
 from .rows import Row
 from .transaction import Transaction
@@ -86,7 +86,7 @@ class RowTable:
             if sum(rows for rows, _ in found.values()) != expected:
                 return None
             self._db.execute("UPDATE turn SET state = state - 4 WHERE state >= 4")
-            positions.keep(self._db, confirmed)
+            confirmed_counts.keep(self._db, confirmed)
         return found
 
     def turn_away(self) -> None:
@@ -130,7 +130,7 @@ class RowTable:
         with Transaction(self._db):
             rows, octets, last, found = self._db.execute(schema.FIND, (_json(event_ids),)).fetchone()
             if rows:
-                positions.keep(self._db, positions.of_rows(self._db, confirmed))
+                confirmed_counts.keep(self._db, confirmed_counts.of_rows(self._db, confirmed))
                 self._db.execute(schema.DELETE, (found,))  # first: on a full disk it makes the room for what follows
                 self._db.execute(schema.REMEMBER, (seen_until_ms, found))
                 self._db.execute(schema.SETTLED_TO, (last,))
@@ -180,14 +180,14 @@ class RowTable:
     def forget_seen(self, now_ms: int, keep: int) -> None:
         """Let go of delivered ids that are more than ``keep``, and of old ones, some at a time."""
         self._db.execute(schema.FORGET_TOO_MANY, (keep,))
-        positions.trim(self._db)
+        confirmed_counts.trim(self._db)
         self._db.execute(schema.FORGET_OLD, (now_ms,))
 
     # --- reading ---------------------------------------------------------------------------------------------
 
     def confirmed(self) -> dict[int, int]:
         """How many turns the platform had confirmed of each conversation of which that is known."""
-        return positions.known(self._db)
+        return confirmed_counts.known(self._db)
 
     def conversations_of(self, event_ids: Collection[str]) -> list[int]:
         """The conversations that these rows belong to."""

@@ -21,10 +21,10 @@ from synap_integrations.model import Envelope, Scope
 from . import forks, rows
 from .adoption import Adoption
 from .counts import Counts
-from .earlier import confirmed_of, with_earlier
 from .entries import HELD, Entry
-from .erasure import Erased, Tombstone, bury, ids_of
+from .erasure import Erased, Tombstone, ids_of, write_tombstone
 from .files import outbox_files
+from .possible_duplicates import confirmed_of, with_earlier
 from .row_store import RowStore
 from .row_table import is_full
 from .rows import Row, UnreadableRowError
@@ -269,7 +269,7 @@ class SqliteOutbox:
         for folder in self.folders:
             files = [path for path in outbox_files(folder) if file is None or path != file.path]
             if files:
-                bury(folder, Tombstone.of(ids, (self._row_store.now_ms() + 1) * 1_000))
+                write_tombstone(folder, Tombstone.of(ids, (self._row_store.now_ms() + 1) * 1_000))
             locked += len(self._adoption.locked.keys() & set(files))
             in_use += len(files)
             aside += len(list(folder.glob("*.corrupt")))

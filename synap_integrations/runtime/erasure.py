@@ -14,9 +14,9 @@ from synap_integrations.model import Scope, new_id
 from synap_integrations.outbox import SqliteOutbox
 from synap_integrations.outbox.erasure import ids_of
 from synap_integrations.outbox.files import outbox_files
-from synap_integrations.outbox.looking import Held, is_in_use, outbox_folders, user_of
+from synap_integrations.outbox.inspect_files import StoredRow, is_in_use, outbox_folders, user_of
+from synap_integrations.outbox.operations import all_stored_rows
 from synap_integrations.outbox.sealing import Sealing
-from synap_integrations.outbox.tending import everything_held
 from synap_integrations.ports import Answer, Erase
 from synap_integrations.server.database import Database
 from synap_integrations.server.embedded import FILE_NAME
@@ -96,9 +96,9 @@ class Erasure:
         (customer,) = customers or {""}
         return replace(scope, customer_id=customer or None)
 
-    def _matching(self, scope: Scope) -> list[Held]:
+    def _matching(self, scope: Scope) -> list[StoredRow]:
         wanted = ids_of(scope)[:3]
-        rows, _ = everything_held(self._root, self._sealing)
+        rows, _ = all_stored_rows(self._root, self._sealing)
         return [
             row
             for row in rows
@@ -108,7 +108,7 @@ class Erasure:
             )
         ]
 
-    def _rows(self) -> list[Held]:
+    def _rows(self) -> list[StoredRow]:
         return self._matching(self.scope)
 
     # --- the places ------------------------------------------------------------------------------------------
@@ -199,5 +199,5 @@ def _targets(database: Database, scope: Scope) -> list[Target]:
     ]
 
 
-def _dead(row: Held) -> bool:
+def _dead(row: StoredRow) -> bool:
     return row.dead

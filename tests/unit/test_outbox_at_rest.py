@@ -11,7 +11,7 @@ from transports import Fate, texts
 from synap_integrations.errors import InvalidInputError, OutcomeUnknownError
 from synap_integrations.model import Envelope, Scope, UserMessage
 from synap_integrations.outbox import EphemeralOutbox, SqliteOutbox
-from synap_integrations.outbox.tending import drop, everything_held, retry
+from synap_integrations.outbox.operations import all_stored_rows, drop, retry
 
 
 @pytest.fixture
@@ -41,7 +41,7 @@ def test_a_held_turn_is_kept_counted_and_not_sent(folder: Path) -> None:
     assert said(outbox) == ["two"]
     assert_accounted(outbox.counts(), captured=2, waiting=1, dead_letters=1, held=1)
     outbox.close()
-    (row, _) = everything_held(folder.parent)[0]
+    (row, _) = all_stored_rows(folder.parent)[0]
     assert (row.in_doubt, row.dead, row.entry.reason) == (True, True, "unknown_outcome: lost")
     adopter = SqliteOutbox(folder, capture_wait_s=30)
     assert adopter.adopt()
@@ -56,9 +56,9 @@ def test_a_held_turn_is_sent_after_a_retry_by_hand(folder: Path) -> None:
     outbox.claim(1)
     outbox.hold(first.event_id, "lost")
     outbox.close()
-    rows, _ = everything_held(folder.parent)
+    rows, _ = all_stored_rows(folder.parent)
     assert retry(row for row in rows if row.dead).rows == 1
-    assert all(row.entry.first_write_at is None for row in everything_held(folder.parent)[0] if row.text == "one")
+    assert all(row.entry.first_write_at is None for row in all_stored_rows(folder.parent)[0] if row.text == "one")
     adopter = SqliteOutbox(folder, capture_wait_s=30)
     assert adopter.adopt()
     assert said(adopter) == ["one", "two"]
@@ -88,7 +88,7 @@ def test_in_strict_order_a_conversation_waits_behind_it(folder: Path, how: str, 
     assert adopter.adopt()
     assert said(adopter) == (["elsewhere"] if strict else ["two", "elsewhere"])
     adopter.close()
-    assert drop(row for row in everything_held(folder.parent)[0] if row.dead).rows == 1
+    assert drop(row for row in all_stored_rows(folder.parent)[0] if row.dead).rows == 1
     after = SqliteOutbox(folder, capture_wait_s=30, strict_order=strict)
     assert after.adopt()
     assert said(after) == ["two", "elsewhere"]

@@ -13,7 +13,7 @@ from synap_integrations import Scope, Synap
 from synap_integrations.errors import InvalidInputError, NetworkError
 from synap_integrations.model import ContextBundle, ContextItem, Envelope, UserMessage
 from synap_integrations.outbox import EphemeralOutbox, SqliteOutbox
-from synap_integrations.outbox.erasure import Tombstone, ids_of, lift, tombstones
+from synap_integrations.outbox.erasure import Tombstone, expire_tombstones, ids_of, tombstones
 from synap_integrations.outbox.rows import encode
 
 ANA, BOB = Scope("c-1", "ana", customer_id="acme"), Scope("c-2", "bob", customer_id="acme")
@@ -148,9 +148,9 @@ def test_tombstones_end_after_a_month_and_survive_damage(outbox, folder) -> None
     path = folder / "forgotten.jsonl"
     path.write_text('[[1], "digest", 5]\ngarbage\n[1]\n', encoding="utf-8")
     assert tombstones(folder) == [Tombstone((1,), "digest", 5)]
-    lift(folder, 5 + 29 * 86_400_000_000)
+    expire_tombstones(folder, 5 + 29 * 86_400_000_000)
     assert path.exists()
-    lift(folder, 5 + 31 * 86_400_000_000)
+    expire_tombstones(folder, 5 + 31 * 86_400_000_000)
     assert not path.exists()
 
 

@@ -11,7 +11,7 @@ from history import assert_accounted
 
 from synap_integrations.model import Envelope, Scope, UserMessage
 from synap_integrations.outbox import DeliveryWorker, SqliteOutbox
-from synap_integrations.outbox.looking import held
+from synap_integrations.outbox.inspect_files import stored_rows
 from synap_integrations.ports import Handover
 
 MB = 1_000_000
@@ -57,7 +57,7 @@ def test_a_burst_does_not_fill_the_disk_with_its_log(tmp_path, delivers, at_most
     assert 1 * MB < longest < at_most
     assert_accounted(outbox.counts(), captured=12_000, waiting=12_000)
     worker.close(0.1)
-    assert sum(len(held(path)) for path in tmp_path.glob("ob-*.db")) == 12_000
+    assert sum(len(stored_rows(path)) for path in tmp_path.glob("ob-*.db")) == 12_000
 
 
 def test_while_nothing_happens_there_is_no_log(tmp_path) -> None:

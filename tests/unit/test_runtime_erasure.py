@@ -11,7 +11,7 @@ from synap_integrations import Scope, Settings, Synap
 from synap_integrations.errors import InvalidInputError
 from synap_integrations.model import Envelope, UserMessage
 from synap_integrations.outbox import SqliteOutbox
-from synap_integrations.outbox.tending import everything_held
+from synap_integrations.outbox.operations import all_stored_rows
 from synap_integrations.runtime.erasure import Erasure, Reached
 
 ANA, BEN = Scope("c-1", "ana"), Scope("c-2", "ben")
@@ -64,7 +64,7 @@ def test_no_byte_is_left_anywhere_and_others_keep_everything() -> None:
     receipt = forgotten(Scope(None, "ana"))
     assert {reached.outcome for reached in receipt} == {"forgotten"}
     assert files_with(CANARY) == []
-    rows, _ = everything_held(Settings.read().root)
+    rows, _ = all_stored_rows(Settings.read().root)
     assert [row.text for row in rows] == ["ben waits", "ben waits"]
     assert files_with("ben remembered")
     assert {reached.outcome for reached in forgotten(Scope(None, "ana"))} == {"nothing there"}
@@ -133,7 +133,7 @@ def test_a_file_of_a_running_process_is_named_with_its_process(monkeypatch: pyte
     process.kill()
     process.communicate()
     forgotten(Scope(None, "ana"))
-    assert everything_held(Settings.read().root)[0] == []
+    assert all_stored_rows(Settings.read().root)[0] == []
 
 
 def test_a_damaged_file_that_was_kept_is_not_reached() -> None:

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Final
 from synap_integrations.cli.terminal import counted
 from synap_integrations.errors import InvalidInputError
 from synap_integrations.outbox.filesystems import filesystem_of
-from synap_integrations.outbox.looking import OutboxFolder, outboxes
+from synap_integrations.outbox.inspect_files import OutboxFolder, outboxes
+from synap_integrations.outbox.operations import all_stored_rows
 from synap_integrations.outbox.sealing import Sealing
-from synap_integrations.outbox.tending import everything_held
 from synap_integrations.runtime.runs import FILE_NAME as RUNS
 from synap_integrations.runtime.runs import last_runs
 from synap_integrations.scoping import ANONYMOUS
@@ -58,7 +58,7 @@ def outbox_findings(settings: Settings) -> Iterator[Finding]:
         yield Finding("outbox", "fine", "nothing waits, and nothing was refused")
     for box in boxes:
         yield from _of_one(box)
-    rows, _ = everything_held(settings.root, sealing)
+    rows, _ = all_stored_rows(settings.root, sealing)
     errors = sorted((row for row in rows if row.entry.reason), key=lambda row: row.captured_at)[-_ERRORS:]
     for row in errors:
         says = f"{row.captured_at:%Y-%m-%d %H:%M} {row.entry.row.kind}: {row.entry.reason}"

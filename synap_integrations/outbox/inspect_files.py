@@ -40,7 +40,7 @@ class OutboxFolder:
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
+class StoredRow:
     """One row of one outbox file."""
 
     path: Path
@@ -118,7 +118,7 @@ def outbox_folders(root: Path) -> Iterator[Path]:
             yield from sorted({path.parent for path in place.glob("*/ob-*.db")})
 
 
-def held(path: Path, sealing: Sealing | None = None) -> list[Held]:
+def stored_rows(path: Path, sealing: Sealing | None = None) -> list[StoredRow]:
     """The rows of one file, in order. Raises: OSError or sqlite3.Error, if it cannot be read.
 
     Not those that are just being taken over: the file that they come from has them.
@@ -127,13 +127,13 @@ def held(path: Path, sealing: Sealing | None = None) -> list[Held]:
         return [_opened(path, entry, sealing or Sealing()) for entry in table.entries() if not entry.is_incoming]
 
 
-def _opened(path: Path, entry: Entry, sealing: Sealing) -> Held:
+def _opened(path: Path, entry: Entry, sealing: Sealing) -> StoredRow:
     try:
-        return Held(path, entry.kept(sealing.opened(entry.checked()), entry.seq))
+        return StoredRow(path, entry.kept(sealing.opened(entry.checked()), entry.seq))
     except LockedRowError:
-        return Held(path, entry, locked=True)
+        return StoredRow(path, entry, locked=True)
     except UnreadableRowError:
-        return Held(path, entry)
+        return StoredRow(path, entry)
 
 
 def is_in_use(path: Path) -> bool:
@@ -164,7 +164,7 @@ def _outbox(folder: Path, sealing: Sealing) -> OutboxFolder:
         found.files += 1
         found.in_use += is_in_use(path)
         try:
-            for one in held(path, sealing):
+            for one in stored_rows(path, sealing):
                 found.locked += one.locked
                 if one.dead:
                     found.dead_letters += 1

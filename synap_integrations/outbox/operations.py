@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from .files import OutboxFile, outbox_files
-from .looking import Held, held, outbox_folders
+from .inspect_files import StoredRow, outbox_folders, stored_rows
 from .row_table import RowTable
 from .schema import READABLE
 from .sealing import Sealing
@@ -23,7 +23,7 @@ _SEEN_MS: Final = 24 * 3_600_000
 
 
 @dataclass(slots=True)
-class Tended:
+class Changes:
     """How many rows were changed, and which files could not be opened."""
 
     rows: int = 0
@@ -32,56 +32,56 @@ class Tended:
     unreadable: list[Path] = field(default_factory=list)
 
 
-def everything_held(root: Path, sealing: Sealing | None = None) -> tuple[list[Held], list[Path]]:
+def all_stored_rows(root: Path, sealing: Sealing | None = None) -> tuple[list[StoredRow], list[Path]]:
     """The rows of all outbox files, oldest file first, and the files that cannot be read."""
-    rows: list[Held] = []
+    rows: list[StoredRow] = []
     unreadable: list[Path] = []
     for folder in outbox_folders(root):
         for path in reversed(list(outbox_files(folder))):
             try:
-                rows += held(path, sealing)
+                rows += stored_rows(path, sealing)
             except (OSError, sqlite3.Error):
                 unreadable.append(path)
     return rows, unreadable
 
 
-def retry(rows: Iterable[Held]) -> Tended:
+def retry(rows: Iterable[StoredRow]) -> Changes:
     """Let these dead letters wait for delivery again."""
-    return _tended(rows, lambda table, found: table.revive([one.entry.seq for one in found]))
+    return _done_to(rows, lambda table, found: table.revive([one.entry.seq for one in found]))
 
 
-def drop(rows: Iterable[Held]) -> Tended:
+def drop(rows: Iterable[StoredRow]) -> Changes:
     """Delete these rows for good."""
 
-    def drop_in(table: RowTable, found: Sequence[Held]) -> int:
+    def drop_in(table: RowTable, found: Sequence[StoredRow]) -> int:
         until_ms = time.time_ns() // 1_000_000 + _SEEN_MS
         table.remove([(one.entry.row.event_id, one.entry.seq) for one in found], until_ms)
         return len(found)
 
-    return _tended(rows, drop_in)
+    return _done_to(rows, drop_in)
 
 
-def _tended(rows: Iterable[Held], change: Callable[[RowTable, Sequence[Held]], int]) -> Tended:
-    by_file: dict[Path, list[Held]] = {}
+def _done_to(rows: Iterable[StoredRow], change: Callable[[RowTable, Sequence[StoredRow]], int]) -> Changes:
+    by_file: dict[Path, list[StoredRow]] = {}
     for row in rows:
         by_file.setdefault(row.path, []).append(row)
-    outcome = Tended()
+    changes = Changes()
     for path, found in by_file.items():
         try:
             file = OutboxFile.orphan(path)
             if file is None:
-                outcome.in_use.append(path)
+                changes.in_use.append(path)
                 continue
             try:
-                outcome.rows += _changed(path, found, change)
+                changes.rows += _changed(path, found, change)
             finally:
                 file.leave()
         except (OSError, sqlite3.Error):
-            outcome.unreadable.append(path)
-    return outcome
+            changes.unreadable.append(path)
+    return changes
 
 
-def _changed(path: Path, found: Collection[Held], change: Callable[[RowTable, Sequence[Held]], int]) -> int:
+def _changed(path: Path, found: Collection[StoredRow], change: Callable[[RowTable, Sequence[StoredRow]], int]) -> int:
     with closing(RowTable(path)) as table:
         if table.version not in READABLE:
             message = "not an outbox of this version"
