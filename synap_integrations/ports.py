@@ -208,7 +208,7 @@ class OutboxStore(Protocol):
         """Tidy up, about once a second; True if there was anything to do."""
         ...
 
-    def counts(self) -> Tally:
+    def counts(self) -> OutboxCounts:
         """What became of what was captured."""
         ...
 
@@ -216,7 +216,7 @@ class OutboxStore(Protocol):
         """Let go of the file; what waits stays in it for the next start."""
 
 
-class Tally(Protocol):
+class OutboxCounts(Protocol):
     """How many envelopes had which fate; ``outbox.Counts`` says what each figure means."""
 
     @property

@@ -45,7 +45,7 @@ class Counts:
 
 
 @dataclass(slots=True)
-class Tally:
+class RunningCounts:
     """The same as running totals. Its owner holds a lock."""
 
     captured: int = 0
@@ -64,7 +64,7 @@ class Tally:
     dead_octets: int = 0
     """Bytes of the dead letters that are kept."""
 
-    def counts(self, pending: int, locked: int = 0) -> Counts:
+    def snapshot(self, pending: int, locked: int = 0) -> Counts:
         """A snapshot; ``pending`` envelopes were captured, but are not in any file yet; ``locked`` are out of reach."""
         return Counts(
             captured=self.captured + pending,

@@ -6,7 +6,7 @@ import sqlite3
 from contextlib import suppress
 
 from .claim_cursor import ClaimCursor
-from .counts import Tally
+from .counts import RunningCounts
 from .entries import DEAD, HELD
 from .storage import Storage
 
@@ -18,10 +18,10 @@ class DeadLetters:
     """
 
     def __init__(
-        self, storage: Storage, tally: Tally, cursor: ClaimCursor, *, max_bytes: int, strict_order: bool
+        self, storage: Storage, counts: RunningCounts, cursor: ClaimCursor, *, max_bytes: int, strict_order: bool
     ) -> None:
         self._storage = storage
-        self._tally = tally
+        self._counts = counts
         self._cursor = cursor
         self._max_bytes = max_bytes
         self.strict_order = strict_order
@@ -36,8 +36,8 @@ class DeadLetters:
         octets = 0 if seq is None else table.bury(seq, reason, state)
         self._cursor.settled([event_id])
         if octets:
-            self._tally.rows -= 1
-            self._tally.octets -= octets
+            self._counts.rows -= 1
+            self._counts.octets -= octets
             if state == HELD:
                 self.count_held(1)
             else:
@@ -45,28 +45,28 @@ class DeadLetters:
 
     def count(self, rows: int, octets: int) -> None:
         """So many more were refused for good; the oldest go if they are too many."""
-        tally = self._tally
-        tally.dead_letters += rows
-        tally.dead_octets += octets
-        if (excess := tally.dead_octets - self._max_bytes) > 0 and (table := self._storage.table) is not None:
+        counts = self._counts
+        counts.dead_letters += rows
+        counts.dead_octets += octets
+        if (excess := counts.dead_octets - self._max_bytes) > 0 and (table := self._storage.table) is not None:
             with suppress(sqlite3.Error):
                 evicted, freed = table.evict(excess)
-                tally.evicted += evicted
-                tally.dead_octets -= freed
+                counts.evicted += evicted
+                counts.dead_octets -= freed
         self.find_blocked()
 
     def count_held(self, rows: int) -> None:
         """So many more are held: nobody knows whether they arrived."""
-        self._tally.dead_letters += rows
-        self._tally.held += rows
+        self._counts.dead_letters += rows
+        self._counts.held += rows
         self.find_blocked()
 
     def erased(self, sizes: list[tuple[int, int]]) -> None:
         """These are gone: state and bytes of each."""
-        tally = self._tally
-        tally.dead_letters -= len(sizes)
-        tally.held -= sum(state == HELD for state, _ in sizes)
-        tally.dead_octets -= sum(octets for state, octets in sizes if state == DEAD)
+        counts = self._counts
+        counts.dead_letters -= len(sizes)
+        counts.held -= sum(state == HELD for state, _ in sizes)
+        counts.dead_octets -= sum(octets for state, octets in sizes if state == DEAD)
         self.find_blocked()
 
     def find_blocked(self) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Final
 
 from .claim_cursor import ClaimCursor
-from .counts import Tally
+from .counts import RunningCounts
 from .dead_letters import DeadLetters
 from .entries import AT_REST, BEFORE_ALL, DEAD, WAITING, Entry
 from .erasure import Erased, Ids, concerns
@@ -44,10 +44,10 @@ class RowStore:
         wall: Callable[[], float],
     ) -> None:
         self.storage = storage
-        self.tally = Tally()
+        self.counts = RunningCounts()
         self.cursor = ClaimCursor()
         self.dead_letters = DeadLetters(
-            storage, self.tally, self.cursor, max_bytes=max_dead_bytes, strict_order=strict_order
+            storage, self.counts, self.cursor, max_bytes=max_dead_bytes, strict_order=strict_order
         )
         self.last_seq = 0
         self.dirty = False
@@ -74,9 +74,9 @@ class RowStore:
     def keep(self, batch: list[Row]) -> None:
         """Keep what fits, refuse the rest."""
         interrupted = self.begin_counting()
-        tally = self.tally
+        counts = self.counts
         octets = sum([row.size for row in batch])
-        if tally.rows + len(batch) > self.max_rows or tally.octets + octets > self._max_bytes:
+        if counts.rows + len(batch) > self.max_rows or counts.octets + octets > self._max_bytes:
             batch, octets = self._refuse_beyond_cap(batch)
             if not batch:
                 self.end_counting()
@@ -88,11 +88,11 @@ class RowStore:
             self.end_counting()
             return
         self.last_seq += len(batch)
-        tally.captured += kept
-        tally.repeats += 0 if interrupted else len(batch) - kept
+        counts.captured += kept
+        counts.repeats += 0 if interrupted else len(batch) - kept
         if kept == len(batch):
-            tally.rows += kept
-            tally.octets += octets
+            counts.rows += kept
+            counts.octets += octets
         else:
             self._measure()
         self.end_counting()
@@ -113,9 +113,9 @@ class RowStore:
         self._measure()
         if self.storage.table is not None:
             self.last_seq = max(self.last_seq, self.storage.table.last_known())
-        tally = self.tally
-        settled = tally.delivered + tally.refused + tally.dead_letters + tally.forgotten
-        tally.captured = settled + tally.rows - tally.adopted
+        counts = self.counts
+        settled = counts.delivered + counts.refused + counts.dead_letters + counts.forgotten
+        counts.captured = settled + counts.rows - counts.adopted
 
     def insert(self, entries: Sequence[Entry]) -> int | None:
         """Write them; how many were new, None if there is no room. Moves on to a place that works."""
@@ -141,7 +141,7 @@ class RowStore:
     def _refuse_beyond_cap(self, batch: Iterable[Row]) -> tuple[list[Row], int]:
         """The rows that still fit, and their bytes."""
         fitting: list[Row] = []
-        rows, octets, refused = self.tally.rows, self.tally.octets, 0
+        rows, octets, refused = self.counts.rows, self.counts.octets, 0
         for row in batch:
             if rows >= self.max_rows or octets + row.size > self._max_bytes:
                 refused += 1
@@ -150,11 +150,11 @@ class RowStore:
                 rows, octets = rows + 1, octets + row.size
         if refused:
             self._refuse(refused, "the outbox has reached its cap")
-        return fitting, octets - self.tally.octets
+        return fitting, octets - self.counts.octets
 
     def _refuse(self, count: int, why: str) -> None:
-        self.tally.captured += count
-        self.tally.refused += count
+        self.counts.captured += count
+        self.counts.refused += count
         if not self.full:
             self.full = True
             _log.warning("synap: %s: new turns are not kept until there is room", why)
@@ -206,9 +206,9 @@ class RowStore:
                 self.confirmed.pop(event_id, None)
             made_room = False
             self.cursor.settled(chosen)
-            self.tally.delivered += count
-            self.tally.rows -= count
-            self.tally.octets -= octets
+            self.counts.delivered += count
+            self.counts.rows -= count
+            self.counts.octets -= octets
             self.full = False
             self.dirty = True
 
@@ -251,11 +251,11 @@ class RowStore:
         event_ids = [row[0] for row in rows]
         self.cursor.settled(event_ids)
         self._undeleted.difference_update(event_ids)
-        tally, dead = self.tally, [row[2:] for row in rows if row[2] in AT_REST]
-        tally.rows -= len(waiting)
-        tally.octets -= sum(row[3] for row in waiting)
+        counts, dead = self.counts, [row[2:] for row in rows if row[2] in AT_REST]
+        counts.rows -= len(waiting)
+        counts.octets -= sum(row[3] for row in waiting)
         self.dead_letters.erased(dead)
-        tally.forgotten += len(waiting) + len(dead)
+        counts.forgotten += len(waiting) + len(dead)
         return event_ids, Erased(waiting=len(waiting), dead_letters=len(dead), under_way=under_way)
 
     # --- the place -------------------------------------------------------------------------------------------
@@ -263,12 +263,12 @@ class RowStore:
     @property
     def empty(self) -> bool:
         """True if the file holds nothing that anybody could still want."""
-        return not self.tally.rows and self.tally.dead_letters == self.tally.evicted
+        return not self.counts.rows and self.counts.dead_letters == self.counts.evicted
 
     @property
     def roomy(self) -> bool:
         """True while what waits takes less than a quarter of the cap."""
-        return self.tally.rows < self.max_rows // 4 and self.tally.octets < self._max_bytes // 4
+        return self.counts.rows < self.max_rows // 4 and self.counts.octets < self._max_bytes // 4
 
     def first_waiting(self) -> int | None:
         """The first place in the order that waits."""
@@ -276,7 +276,7 @@ class RowStore:
             return None if self.storage.table is None else self.storage.table.first_waiting()
         except sqlite3.Error as error:
             self.failed(error)
-            return BEFORE_ALL if self.tally.rows else None
+            return BEFORE_ALL if self.counts.rows else None
 
     def shorten_log(self) -> None:
         """Move a log into the file that nobody has looked after."""
@@ -293,10 +293,10 @@ class RowStore:
 
     def move(self, *, quarantine: bool) -> None:
         """Take the rows to the next place that works."""
-        before = self.tally.rows
+        before = self.counts.rows
         self.storage.move(quarantine=quarantine)
         self._measure()
-        self.tally.dead_letters += before - self.tally.rows
+        self.counts.dead_letters += before - self.counts.rows
 
     def failed(self, error: sqlite3.Error) -> None:
         """Leave the file, unless it is only the disk that is full."""
@@ -305,7 +305,7 @@ class RowStore:
 
     def _measure(self) -> None:
         if self.storage.table is not None:
-            self.tally.rows, self.tally.octets = self.storage.table.size()
+            self.counts.rows, self.counts.octets = self.storage.table.size()
 
     def now_ms(self) -> int:
         """Wall time, for notes in the file: no decision rests on it."""

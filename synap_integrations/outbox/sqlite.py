@@ -295,7 +295,7 @@ class SqliteOutbox:
         try:
             file.sync()  # without the lock: capture goes on
             with self._lock:
-                row_store.storage.upkeep(row_store.now_ms(), idle=not dirty or not row_store.tally.rows)
+                row_store.storage.upkeep(row_store.now_ms(), idle=not dirty or not row_store.counts.rows)
         except (sqlite3.Error, OSError) as error:
             with self._lock:
                 if not is_full(error) and row_store.storage.file is file:
@@ -306,7 +306,7 @@ class SqliteOutbox:
         """What became of what was captured."""
         locked = self._lock.acquire(timeout=1.0)
         try:
-            return self._row_store.tally.counts(len(self._queue), sum(self._adoption.locked.values()))
+            return self._row_store.counts.snapshot(len(self._queue), sum(self._adoption.locked.values()))
         finally:
             if locked:
                 self._lock.release()

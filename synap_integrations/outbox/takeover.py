@@ -39,7 +39,7 @@ class AdoptionTarget:
         """True if an orphan may be taken over: its rows are on this disk already, so the cap is not exact here."""
         row_store = self._row_store()
         in_memory = row_store.storage.table is not None and row_store.storage.table.path == MEMORY
-        return not in_memory and row_store.tally.rows <= row_store.max_rows // 2
+        return not in_memory and row_store.counts.rows <= row_store.max_rows // 2
 
     def take_in(self, entries: Sequence[Entry]) -> int | None:
         """Write rows of an orphan, which nobody sees before `admit`; how many are new, None if there is no room.
@@ -96,9 +96,9 @@ def _admitted(row_store: RowStore, expected: int, confirmed: Mapping[int, int]) 
         row_store.failed(error)
     if found is not None:
         waiting = found.get(WAITING, (0, 0))
-        row_store.tally.adopted += expected
-        row_store.tally.rows += waiting[0]
-        row_store.tally.octets += waiting[1]
+        row_store.counts.adopted += expected
+        row_store.counts.rows += waiting[0]
+        row_store.counts.octets += waiting[1]
         row_store.dead_letters.count(*found.get(DEAD, (0, 0)))
         row_store.dead_letters.count_held(found.get(HELD, (0, 0))[0])
         row_store.cursor.restart()
