@@ -16,14 +16,14 @@ from synap_integrations.model import Ack, Envelope, Inbound, Signal
 from synap_integrations.ports import Handover, OutboxStore, Transport
 
 from .calls import outcome_of
-from .courtesy import Courtesy
-from .errands import Errand, Passing
+from .capture_throttle import CaptureThrottle
 from .lanes import Lane, Lanes
-from .link import Link
 from .outcomes import Outcomes
 from .pace import Pace, Rhythm
-from .riders import Riders
-from .trial import Trial
+from .pending_asks import BackgroundTasks, PendingAsk
+from .poison import PoisonDetector
+from .stream_kinds import StreamKinds
+from .stream_supervisor import StreamSupervisor
 from .verdicts import AWAIT_STREAM, Verdict, judge
 
 _DELIVER: Final = contained("deliver")
@@ -64,7 +64,7 @@ class Delivery:
         self._now = self._loop.time
         self._thread = threading.get_ident()
         self.pace = Pace(self._rng)
-        self.link = Link(transport, self._hear, self._link_decided, rng=self._rng)
+        self.stream = StreamSupervisor(transport, self._hear, self._stream_decided, rng=self._rng)
         self.hungry = False
         """True if the store should say when there is something new."""
         self.adopted = False
@@ -72,22 +72,22 @@ class Delivery:
         self._lanes = Lanes()
         self._poke = asyncio.Event()
         self._couriers: set[asyncio.Task[None]] = set()
-        self._passing = Passing()
-        self._trial = Trial()
-        self._riders = Riders(self.link)
+        self._background = BackgroundTasks()
+        self._poison = PoisonDetector()
+        self._stream_kinds = StreamKinds(self.stream)
         self._outcomes = Outcomes(
             store=store,
             lanes=self._lanes,
-            link=self.link,
+            stream=self.stream,
             pace=self.pace,
-            trial=self._trial,
-            riders=self._riders,
+            poison=self._poison,
+            stream_kinds=self._stream_kinds,
             rhythm=self._rhythm,
             rng=self._rng,
             now=self._now,
             on_progress=on_progress,
         )
-        self._courtesy = Courtesy(store, self._now)
+        self._throttle = CaptureThrottle(store, self._now)
         self._look_at = self._maintain_at = self._adopt_at = -math.inf
         self.tidying = False  # until what `tidy` asks for is done
         self._may_claim = self._stopping = False
@@ -101,13 +101,13 @@ class Delivery:
 
     def something_new(self) -> None:
         """Something was appended while we were idle."""
-        self._courtesy.begin()
+        self._throttle.begin()
         self._look_at = max(self._look_at, self._now() + self._rhythm.claim_s)
         self._loop.call_at(self._look_at, self._poke.set)
 
     def look_now(self) -> None:
         """Whoever captured something waits for an answer to it, and captures no more until then."""
-        self._courtesy.begin()
+        self._throttle.begin()
         self._look_at = -math.inf
         self._poke.set()
 
@@ -118,22 +118,22 @@ class Delivery:
 
     def expedite(self) -> None:
         """Somebody waits for delivery: end all waits that are ours to end."""
-        self._courtesy.hurry()
+        self._throttle.hurry()
         self.pace.expedite()
-        self.link.expedite()
+        self.stream.expedite()
         self._store.expedite()
         self.look_now()
 
     def pass_on(self, envelope: Envelope) -> None:
         """Send one envelope now or never; it is in no store."""
-        self._passing.begin(self._pass_on(envelope))
+        self._background.begin(self._pass_on(envelope))
 
-    def ask(self, errand: Errand) -> None:
+    def ask(self, pending: PendingAsk) -> None:
         """Have it answered; no order, no retry."""
-        self._passing.begin(errand.run(self._transport))
+        self._background.begin(pending.run(self._transport))
 
     async def _pass_on(self, envelope: Envelope) -> None:
-        if await self.link.decided():
+        if await self.stream.decided():
             await self._attempt(envelope)
 
     def drop(self, event_ids: Collection[str]) -> None:
@@ -150,8 +150,8 @@ class Delivery:
 
     async def run(self, *, goodbye_s: float = 0.3) -> None:
         """Deliver until `stop`; then at most ``goodbye_s`` for the farewell."""
-        link = asyncio.create_task(self.link.keep(), name="synap-link")
-        link.add_done_callback(self._ended)
+        stream = asyncio.create_task(self.stream.keep(), name="synap-stream")
+        stream.add_done_callback(self._ended)
         try:
             while not self._stopping:
                 if self._fault is not None:
@@ -162,7 +162,7 @@ class Delivery:
                 self._dispatch()
                 await self._nap()
         finally:
-            tasks = [link, *self._couriers, *self._passing.tasks]
+            tasks = [stream, *self._couriers, *self._background.tasks]
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
@@ -198,11 +198,11 @@ class Delivery:
         room = _IN_MEMORY - len(self._lanes)
         self._may_claim = room >= _IN_MEMORY // 2 and self.pace.allowance(now) > 0
         self.hungry = self._may_claim and now >= self._look_at
-        if self.hungry and not self._courtesy.is_quiet():
+        if self.hungry and not self._throttle.is_quiet():
             self._look_at, self.hungry = now + self._rhythm.claim_s, False
         if self.hungry:
             # What is appended from here on pokes us; what was appended before is found by this claim.
-            envelopes = self._store.claim(min(room, _CLAIM), skip=self._riders.grounded)
+            envelopes = self._store.claim(min(room, _CLAIM), skip=self._stream_kinds.to_skip)
             if envelopes:
                 self._lanes.add(envelopes)
                 self._look_at = now + self._rhythm.claim_s
@@ -232,7 +232,7 @@ class Delivery:
             waits.append(self._outcomes.settle_at - now)
         if (oldest := self._lanes.oldest_unacknowledged()) is not None:
             waits.append(oldest.at + self._rhythm.ack_s - now)
-        if (over_at := self._trial.over_at) is not None:
+        if (over_at := self._poison.over_at) is not None:
             waits.append(over_at - now)
         if self._may_claim and not self.hungry:
             waits.append(self._look_at - now)
@@ -251,20 +251,20 @@ class Delivery:
         for _ in range(_IN_A_ROW):
             if self._window_is_full or not self._allowance() or not (envelope := self._lanes.next_in(lane)):
                 break
-            streams = self.link.streams
+            streams = self.stream.streams
             outcome = await self._attempt(envelope)
-            lost = outcome is Handover.WRITTEN and streams != self.link.streams  # with the stream before, it may be
+            lost = outcome is Handover.WRITTEN and streams != self.stream.streams  # with the stream before, it may be
             if lost and not self._lanes.is_early(envelope.event_id):
                 self._lanes.set_aside(lane)
             elif not self._outcomes.conclude(lane, envelope, outcome):
                 return
-            if self._courtesy.look():
+            if self._throttle.look():
                 await asyncio.sleep(self._rhythm.give_way_s)
                 break
         self._lanes.give_back(lane)
 
     async def _attempt(self, envelope: Envelope) -> Handover | Verdict:
-        if type(envelope.event).__name__ in self._riders.grounded:
+        if type(envelope.event).__name__ in self._stream_kinds.to_skip:
             return AWAIT_STREAM
         outcome = await outcome_of(self._transport.send(envelope), within_s=self._rhythm.send_s)
         if isinstance(outcome, SynapError):
@@ -273,11 +273,11 @@ class Delivery:
 
     @property
     def _window_is_full(self) -> bool:
-        return self._lanes.unacknowledged >= self._trial.window
+        return self._lanes.unacknowledged >= self._poison.window
 
     def _allowance(self) -> int:
         allowed = self.pace.allowance(self._now())
-        return min(allowed, 1) if self._trial.alone or self._courtesy.due else allowed
+        return min(allowed, 1) if self._poison.alone or self._throttle.due else allowed
 
     # --- what the platform says ------------------------------------------------------------------------------
 
@@ -288,26 +288,26 @@ class Delivery:
         if isinstance(inbound, Ack):
             for event_id in inbound.event_ids:
                 if event_id in self._lanes:
-                    self._trial.acknowledged()
+                    self._poison.acknowledged()
                 if self._lanes.acknowledged(event_id):
                     self._outcomes.has_arrived(event_id)
             self._poke.set()
         elif isinstance(inbound, Signal):
             if inbound.kind == "disconnected":
                 lanes = self._lanes
-                self._trial.stream_ended(lanes.oldest_unacknowledged(), lanes.unacknowledged, self._now())
-            self.link.hear(inbound)
+                self._poison.stream_ended(lanes.oldest_unacknowledged(), lanes.unacknowledged, self._now())
+            self.stream.hear(inbound)
         with _INBOUND:
             self._on_inbound(inbound)
 
-    def _link_decided(self) -> None:
-        if self.link.up:
-            self._trial.stream_began(self._now())
-            if self._riders.wait:
-                self._riders.wait = False
+    def _stream_decided(self) -> None:
+        if self.stream.up:
+            self._poison.stream_began(self._now())
+            if self._stream_kinds.wait:
+                self._stream_kinds.wait = False
                 self._store.expedite()
-        self._lanes.send_again(first=self._trial.suspect)
-        for lane in self._outcomes.awaiting_link:
+        self._lanes.send_again(first=self._poison.suspect)
+        for lane in self._outcomes.awaiting_stream:
             self._lanes.give_back(lane)
-        self._outcomes.awaiting_link.clear()
+        self._outcomes.awaiting_stream.clear()
         self._poke.set()

@@ -15,10 +15,10 @@ from synap_integrations.ports import Handover, OutboxStore
 from synap_integrations.rate_limited_log import RateLimitedLog
 
 from .lanes import Lane, Lanes
-from .link import Link
 from .pace import Pace, Rhythm, backoff_s
-from .riders import Riders
-from .trial import UNDECIDED_S, Trial
+from .poison import UNDECIDED_S, PoisonDetector
+from .stream_kinds import StreamKinds
+from .stream_supervisor import StreamSupervisor
 from .verdicts import POISON, Do, Verdict
 
 _SETTLE_AT: Final = 128
@@ -33,10 +33,10 @@ class Outcomes:
 
     store: OutboxStore
     lanes: Lanes
-    link: Link
+    stream: StreamSupervisor
     pace: Pace
-    trial: Trial
-    riders: Riders
+    poison: PoisonDetector
+    stream_kinds: StreamKinds
     rhythm: Rhythm
     rng: random.Random
     now: Callable[[], float]
@@ -45,7 +45,7 @@ class Outcomes:
     """What has arrived and is not deleted yet, so that deletions share a commit."""
     settle_at: float = -math.inf
     """When they are to be deleted, with whatever has joined them."""
-    awaiting_link: list[Lane] = field(default_factory=list[Lane])
+    awaiting_stream: list[Lane] = field(default_factory=list[Lane])
     """Conversations that wait until it is known whether there is a stream."""
     attempts: Counter[str] = field(default_factory=Counter[str])
     """Attempts that failed, of what is in memory."""
@@ -64,7 +64,7 @@ class Outcomes:
             self.has_arrived(envelope.event_id)
         else:
             self.lanes.written(envelope, self.now())
-            self.riders.rode(envelope)
+            self.stream_kinds.carried(envelope)
         lane.current = None
         return True
 
@@ -91,17 +91,17 @@ class Outcomes:
         """It needs the stream: wait while that may come up. If it does not, keep it aside and go on; or wait with the
         conversation for another way, if what follows could overtake it.
         """
-        self.link.ended()
-        if self.link.undecided:
+        self.stream.ended()
+        if self.stream.undecided:
             self.lanes.set_aside(lane)
-            self.awaiting_link.append(lane)
+            self.awaiting_stream.append(lane)
             return False
         if verdict.wait_s > 0:
-            self.riders.wait = True
+            self.stream_kinds.wait = True
             self.store.release([envelope.event_id], retry_after_s=verdict.wait_s, reason=verdict.why)
             self.store.release(self.lanes.drop(lane), retry_after_s=0.0)
             return False
-        self.riders.stranded(envelope)
+        self.stream_kinds.stranded(envelope)
         self.lanes.done(envelope.event_id)
         self.store.release([envelope.event_id], retry_after_s=0.0)
         lane.current = None
@@ -129,7 +129,7 @@ class Outcomes:
         """Nothing of it stays in memory."""
         self.lanes.done(event_id)
         self.attempts.pop(event_id, None)
-        self.trial.forget(event_id)
+        self.poison.forget(event_id)
 
     def settle(self) -> None:
         """Delete what has arrived."""
@@ -140,10 +140,10 @@ class Outcomes:
 
     def judge(self, now: float) -> None:
         """An event that ends each stream it is written on must not keep everything else from being delivered."""
-        judgement = self.trial.judged(now)
+        judgement = self.poison.judged(now)
         if judgement is not None:
             withdrawn = self.lanes.withdraw(judgement.event_id)
-            if judgement.guilty:
+            if judgement.is_poison:
                 self._retire(judgement.event_id, POISON)
             else:
                 self.store.release(withdrawn[:1], retry_after_s=UNDECIDED_S, reason=POISON.why)

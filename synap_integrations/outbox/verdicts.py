@@ -92,7 +92,7 @@ _TABLE: Final = (
 
 AWAIT_STREAM: Final = Verdict(Do.AWAIT_STREAM, "no stream")
 POISON: Final = Verdict(Do.BURY, "poison", detail="each stream that carried it alone ended, and empty ones did not")
-"""The one verdict that no error brings: see `trial`."""
+"""The one verdict that no error brings: see `poison`."""
 
 
 def judge(error: SynapError, attempts: int = 1) -> Verdict:

@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     import random
 
     from .delivery import Delivery
-    from .errands import Errand
     from .pace import Rhythm
+    from .pending_asks import PendingAsk
 
 _DELIVER: Final = contained("deliver")
 _GOODBYE_SHARE: Final = 0.2
@@ -72,7 +72,7 @@ class DeliveryWorker:
         self._stop = threading.Event()
         self._waiting: list[tuple[int, threading.Event]] = []
         self._eager: list[Envelope] = []
-        self._errands: list[Errand] = []
+        self._asks: list[PendingAsk] = []
         self._started_at = 0.0
 
     # --- any thread ------------------------------------------------------------------------------------------
@@ -102,16 +102,16 @@ class DeliveryWorker:
             self._eager.append(envelope)
             self._start()
             return self._call(self._pass_on_eager) or self._thread is not None
-        known_up = delivery.link.up or (starting and delivery.link.new)
+        known_up = delivery.stream.up or (starting and delivery.stream.new)
         return known_up and not delivery.pace.why and self._call(delivery.pass_on, envelope)
 
-    def ask(self, errand: Errand) -> bool:
+    def ask(self, pending: PendingAsk) -> bool:
         """Have it answered on the thread, started if need be. False if that cannot be: closed, or we are the thread."""
         if self._closed or self._thread is threading.current_thread():
             return False
-        self._errands.append(errand)
+        self._asks.append(pending)
         self._start()
-        return self._call(self._pass_on_errands) or self._thread is not None
+        return self._call(self._pass_on_asks) or self._thread is not None
 
     def hurry(self) -> None:
         """Somebody waits for an answer to what was appended last."""
@@ -127,9 +127,9 @@ class DeliveryWorker:
         while self._eager and self._delivery is not None:
             self._delivery.pass_on(self._eager.pop(0))
 
-    def _pass_on_errands(self) -> None:
-        while self._errands and self._delivery is not None:
-            self._delivery.ask(self._errands.pop(0))
+    def _pass_on_asks(self) -> None:
+        while self._asks and self._delivery is not None:
+            self._delivery.ask(self._asks.pop(0))
 
     def flush(self, timeout_s: float) -> bool:
         """Wait until everything appended so far is delivered or a dead letter. False after ``timeout_s`` seconds."""
@@ -176,7 +176,7 @@ class DeliveryWorker:
             return "not started" if self._thread is None else "starting"
         if delivery.pace.why:
             return f"held: {delivery.pace.why}"
-        return "delivering" if delivery.link.up else "delivering, no stream"
+        return "delivering" if delivery.stream.up else "delivering, no stream"
 
     # --- the thread ------------------------------------------------------------------------------------------
 
@@ -221,7 +221,7 @@ class DeliveryWorker:
             self._store.put_all_back()
             self._delivery = delivery
             self._pass_on_eager()
-            self._pass_on_errands()
+            self._pass_on_asks()
             if self._stop.is_set():  # before there was anything to stop
                 delivery.stop()
             await delivery.run(goodbye_s=_GOODBYE_SHARE * self.shutdown_timeout_s)

@@ -25,7 +25,7 @@ from synap_integrations.errors import (
 from synap_integrations.guard import contained, incidents
 from synap_integrations.model import ContextRequest, Scope, UserMessage
 from synap_integrations.outbox import DeliveryWorker
-from synap_integrations.outbox.errands import Errand
+from synap_integrations.outbox.pending_asks import PendingAsk
 from synap_integrations.ports import Answer, Erase, Forget, PreviewForget, Question, ReadConversation, Remember, Search
 from synap_integrations.redaction import Redaction
 from synap_integrations.settings import Settings
@@ -34,7 +34,7 @@ from .environment import capturing
 
 _ASK: Final = contained("ask")
 _GRACE_S: Final = 0.1
-"""The errand ends by itself at its time; this is for its way back."""
+"""A pending ask ends by itself at its time; this is for its way back."""
 
 
 class Enquiries:
@@ -86,7 +86,7 @@ class Enquiries:
 
     def _begin(
         self, question: Question, scope: Scope, timeout_s: float | None, starting_s: Callable[[], float]
-    ) -> Answer | Errand:
+    ) -> Answer | PendingAsk:
         """The answer, if nobody has to be asked; else what is under way."""
         if isinstance(question, Search | ReadConversation) and not self._may_show():
             return Answer()
@@ -98,10 +98,10 @@ class Enquiries:
         within_s = self._settings.lookup_timeout_s if timeout_s is None else timeout_s
         if within_s <= 0:
             return Answer(fault=NetworkTimeoutError("there is no time to ask the platform: pass a timeout above 0"))
-        errand = Errand(kept, scope, within_s + starting_s())
-        if not self._worker.ask(errand):
+        pending = PendingAsk(kept, scope, within_s + starting_s())
+        if not self._worker.ask(pending):
             return Answer(fault=ServiceUnavailableError("this Synap is closed, or is asked from within itself"))
-        return errand
+        return pending
 
     def _concluded(self, outcome: Answer | SynapError) -> Answer:
         if isinstance(outcome, SynapError):
@@ -110,8 +110,8 @@ class Enquiries:
         released = self._policy.released(Chosen(outcome.items))
         return outcome if released.items == outcome.items else replace(outcome, items=released.items)
 
-    def _late(self, errand: Errand) -> Answer:
-        errand.outcome.cancel()
+    def _late(self, pending: PendingAsk) -> Answer:
+        pending.outcome.cancel()
         return self._concluded(NetworkTimeoutError("the platform did not answer in time"))
 
     def _may_show(self) -> bool:

@@ -103,13 +103,13 @@ def _forgets_what_it_took(_: object) -> Callable[..., None]:
 
 
 def _waits_for_acknowledgements(original: Callable[..., None]) -> Callable[..., None]:
-    def link_decided(delivery) -> None:
+    def stream_decided(delivery) -> None:
         """Write nothing again until an acknowledgement is overdue."""
         delivery._lanes.send_again = lambda **_: None
         original(delivery)
         del delivery._lanes.send_again
 
-    return link_decided
+    return stream_decided
 
 
 PROTECTIONS: dict[str, Protection] = {
@@ -284,15 +284,15 @@ PROTECTIONS: dict[str, Protection] = {
     ),
     "poison-isolation": Protection(
         "An event that ends each stream does not keep the others from arriving.",
-        f"{OUTBOX}.trial:Trial.stream_ended",
+        f"{OUTBOX}.poison:PoisonDetector.stream_ended",
         _NOTHING,
         (f"{UNIT}stream.py::test_an_event_that_kills_each_stream_becomes_a_dead_letter",),
     ),
     "empty-stream": Protection(
         "No event is condemned for what the network does.",
-        f"{OUTBOX}.trial:Trial.stream_began",
-        lambda original: lambda trial, now: original(trial, now - 2.0),
-        (f"{UNIT}trial.py::test_a_network_that_cuts_every_connection_condemns_nobody",),
+        f"{OUTBOX}.poison:PoisonDetector.stream_began",
+        lambda original: lambda detector, now: original(detector, now - 2.0),
+        (f"{UNIT}poison.py::test_a_network_that_cuts_every_connection_condemns_nobody",),
     ),
     "one-who-repeats": Protection(
         "A lost stream's events are repeated by delivery alone.",
@@ -309,7 +309,7 @@ PROTECTIONS: dict[str, Protection] = {
     ),
     "again-goes-first": Protection(
         "What a lost stream took is written before what came after it.",
-        f"{OUTBOX}.delivery:Delivery._link_decided",
+        f"{OUTBOX}.delivery:Delivery._stream_decided",
         _waits_for_acknowledgements,
         (ORDER_AFTER_RECONNECT, f"{PROVEN}[order]"),
     ),
@@ -321,7 +321,7 @@ PROTECTIONS: dict[str, Protection] = {
     ),
     "window": Protection(
         "A platform that never acknowledges does not fill our memory.",
-        f"{OUTBOX}.trial:WINDOW",
+        f"{OUTBOX}.poison:WINDOW",
         _value(10**9),
         (f"{UNIT}stream.py::test_a_platform_that_never_acknowledges_fills_the_window_and_no_more",),
     ),

@@ -17,7 +17,7 @@ from synap_integrations.client.line import Timing
 from synap_integrations.client.retry import Backoff
 from synap_integrations.errors import ListeningNotActiveError
 from synap_integrations.model import Envelope, Signal, UserMessage
-from synap_integrations.outbox import link
+from synap_integrations.outbox import stream_supervisor
 
 SCOPE = Scope("2f0f8d3c-4f0e-4e0a-9a63-1b6a39d6b6a1", "ana")
 QUICK = {"timing": Timing(first_sign_s=0.2), "backoff": Backoff(first_s=0.02, longest_s=0.05)}
@@ -27,7 +27,7 @@ QUICK = {"timing": Timing(first_sign_s=0.2), "backoff": Backoff(first_s=0.02, lo
 def sooner(monkeypatch: pytest.MonkeyPatch) -> None:
     """Two seconds are ten minutes, and a stream that does not come back is given up at once."""
     monkeypatch.setattr(route, "STREAM_ONLY_S", 2.0)
-    monkeypatch.setattr(link, "_OPEN_S", 0.3)
+    monkeypatch.setattr(stream_supervisor, "_OPEN_S", 0.3)
 
 
 @contextmanager

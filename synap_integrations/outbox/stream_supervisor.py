@@ -26,7 +26,7 @@ _COMES_BACK_S: Final = 60.0
 _STEADY_S: Final = 5.0
 
 
-class Link:
+class StreamSupervisor:
     """Whether the stream is up. ``on_change`` hears when that has been decided, one way or the other."""
 
     def __init__(

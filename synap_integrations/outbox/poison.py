@@ -23,13 +23,13 @@ _UNHEARD: Final = 3
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """What the trial of an event came to. Not ``guilty``: it ends streams, but so may everything."""
+    """What was found about an event. Not ``is_poison``: it ends streams, but so may everything."""
 
     event_id: str
-    guilty: bool
+    is_poison: bool
 
 
-class Trial:
+class PoisonDetector:
     """Narrows the window until one event is alone on a stream; then gives it, and the network, three chances each.
 
     Every stream that ends at once halves the window, every acknowledgement widens it by one. An event that was alone on
@@ -88,7 +88,7 @@ class Trial:
         if self._strikes < _STRIKES:
             return None
         self._unheard += 1
-        judgement = Judgement(self.suspect, guilty=self._unheard <= _UNHEARD)
+        judgement = Judgement(self.suspect, is_poison=self._unheard <= _UNHEARD)
         self._clear()
         return judgement
 

@@ -11,7 +11,7 @@ from transports import Fate
 from synap_integrations.errors import ListeningNotActiveError
 from synap_integrations.model import Envelope, Signal, UserMessage
 from synap_integrations.outbox.lanes import Written
-from synap_integrations.outbox.trial import WINDOW, Judgement, Trial
+from synap_integrations.outbox.poison import WINDOW, Judgement, PoisonDetector
 
 HOUR_S = 3_600.0
 
@@ -75,11 +75,11 @@ class CutByEvents(Cut):
 
     def __init__(self, world: World, guilty) -> None:
         super().__init__(world)
-        self.guilty = guilty
+        self.is_poison = guilty
 
     def ends_at(self, envelope: Envelope) -> bool:
         """A moment later; what else is on the stream goes with it."""
-        guilty = self.guilty(envelope)
+        guilty = self.is_poison(envelope)
         if guilty:
             stream = self.stream
             self.world.loop.call_later(0.1, lambda: stream == self.stream and self.end())
@@ -151,60 +151,60 @@ def test_a_guilty_event_that_is_alone_in_the_outbox_is_condemned_too() -> None:
 EVENT = Written(Envelope("e-1", turn("x").scope, event=UserMessage("x"), occurred_at=turn("x").occurred_at), at=0.0)
 
 
-def on_trial() -> Trial:
+def detecting() -> PoisonDetector:
     """One event is alone on the stream."""
-    trial = Trial()
+    detector = PoisonDetector()
     for _ in range(6):
-        trial.stream_ended(EVENT, 64, 1.0)
-    return trial
+        detector.stream_ended(EVENT, 64, 1.0)
+    return detector
 
 
 def test_each_lost_stream_halves_the_window_and_each_answer_widens_it() -> None:
     """Down to one, and back again; a stream that lived longer says nothing."""
-    trial = Trial()
+    detector = PoisonDetector()
     windows = []
     for _ in range(7):
-        trial.stream_ended(EVENT, 64, 1.9)
-        windows.append(trial.window)
+        detector.stream_ended(EVENT, 64, 1.9)
+        windows.append(detector.window)
     assert windows == [32, 16, 8, 4, 2, 1, 1]
-    trial.stream_ended(EVENT, 64, 2.1)
+    detector.stream_ended(EVENT, 64, 2.1)
     for _ in range(100):
-        trial.acknowledged()
-    assert trial.window == WINDOW
+        detector.acknowledged()
+    assert detector.window == WINDOW
 
 
 def test_an_event_is_condemned_only_after_three_empty_streams_have_lived() -> None:
     """Each stream of its own is followed by one that carries nothing for two seconds."""
-    trial = on_trial()
+    detector = detecting()
     for round_ in range(3):
-        trial.stream_ended(EVENT, 1, 1.0)
-        trial.stream_began(10.0)
-        assert trial.window == 0
-        assert trial.judged(11.9) is None
-        judgement = trial.judged(12.0)
-        assert judgement == (Judgement("e-1", guilty=True) if round_ == 2 else None)
-        assert trial.window == 1
+        detector.stream_ended(EVENT, 1, 1.0)
+        detector.stream_began(10.0)
+        assert detector.window == 0
+        assert detector.judged(11.9) is None
+        judgement = detector.judged(12.0)
+        assert judgement == (Judgement("e-1", is_poison=True) if round_ == 2 else None)
+        assert detector.window == 1
 
 
 def test_an_empty_stream_that_ends_clears_the_suspect() -> None:
     """Twice accused, then the network was seen to do it: the count starts anew."""
-    trial = on_trial()
+    detector = detecting()
     for _ in range(2):
-        trial.stream_ended(EVENT, 1, 1.0)
-        trial.stream_began(10.0)
-        trial.judged(12.0)
-    trial.stream_ended(EVENT, 1, 1.0)
-    trial.stream_began(10.0)
-    trial.stream_ended(None, 0, 11.0)
-    assert trial.suspect is None
-    trial.stream_began(20.0)
-    assert trial.window == 1
+        detector.stream_ended(EVENT, 1, 1.0)
+        detector.stream_began(10.0)
+        detector.judged(12.0)
+    detector.stream_ended(EVENT, 1, 1.0)
+    detector.stream_began(10.0)
+    detector.stream_ended(None, 0, 11.0)
+    assert detector.suspect is None
+    detector.stream_began(20.0)
+    assert detector.window == 1
 
 
 def test_what_arrives_or_is_forgotten_is_no_suspect() -> None:
     """Its acknowledgement may come late, on the stream that was to stay empty."""
-    trial = on_trial()
-    trial.stream_ended(EVENT, 1, 1.0)
-    trial.stream_began(10.0)
-    trial.forget("e-1")
-    assert (trial.suspect, trial.over_at, trial.window) == (None, None, 1)
+    detector = detecting()
+    detector.stream_ended(EVENT, 1, 1.0)
+    detector.stream_began(10.0)
+    detector.forget("e-1")
+    assert (detector.suspect, detector.over_at, detector.window) == (None, None, 1)

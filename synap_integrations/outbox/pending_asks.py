@@ -16,7 +16,7 @@ from .calls import outcome_of
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Errand:
+class PendingAsk:
     """A question and the place where its outcome appears. Nothing of it is stored: it is asked now or never.
 
     The outcome is the answer or the error, as a value; it never appears if the thread ends before it begins.
@@ -40,7 +40,7 @@ class Errand:
             self.outcome.set_result(found)
 
 
-class Passing:
+class BackgroundTasks:
     """What is sent or asked now or never: tasks that nobody waits for, and that end with delivery."""
 
     def __init__(self) -> None:

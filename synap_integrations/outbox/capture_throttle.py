@@ -1,4 +1,7 @@
-"""Giving way: threads of one interpreter that compute at once keep each other waiting, and delivery can wait."""
+"""Throttles delivery while the application captures at a high rate.
+
+Threads of one interpreter that compute at once keep each other waiting, and delivery can wait.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,7 @@ _HURRY_S: Final = 1.5
 """How long a hurry lasts; whoever waits says so about once a second."""
 
 
-class Courtesy:
+class CaptureThrottle:
     """Whether the application captures as fast as it can. ``now`` is a monotonic clock in seconds."""
 
     def __init__(self, store: OutboxStore, now: Callable[[], float]) -> None:
@@ -30,7 +33,7 @@ class Courtesy:
         """True if delivery should give way, as far as the last look tells."""
 
     def hurry(self) -> None:
-        """Somebody waits for delivery: no courtesy for now."""
+        """Somebody waits for delivery: no throttling for now."""
         self._hurried_until = self._now() + _HURRY_S
         self.due = False
 
