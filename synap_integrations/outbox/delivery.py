@@ -65,12 +65,12 @@ class Delivery:
         self._thread = threading.get_ident()
         self.pace = Pace(self._rng)
         self.stream = StreamSupervisor(transport, self._hear, self._stream_decided, rng=self._rng)
-        self.hungry = False
+        self.wants_wakeup = False
         """True if the store should say when there is something new."""
         self.adopted = False
         """True once what earlier processes left has been taken over."""
         self._lanes = Lanes()
-        self._poke = asyncio.Event()
+        self._wake = asyncio.Event()
         self._couriers: set[asyncio.Task[None]] = set()
         self._background = BackgroundTasks()
         self._poison = PoisonDetector()
@@ -89,32 +89,32 @@ class Delivery:
         )
         self._throttle = CaptureThrottle(store, self._now)
         self._look_at = self._maintain_at = self._adopt_at = -math.inf
-        self.tidying = False  # until what `tidy` asks for is done
+        self.maintenance_requested = False  # until what `request_maintenance` asks for is done
         self._may_claim = self._stopping = False
         self._fault: BaseException | None = None
 
     # --- what others ask, on this loop -----------------------------------------------------------------------
 
-    def poke(self) -> None:
+    def wake(self) -> None:
         """There may be something to do."""
-        self._poke.set()
+        self._wake.set()
 
     def something_new(self) -> None:
         """Something was appended while we were idle."""
         self._throttle.begin()
         self._look_at = max(self._look_at, self._now() + self._rhythm.claim_s)
-        self._loop.call_at(self._look_at, self._poke.set)
+        self._loop.call_at(self._look_at, self._wake.set)
 
     def look_now(self) -> None:
         """Whoever captured something waits for an answer to it, and captures no more until then."""
         self._throttle.begin()
         self._look_at = -math.inf
-        self._poke.set()
+        self._wake.set()
 
-    def tidy(self) -> None:
+    def request_maintenance(self) -> None:
         """So much was written that the store should be looked after now."""
         self._maintain_at = -math.inf
-        self._poke.set()
+        self._wake.set()
 
     def expedite(self) -> None:
         """Somebody waits for delivery: end all waits that are ours to end."""
@@ -144,7 +144,7 @@ class Delivery:
     def stop(self) -> None:
         """Finish; what is under way stays in the store."""
         self._stopping = True
-        self._poke.set()
+        self._wake.set()
 
     # --- the loop --------------------------------------------------------------------------------------------
 
@@ -156,11 +156,11 @@ class Delivery:
             while not self._stopping:
                 if self._fault is not None:
                     raise self._fault
-                self._poke.clear()
+                self._wake.clear()
                 self._upkeep()
                 self._refill()
                 self._dispatch()
-                await self._nap()
+                await self._wait_for_work()
         finally:
             tasks = [stream, *self._couriers, *self._background.tasks]
             for task in tasks:
@@ -184,8 +184,8 @@ class Delivery:
         if self._outcomes.delivered and (now >= self._outcomes.settle_at or not self._lanes):
             self._outcomes.settle()
         if now >= self._maintain_at:
-            busy = self._store.maintain() or not self.hungry
-            self.tidying = False
+            busy = self._store.maintain() or not self.wants_wakeup
+            self.maintenance_requested = False
             self._maintain_at = now + (self._rhythm.maintain_s if busy else self._rhythm.adopt_s)
         oldest = self._lanes.oldest_unacknowledged()
         if oldest is not None and now >= oldest.at + self._rhythm.ack_s:
@@ -197,17 +197,17 @@ class Delivery:
         now = self._now()
         room = _IN_MEMORY - len(self._lanes)
         self._may_claim = room >= _IN_MEMORY // 2 and self.pace.allowance(now) > 0
-        self.hungry = self._may_claim and now >= self._look_at
-        if self.hungry and not self._throttle.is_quiet():
-            self._look_at, self.hungry = now + self._rhythm.claim_s, False
-        if self.hungry:
-            # What is appended from here on pokes us; what was appended before is found by this claim.
+        self.wants_wakeup = self._may_claim and now >= self._look_at
+        if self.wants_wakeup and not self._throttle.is_quiet():
+            self._look_at, self.wants_wakeup = now + self._rhythm.claim_s, False
+        if self.wants_wakeup:
+            # What is appended from here on wakes us; what was appended before is found by this claim.
             envelopes = self._store.claim(min(room, _CLAIM), skip=self._stream_kinds.to_skip)
             if envelopes:
                 self._lanes.add(envelopes)
                 self._look_at = now + self._rhythm.claim_s
                 self._maintain_at = min(self._maintain_at, now + self._rhythm.maintain_s)
-                self.hungry = False
+                self.wants_wakeup = False
 
     def _dispatch(self) -> None:
         allowed = self._allowance()
@@ -220,9 +220,9 @@ class Delivery:
         self._couriers.discard(task)
         if not task.cancelled() and (fault := task.exception()) is not None:
             self._fault = fault
-        self._poke.set()
+        self._wake.set()
 
-    async def _nap(self) -> None:
+    async def _wait_for_work(self) -> None:
         """Sleep until something can be done."""
         now = self._now()
         waits = [self._adopt_at - now, self._maintain_at - now]
@@ -234,13 +234,13 @@ class Delivery:
             waits.append(oldest.at + self._rhythm.ack_s - now)
         if (over_at := self._poison.over_at) is not None:
             waits.append(over_at - now)
-        if self._may_claim and not self.hungry:
+        if self._may_claim and not self.wants_wakeup:
             waits.append(self._look_at - now)
         if self._may_claim and (due := self._store.next_due_s()) is not None:
             waits.append(max(due, self._look_at - now))
-        timer = self._loop.call_later(max(0.0, min(waits)), self._poke.set)
+        timer = self._loop.call_later(max(0.0, min(waits)), self._wake.set)
         try:
-            await self._poke.wait()
+            await self._wake.wait()
         finally:
             timer.cancel()
 
@@ -291,7 +291,7 @@ class Delivery:
                     self._poison.acknowledged()
                 if self._lanes.acknowledged(event_id):
                     self._outcomes.has_arrived(event_id)
-            self._poke.set()
+            self._wake.set()
         elif isinstance(inbound, Signal):
             if inbound.kind == "disconnected":
                 lanes = self._lanes
@@ -310,4 +310,4 @@ class Delivery:
         for lane in self._outcomes.awaiting_stream:
             self._lanes.give_back(lane)
         self._outcomes.awaiting_stream.clear()
-        self._poke.set()
+        self._wake.set()

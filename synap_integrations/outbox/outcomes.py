@@ -73,8 +73,8 @@ class Outcomes:
         if verdict.do is Do.AWAIT_STREAM:
             return self._without_stream(lane, envelope, verdict)
         self.attempts[event_id] += 1
-        if verdict.do in {Do.BURY, Do.SET_ASIDE}:
-            if verdict.do is not Do.SET_ASIDE:
+        if verdict.do in {Do.BURY, Do.HOLD}:
+            if verdict.do is not Do.HOLD:
                 self.pace.succeeded()  # the platform works: it has read and refused this one
             self._retire(event_id, verdict)
             lane.current = None
@@ -109,7 +109,7 @@ class Outcomes:
 
     def _retire(self, event_id: str, verdict: Verdict) -> None:
         keep, fate = self.store.bury, "was refused for good; it is a dead letter"
-        if verdict.do is Do.SET_ASIDE:
+        if verdict.do is Do.HOLD:
             keep, fate = self.store.hold, "may have arrived or not; it is held"
         self._log.warn_of(f"{fate} {verdict.why}", "synap: an event %s (%s): see `synap outbox ls`", fate, verdict.why)
         keep(event_id, f"{verdict.why}: {verdict.detail}")

@@ -79,9 +79,9 @@ class Pace:
         return self._resume_at - now if now < self._resume_at else None
 
     @property
-    def held(self) -> bool:
+    def suspended(self) -> bool:
         """True if nothing goes until somebody acts."""
-        return bool(self.why) and self._doing is Do.HOLD
+        return bool(self.why) and self._doing is Do.SUSPEND
 
     def succeeded(self) -> bool:
         """A send went well; True if that ends a time of trouble."""
@@ -107,7 +107,7 @@ class Pace:
         """
         if self._doing is Do.RETRY:
             self._resume_at = 0.0
-        elif self._doing is Do.HOLD:
+        elif self._doing is Do.SUSPEND:
             self._resume_at = min(self._resume_at, self._failed_at + hurried_s(self._failures))
 
     def _pause(self, verdict: Verdict, until: float) -> None:

@@ -114,7 +114,7 @@ class StreamSupervisor:
         verdict = None if error is None else judge(error)
         asked_s = verdict.wait_s if verdict else 0.0
         wait_s = max(asked_s, backoff_s(failures, self._rng))
-        least_s = hurried_s(failures) if verdict and verdict.do is Do.HOLD else asked_s
+        least_s = hurried_s(failures) if verdict and verdict.do is Do.SUSPEND else asked_s
         await asyncio.sleep(min(least_s, wait_s))
         self._hurry.clear()
         with suppress(TimeoutError):

@@ -35,11 +35,11 @@ class Do(Enum):
     """Keep its conversation back for a while; the others go on."""
     PAUSE = "pause"
     """The platform asked everybody to wait."""
-    HOLD = "hold"
+    SUSPEND = "suspend"
     """Nothing can be delivered until somebody acts; look now and then."""
     AWAIT_STREAM = "await stream"
     """It travels on the stream only, and there is none."""
-    SET_ASIDE = "set aside"
+    HOLD = "hold"
     """Nobody knows whether it arrived, and it is not to be sent twice: keep it for somebody to decide."""
     BURY = "bury"
     """Trying again changes nothing: make it a dead letter and go on."""
@@ -82,9 +82,9 @@ _TABLE: Final = (
     Rule(ServiceUnavailableError, Do.PAUSE, _names_a_wait),  # a platform that says how long to wait means everybody
     Rule(TransportFaultError, Do.BURY, _has_failed_often),  # it makes the transport itself fail, not the platform
     Rule(SynapTransientError, Do.RETRY),
-    Rule(AuthenticationError, Do.HOLD),
-    Rule(InsufficientCreditsError, Do.HOLD),
-    Rule(OutcomeUnknownError, Do.SET_ASIDE),
+    Rule(AuthenticationError, Do.SUSPEND),
+    Rule(InsufficientCreditsError, Do.SUSPEND),
+    Rule(OutcomeUnknownError, Do.HOLD),
     Rule(SynapError, Do.RETRY, _may_succeed_later),
     Rule(SynapError, Do.BURY),
 )
@@ -110,9 +110,9 @@ def _wait_s(do: Do, error: SynapError) -> float:
             asked = _asked_s(error)
             # NaN fails the comparison and becomes the minimum.
             return min(asked, _MAX_WAIT_S) if asked is not None and asked > _MIN_WAIT_S else _MIN_WAIT_S
-        case Do.HOLD:
+        case Do.SUSPEND:
             return _PROBE_EVERY_S
-        case Do.RETRY | Do.SET_ASIDE | Do.BURY:
+        case Do.RETRY | Do.HOLD | Do.BURY:
             return 0.0
         case _:
             assert_never(do)

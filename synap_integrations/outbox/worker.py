@@ -82,12 +82,12 @@ class DeliveryWorker:
         delivery = self._delivery
         if delivery is None:
             self._start()
-        elif delivery.hungry:
-            delivery.hungry = False
+        elif delivery.wants_wakeup:
+            delivery.wants_wakeup = False
             self._call(delivery.something_new)
-        if delivery is not None and self._store.overdue and not delivery.tidying:
-            delivery.tidying = True
-            self._call(delivery.tidy)
+        if delivery is not None and self._store.overdue and not delivery.maintenance_requested:
+            delivery.maintenance_requested = True
+            self._call(delivery.request_maintenance)
 
     def submit(self, envelope: Envelope) -> bool:
         """Send it now or never, stored nowhere. False at once if the stream is not known to be up, or delivery is held.
@@ -254,7 +254,7 @@ class DeliveryWorker:
             while not self._is_settled(mark):
                 settled.clear()
                 if (delivery := self._delivery) is not None:
-                    if give_up_if_held and delivery.pace.held:
+                    if give_up_if_held and delivery.pace.suspended:
                         return False
                     self._call(delivery.expedite)
                 if (left := deadline - time.monotonic()) <= 0 or not thread.is_alive():

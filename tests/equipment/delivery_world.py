@@ -45,7 +45,7 @@ class World:
         for envelope in envelopes:
             self.appended.append(envelope)
             self.store.append(envelope)
-            self.delivery.poke()
+            self.delivery.wake()
 
     async def until(self, done: Callable[[], bool], within_s: float = 7_200.0) -> None:
         """Let time pass until something is so."""

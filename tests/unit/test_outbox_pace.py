@@ -43,13 +43,13 @@ class MayWorkLaterError(SynapError):
         (ServiceUnavailableError("x"), Do.RETRY),
         (ServiceUnavailableError("x", retry_after=3), Do.PAUSE),
         (RateLimitError("x"), Do.PAUSE),
-        (AuthenticationError("x"), Do.HOLD),
-        (InsufficientCreditsError("x"), Do.HOLD),
+        (AuthenticationError("x"), Do.SUSPEND),
+        (InsufficientCreditsError("x"), Do.SUSPEND),
         (ListeningNotActiveError("x"), Do.AWAIT_STREAM),
         (InvalidInputError("x"), Do.BURY),
         (ContextNotFoundError("x"), Do.BURY),
         (ConflictError("x"), Do.BURY),
-        (OutcomeUnknownError("x"), Do.SET_ASIDE),
+        (OutcomeUnknownError("x"), Do.HOLD),
         (MayWorkLaterError("x"), Do.RETRY),
         (SynapError("x"), Do.BURY),
     ],
@@ -126,7 +126,7 @@ def test_a_refused_key_is_probed_every_five_minutes() -> None:
     """Nothing is sent in between."""
     pace = Pace(random.Random(1))
     pace.failed(judge(AuthenticationError("no")), 0.0)
-    assert pace.held
+    assert pace.suspended
     assert [pace.allowance(now) for now in (0.0, 299.0, 331.0)] == [0, 0, 1]
     assert 200.0 <= (pace.wait_s(100.0) or 0) <= 230.0
 
