@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from enum import Enum
 from typing import Literal, Protocol, runtime_checkable
 
@@ -60,9 +61,14 @@ class Search:
 
 @dataclass(frozen=True, slots=True)
 class ReadConversation:
-    """The conversation of the scope: its newest turns, and a text about it in one of the platform's styles."""
+    """The conversation of the scope: its newest turns, and a text about it in one of the platform's styles.
+
+    ``turns_only`` is for a history: what was said in the conversation itself is no context, and shown also where
+    ``SYNAP_CONTEXT`` keeps that out of prompts.
+    """
 
     style: Literal["structured", "narrative", "bullet_points"] = "narrative"
+    turns_only: bool = field(default=False, kw_only=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +131,18 @@ class Lookup(Protocol):
 
     async def aask(self, question: Question, *, scope: Scope, timeout_s: float | None = None) -> Answer:
         """`ask` that waits without blocking the event loop."""
+        ...
+
+
+@runtime_checkable
+class Beginnings(Protocol):
+    """All that a history may ask of us, beside `Lookup`."""
+
+    def begin_anew(self, scope: Scope) -> None:
+        """From now on, what was said in this conversation is not its history; it stays a memory. Never raises."""
+
+    def begun_at(self, scope: Scope) -> datetime | None:
+        """When this conversation was begun anew last, by whichever process; None if it never was. Never raises."""
         ...
 
 

@@ -10,6 +10,7 @@ from synap_integrations.model import ContextItem, RecentTurn, Scope, new_id
 from synap_integrations.plain import text
 from synap_integrations.ports import Answer, Erase, Forget, PreviewForget, Question, ReadConversation, Remember, Search
 from synap_integrations.wire.bundles import MAX_ITEM_CHARS, moment
+from synap_integrations.wire.conversation_ids import platform_id
 from synap_integrations.wire.report import CONTEXT_TYPES
 
 from .conversation import Conversation
@@ -77,7 +78,11 @@ async def _read(client: Any, question: ReadConversation, scope: Scope, ask: Ask)
     words: dict[str, Any] = {"conversation_id": scope.conversation_id, "style": question.style}
     if isinstance(client.conversation, Conversation):
         verb = client.conversation.context_for_prompt
-        words |= {"user_id": scope.user_id, "customer_id": scope.customer_id}
+        whose = {"user_id": scope.user_id, "customer_id": scope.customer_id}
+        if question.turns_only and scope.user_id is not None:
+            # Exactly theirs: a user of no customer is not the user of the same id that some customer has.
+            words["conversation_id"] = platform_id(scope.conversation_id, **whose)
+        words |= whose
     else:
         verb = client.conversation.context.get_context_for_prompt
     try:
@@ -91,7 +96,7 @@ async def _read(client: Any, question: ReadConversation, scope: Scope, ask: Ask)
             for turn in turns
             if turn.get("role") in {"user", "assistant"} and isinstance(turn.get("content"), str)
         ),
-        text=text(told.formatted_context or ""),
+        text="" if question.turns_only else text(told.formatted_context or ""),
         source="fetched",
     )
 

@@ -84,9 +84,13 @@ def list_turns(conversation_id: str, *, start: int, limit: int) -> Call[wire.Tur
     return Call("GET", wire.messages_path(conversation_id), wire.TurnsListed, query=query)
 
 
-def context_for_prompt(conversation_id: str, style: wire.Style) -> Call[wire.ContextForPrompt]:
-    """One conversation, ready for a prompt."""
-    return Call("GET", wire.context_for_prompt_path(conversation_id), wire.ContextForPrompt, query={"style": style})
+def context_for_prompt(
+    conversation_id: str, style: wire.Style, *, user_id: str | None = None, customer_id: str | None = None
+) -> Call[wire.ContextForPrompt]:
+    """One conversation, ready for a prompt; of this user only, where the platform can tell."""
+    query = {"style": style, "user_id": user_id, "customer_id": customer_id if user_id else None}
+    named = {name: value for name, value in query.items() if value}
+    return Call("GET", wire.context_for_prompt_path(conversation_id), wire.ContextForPrompt, query=named)
 
 
 def fetch(scope: wire.FetchScope, wanted: wire.FetchContext) -> Call[wire.ContextFetched]:

@@ -107,7 +107,10 @@ class Conversation:
         ids = {"conversation_id": conversation_id, "user_id": user_id, "customer_id": customer_id}
         scope = self._connection.owned(identified(required=("conversation_id",), **ids))
         sent, _ = self._connection.addressed(scope)
-        return await self._connection.rest.send(calls.context_for_prompt(sent.conversation_id or "", style))
+        call = calls.context_for_prompt(
+            sent.conversation_id or "", style, user_id=user_id, customer_id=scope.customer_id
+        )
+        return await self._connection.rest.send(call)
 
     async def ingest_transcript(  # noqa: PLR0913 - the documented signature
         self,

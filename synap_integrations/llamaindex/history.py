@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import threading
-from collections import OrderedDict, deque
+from collections import deque
 from collections.abc import Callable, Iterable, Sequence, Sized
-from datetime import datetime
+from datetime import UTC, datetime
 from itertools import pairwise
 from typing import Final
 
@@ -14,11 +14,9 @@ from llama_index.core.base.llms.types import ChatMessage, MessageRole
 from synap_integrations.context.render import without_context
 from synap_integrations.llamaindex import translate
 from synap_integrations.llamaindex.turns import Injection
-from synap_integrations.model import RecentTurn, Scope
+from synap_integrations.model import RecentTurn
 from synap_integrations.runtime.short_term import said_before
 
-MAX_CONVERSATIONS: Final = 1_000
-"""Conversations whose history one memory object holds."""
 MAX_MESSAGES: Final = 2_000
 """Messages of one conversation that are kept here; Synap keeps all of them."""
 
@@ -28,19 +26,33 @@ _RESULTS: Final = frozenset({MessageRole.TOOL, MessageRole.FUNCTION})
 
 
 class History:
-    """Messages of one conversation with their sizes in tokens. Not thread-safe: its memory holds the lock."""
+    """Messages of one conversation with their sizes in tokens. Its users hold ``lock`` while they use it."""
 
-    def __init__(self, count: Callable[[str], Sized], *, loaded: bool = False) -> None:
-        self._count = count
+    def __init__(self, *, loaded: bool = False) -> None:
+        self.lock = threading.RLock()
+        self._count: Callable[[str], Sized] = estimate_tokens
         self._messages: list[ChatMessage] = []
         self._tokens: list[int] = []
+        self._began = datetime.now(UTC)
         self.loaded = loaded
         """Earlier turns need not be asked for: they are here, or must not come back."""
+        self._since: datetime | None = None
+        """Earlier turns than this must not come back."""
         self.said = 0
         """User messages so far: tells whether the context at hand is the current turn's."""
         self.asked_at = -1
         self.injection: Injection | None = None
         self._expected: deque[tuple[str, str]] = deque(maxlen=_MAX_EXPECTED)
+
+    def __len__(self) -> int:
+        """How many messages are here."""
+        return len(self._messages)
+
+    def count_with(self, count: Callable[[str], Sized]) -> None:
+        """Whoever uses it now counts tokens like this."""
+        if count != self._count:
+            self._count = count
+            self._tokens = [self._size(message) for message in self._messages]
 
     def put(self, message: ChatMessage) -> None:
         """Add a message. A user who repeats what was not answered says it once: a failed run was started again."""
@@ -63,9 +75,22 @@ class History:
         self.said += 1
         self.loaded = True
 
-    def clear(self) -> None:
+    def clear(self, now: datetime) -> None:
         """Forget what was said, and do not ask for it again."""
         self.replace([])
+        self._since = now
+
+    def begun_anew(self, at: datetime | None) -> None:
+        """The conversation was begun anew then, perhaps by another process: what was said before is let go, but for the
+        question that waits for its answer.
+        """
+        if at is None or (self._since is not None and at <= self._since):
+            return
+        self._since = at
+        if at > self._began:
+            asked = [message for message in self._messages[-1:] if message.role == MessageRole.USER]
+            self.replace(asked)
+            self.loaded = False
 
     def everything(self) -> list[ChatMessage]:
         """All messages, as copies."""
@@ -86,17 +111,35 @@ class History:
         message = translate.last_user_message(self._messages)
         return translate.text_of(message)
 
-    def remember(self, turns: Sequence[RecentTurn], *, since: datetime | None) -> None:
-        """Put earlier turns, as Synap holds them, before what was said here; what both hold stands once."""
-        if since is not None:
-            turns = [turn for turn in turns if turn.said_at is not None and turn.said_at > since]
-        if not turns:
-            return
-        here = [(str(m.role.value), translate.text_of(m)) for m in self._messages if m.role not in _RESULTS]
-        self.loaded = True
-        earlier = [translate.message_of(turn) for turn in said_before(turns, here)]
+    def remember(self, turns: Sequence[RecentTurn], *, asked: str | None = None) -> bool:
+        """Put earlier turns, as Synap holds them, before what was said here; what both hold stands once. False if none
+        of them may come back.
+
+        ``asked`` is the question that is being answered: told last, it is not an earlier turn.
+        """
+        if self._since is not None:
+            turns = [turn for turn in turns if turn.said_at is not None and turn.said_at > self._since]
+        earlier = [translate.message_of(turn) for turn in self._before(turns, asked)]
         self._messages[:0] = earlier
         self._tokens[:0] = [self._size(message) for message in earlier]
+        return bool(turns)
+
+    def _before(self, turns: Sequence[RecentTurn], asked: str | None) -> Sequence[RecentTurn]:
+        """Those of the turns that were said before what is here.
+
+        Users' words tell: they are kept as they are, while an agent's answer may be kept here with all its steps. A
+        mask changes them on their way: a question without an answer that is newer than this history is the one here.
+        """
+        here = [("user", translate.text_of(m)) for m in self._messages if m.role == MessageRole.USER]
+        users = [at for at, turn in enumerate(turns) if turn.role == "user"]
+        before = len(said_before([turns[at] for at in users], here))
+        turns = turns[: users[before]] if before < len(users) else turns
+        while turns and turns[-1].role == "user":
+            said_at = turns[-1].said_at
+            if turns[-1].content != asked and (said_at is None or said_at < self._began):
+                break
+            turns = turns[:-1]
+        return turns
 
     def expect(self, messages: Iterable[tuple[str, str]]) -> None:
         """These (role, text) are recorded; each may be put once more without being new."""
@@ -133,26 +176,6 @@ class History:
         words = [message.content or ""]
         words += [str(getattr(block, "tool_kwargs", "")) for block in message.blocks if block.block_type == "tool_call"]
         return _TOKENS_PER_MESSAGE + len(self._count(" ".join(words)))
-
-
-class Histories:
-    """The histories of a memory's conversations; the one that was used longest ago is let go first."""
-
-    def __init__(self) -> None:
-        self.lock = threading.RLock()
-        """To be held while one of the histories is used."""
-        self._by_scope: OrderedDict[Scope, History] = OrderedDict()
-
-    def of(self, scope: Scope, count: Callable[[str], Sized]) -> History:
-        """The history of this conversation; ``count`` is for a new one."""
-        with self.lock:
-            history = self._by_scope.get(scope)
-            if history is None:
-                history = self._by_scope[scope] = History(count)
-                while len(self._by_scope) > MAX_CONVERSATIONS:
-                    self._by_scope.popitem(last=False)
-            self._by_scope.move_to_end(scope)
-            return history
 
 
 def estimate_tokens(text: str) -> Sized:

@@ -16,15 +16,27 @@ from llama_index.core.base.llms.types import ChatMessage, MessageRole
 from llama_index.core.instrumentation.span_handlers import NullSpanHandler
 from llama_index_instrumentation.dispatcher import Dispatcher
 
-from synap_integrations.context.render import has_context
+from synap_integrations.context.render import as_block, has_context
 from synap_integrations.llamaindex import translate
+from synap_integrations.llamaindex.turns import Injection
+from synap_integrations.model import ContextUsed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from synap_integrations.llamaindex.turns import Turn
+    from synap_integrations.model import Context
 
 _PROBE: Final = "probe"
+
+
+def rendered(context: Context) -> Injection | None:
+    """The context as a block; None if there is nothing to show."""
+    block = as_block(context)
+    if not block:
+        return None
+    bundle_ids = context.receipt.bundle_ids if context.receipt else ()
+    return Injection(block.text, ContextUsed(bundle_ids, block.item_ids))
 
 
 def into_call(turn: Turn, arguments: dict[str, object]) -> None:

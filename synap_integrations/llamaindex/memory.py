@@ -3,29 +3,33 @@
 
 from __future__ import annotations
 
-import asyncio
 import weakref
 from collections import OrderedDict
-from collections.abc import Callable, Coroutine, Iterable, Sequence, Sized
+from collections.abc import Callable, Iterable, Sequence, Sized
 from datetime import UTC, datetime
-from typing import Any, Final, Self, cast
+from typing import Any, Final, Self
 
 from llama_index.core.base.llms.types import ChatMessage
 from llama_index.core.bridge.pydantic import Field, PrivateAttr
 from llama_index.core.memory.types import BaseMemory
 
 from synap_integrations import runtime, scoping
-from synap_integrations.context.render import as_block
 from synap_integrations.guard import contained, is_quiet
 from synap_integrations.llamaindex import identity, injection, listener, translate
-from synap_integrations.llamaindex.history import Histories, History, estimate_tokens
+from synap_integrations.llamaindex.conversations import MAX_CONVERSATIONS, Conversations, conversations_of
+from synap_integrations.llamaindex.history import History, estimate_tokens
+from synap_integrations.llamaindex.loops import at_once, in_a_loop
 from synap_integrations.llamaindex.turns import Claimant, Destination, Injection, Turn
-from synap_integrations.model import Context, ContextUsed, Scope, new_id
-from synap_integrations.ports import Memory
+from synap_integrations.model import Context, Scope, new_id
+from synap_integrations.ports import Answer, Beginnings, Lookup, Memory, ReadConversation
 
 DEFAULT_TOKEN_LIMIT: Final = 30_000
+_EARLIER_TURNS: Final = ReadConversation(turns_only=True)
 _MAX_KEPT: Final = 256
 _CALLBACKS: Final = contained("callbacks")
+_READ: Final = contained("recall")
+_ON_A_LOOP_S: Final = 0.15
+"""How long a `get` that is not awaited waits on an event loop for earlier turns, which is as long as for context."""
 _live: Final[weakref.WeakValueDictionary[str, SynapMemory]] = weakref.WeakValueDictionary()
 _serialized: Final[OrderedDict[str, SynapMemory]] = OrderedDict()
 """A workflow that has written a memory into its context holds only the text: these are kept alive for it."""
@@ -35,8 +39,11 @@ class SynapMemory(BaseMemory, Claimant):
     """Short-term history that survives a restart, and context from Synap in every prompt.
 
     One object may serve many conversations: inside ``with synap_integrations.context(...)`` each has its own history.
-    The turns of engines and agents that use it are recorded without a handler. Nothing here raises because of Synap,
-    and only the first `get` of a turn may wait for it, as long as `recall` does.
+    Objects of one process that name the same conversation of the same user share its history, so that each request may
+    make one of its own. The turns of engines and agents that use it are recorded without a handler.
+
+    Nothing here raises because of Synap. Only the first `get` of a turn waits for it, as long as `recall` does; the
+    first of a conversation in this process may wait ``SYNAP_LOOKUP_TIMEOUT_S`` more for its earlier turns.
 
     Args:
         synap: anything with ``record`` and ``recall``; by default the process-wide `Synap`.
@@ -57,16 +64,20 @@ class SynapMemory(BaseMemory, Claimant):
     session_id: str | None = None
     token_limit: int = DEFAULT_TOKEN_LIMIT
     instance_key: str = Field(default_factory=new_id)
-    forgotten_at: datetime | None = None
-    """When `reset` was called last: earlier turns do not come back as history."""
     tokenizer_fn: Callable[[str], Sized] = Field(default=estimate_tokens, exclude=True)
 
     _synap: Memory | None = PrivateAttr(default=None)
-    _histories: Histories = PrivateAttr(default_factory=Histories)
+    _own: Conversations = PrivateAttr(default_factory=Conversations)
+    """For a Synap that no other object can be found to share."""
+    _held: OrderedDict[History, None] = PrivateAttr(default_factory=OrderedDict)
+    """Histories that are kept as long as this object is."""
+    _is_new: bool = PrivateAttr(default=False)
+    """A conversation of its own cannot have earlier turns."""
 
     def __init__(self, synap: Memory | None = None, **fields: Any) -> None:
         super().__init__(**fields)
         self._synap = synap
+        self._is_new = "instance_key" not in fields
         scoping.checked(self._stated())
         _live[self.instance_key] = self
         listener.listen_for_memories()
@@ -102,8 +113,10 @@ class SynapMemory(BaseMemory, Claimant):
         turn = self._claimed()
         history, scope = self._history(turn)
         if (query := self._question(turn, history, input)) is not None:
+            self._note_beginning(history, scope)
             with _CALLBACKS:
                 self._learned(turn, history, self._sink().recall(query or None, scope=scope))
+        self._read(turn, history, scope)
         return self._shown(turn, history, kwargs)
 
     async def aget(self, input: str | None = None, **kwargs: Any) -> list[ChatMessage]:  # noqa: A002 - see `get`
@@ -111,19 +124,27 @@ class SynapMemory(BaseMemory, Claimant):
         turn = self._claimed()
         history, scope = self._history(turn)
         if (query := self._question(turn, history, input)) is not None:
+            self._note_beginning(history, scope)
             with _CALLBACKS:
                 self._learned(turn, history, await self._sink().arecall(query or None, scope=scope))
+        await self._aread(turn, history, scope)
         return self._shown(turn, history, kwargs)
 
     def get_all(self) -> list[ChatMessage]:
-        """All messages that are here, as copies, without context."""
-        history, _ = self._history(self._claimed())
-        with self._histories.lock:
+        """All messages of the history, as copies, without context."""
+        turn = self._claimed()
+        history, scope = self._history(turn)
+        self._read(turn, history, scope)
+        with history.lock:
             return history.everything()
 
     async def aget_all(self) -> list[ChatMessage]:
-        """`get_all`; it does not wait."""
-        return self.get_all()
+        """`get_all` that waits without blocking the event loop."""
+        turn = self._claimed()
+        history, scope = self._history(turn)
+        await self._aread(turn, history, scope)
+        with history.lock:
+            return history.everything()
 
     # --- writing ---------------------------------------------------------------------------------------------
 
@@ -139,7 +160,7 @@ class SynapMemory(BaseMemory, Claimant):
         """Add messages. Outside of an engine's or agent's turn they are recorded as well."""
         turn = self._claimed()
         history, scope = self._history(turn)
-        with self._histories.lock:
+        with history.lock:
             new = [message for message in messages if not (turn is None and history.expected(message))]
             for message in messages:
                 history.put(message)
@@ -153,7 +174,7 @@ class SynapMemory(BaseMemory, Claimant):
     def set(self, messages: Iterable[ChatMessage]) -> None:
         """Make this the history. Nothing is recorded: see `import_history` for messages that Synap has not seen."""
         history, _ = self._history(self._claimed())
-        with self._histories.lock:
+        with history.lock:
             history.replace(messages)
 
     async def aset(self, messages: list[ChatMessage]) -> None:
@@ -161,11 +182,17 @@ class SynapMemory(BaseMemory, Claimant):
         self.set(messages)
 
     def reset(self) -> None:
-        """Forget the history. Earlier turns stay in Synap, as memories and not as this conversation's past."""
-        history, _ = self._history(self._claimed())
-        with self._histories.lock:
-            history.clear()
-            self.forgotten_at = datetime.now(UTC)
+        """Forget the history of this conversation, also for other and later processes of this machine. Earlier turns
+        stay in Synap, as memories and not as this conversation's past.
+        """
+        history, scope = self._history(self._claimed())
+        now: datetime | None = None
+        with _READ:
+            if isinstance(sink := self._sink(), Beginnings):
+                sink.begin_anew(scope)
+                now = sink.begun_at(scope)
+        with history.lock:
+            history.clear(now or datetime.now(UTC))
 
     async def areset(self) -> None:
         """`reset`; it does not wait."""
@@ -174,7 +201,7 @@ class SynapMemory(BaseMemory, Claimant):
     def import_history(self, messages: Sequence[ChatMessage]) -> None:
         """Record a conversation that took place elsewhere, and continue it."""
         history, scope = self._history(None)
-        with self._histories.lock:
+        with history.lock:
             history.replace(messages)
         self._record(messages, scope)
 
@@ -218,7 +245,7 @@ class SynapMemory(BaseMemory, Claimant):
 
     def destination(self, surroundings: Scope) -> Destination:
         """Its own ids first, then the code around the turn, the environment, and a conversation of its own."""
-        own = Scope(f"conversation-{self.instance_key}")
+        own = Scope(self._own_conversation())
         scope = scoping.merged(self._stated(), surroundings, runtime.environment_scope(), own)
         return Destination(self._sink(), scope)
 
@@ -229,19 +256,20 @@ class SynapMemory(BaseMemory, Claimant):
         if not turn.frozen and turn.destination is not None:
             sink, scope = turn.destination
             said = turn.user.content if turn.user else None
-            if _in_a_loop():
-                context = _at_once(sink.arecall(said, scope=scope)) or Context()
+            if in_a_loop():
+                context = at_once(sink.arecall(said, scope=scope)) or Context()
             else:
                 context = sink.recall(said, scope=scope)
                 turn.frozen = True
-            turn.injection = _rendered(context)
+            turn.injection = injection.rendered(context)
             turn.frozen = turn.frozen or turn.injection is not None
         return turn.injection
 
     def will_put(self, scope: Scope, messages: Sequence[tuple[str, str]]) -> None:
         """See `History.expect`."""
-        with self._histories.lock:
-            self._histories.of(scope, self.tokenizer_fn).expect(messages)
+        history = self._history_of(scope)
+        with history.lock:
+            history.expect(messages)
 
     # --- inside ----------------------------------------------------------------------------------------------
 
@@ -259,12 +287,25 @@ class SynapMemory(BaseMemory, Claimant):
             scope = turn.destination.scope
         else:
             scope = self.destination(identity.surroundings()).scope
-        return self._histories.of(scope, self.tokenizer_fn), scope
+        return self._history_of(scope), scope
+
+    def _history_of(self, scope: Scope) -> History:
+        history = self._conversations().of(scope)
+        with history.lock:
+            history.count_with(self.tokenizer_fn)
+            self._held[history] = None
+            self._held.move_to_end(history)
+            if len(self._held) > MAX_CONVERSATIONS:
+                self._held.popitem(last=False)
+        return history
+
+    def _conversations(self) -> Conversations:
+        return conversations_of(self._sink()) or self._own
 
     def _question(self, turn: Turn | None, history: History, asked: str | None) -> str | None:
         """What to recall for; None if this turn has its context already, ``""`` for whatever is known."""
         if turn is None:
-            with self._histories.lock:
+            with history.lock:
                 if history.asked_at == history.said:
                     return None
                 history.asked_at = history.said
@@ -274,18 +315,54 @@ class SynapMemory(BaseMemory, Claimant):
         turn.frozen = True
         return (turn.user.content if turn.user else asked) or ""
 
-    def _learned(self, turn: Turn | None, history: History, context: Context) -> None:
-        with self._histories.lock:
+    def _note_beginning(self, history: History, scope: Scope) -> None:
+        with _READ:
+            if isinstance(sink := self._sink(), Beginnings):
+                begun_at = sink.begun_at(scope)
+                with history.lock:
+                    history.begun_anew(begun_at)
+
+    def _read(self, turn: Turn | None, history: History, scope: Scope) -> None:
+        """The first time in this process: ask Synap for the earlier turns of the conversation."""
+        with _READ:
+            if (lookup := self._reader(history, scope)) is not None:
+                within_s = _ON_A_LOOP_S if in_a_loop() else None
+                self._told(turn, history, lookup.ask(_EARLIER_TURNS, scope=scope, timeout_s=within_s))
+
+    async def _aread(self, turn: Turn | None, history: History, scope: Scope) -> None:
+        with _READ:
+            if (lookup := self._reader(history, scope)) is not None:
+                self._told(turn, history, await lookup.aask(_EARLIER_TURNS, scope=scope))
+
+    def _reader(self, history: History, scope: Scope) -> Lookup | None:
+        """Whom to ask; None if they are here, or nobody can tell."""
+        if history.loaded or (self._is_new and scope.conversation_id == self._own_conversation()):
+            return None
+        self._note_beginning(history, scope)
+        return self._conversations().reader(self._sink(), history)
+
+    def _told(self, turn: Turn | None, history: History, answer: Answer) -> None:
+        worth_asking_again = answer.fault is not None and answer.fault.retryable
+        self._conversations().asked(answered=not worth_asking_again)
+        with history.lock:
             if not history.loaded:
-                history.remember(context.recent_turns, since=self.forgotten_at)
+                history.remember(answer.turns, asked=turn.user.content if turn and turn.user else None)
+                history.loaded = not worth_asking_again
+
+    def _learned(self, turn: Turn | None, history: History, context: Context) -> None:
+        with history.lock:
+            if not history.loaded:
+                history.loaded = history.remember(
+                    context.recent_turns, asked=turn.user.content if turn and turn.user else None
+                )
             if turn is None:
-                history.injection = _rendered(context)
+                history.injection = injection.rendered(context)
             else:
-                turn.injection = history.injection = _rendered(context)
+                turn.injection = history.injection = injection.rendered(context)
 
     def _shown(self, turn: Turn | None, history: History, asked: dict[str, Any]) -> list[ChatMessage]:
         room = self.token_limit - int(asked.get("initial_token_count") or 0)
-        with self._histories.lock:
+        with history.lock:
             messages = history.within(room)
         if turn is None or turn.claimant is not self:
             return injection.into_messages(messages, history.injection.block if history.injection else "")
@@ -305,31 +382,8 @@ class SynapMemory(BaseMemory, Claimant):
     def _sink(self) -> Memory:
         return self._synap if self._synap is not None else runtime.default_synap()
 
+    def _own_conversation(self) -> str:
+        return f"conversation-{self.instance_key}"
+
     def _stated(self) -> Scope:
         return Scope(self.conversation_id, self.user_id, customer_id=self.customer_id, session_id=self.session_id)
-
-
-def _rendered(context: Context) -> Injection | None:
-    block = as_block(context)
-    if not block:
-        return None
-    bundles = context.receipt.bundle_ids if context.receipt else ()
-    return Injection(block.text, ContextUsed(bundles, block.item_ids))
-
-
-def _at_once(asking: Coroutine[Any, Any, Context]) -> Context | None:
-    """What is answered without waiting, None if it takes longer."""
-    try:
-        asking.send(None)
-    except StopIteration as answered:
-        return cast("Context", answered.value)
-    asking.close()
-    return None
-
-
-def _in_a_loop() -> bool:
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return False
-    return True

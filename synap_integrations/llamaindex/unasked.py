@@ -8,7 +8,6 @@ Source: llama_index.core 0.12.52 to 0.14.25, base/llms/base.py, BaseLLM.chat, ac
 
 from __future__ import annotations
 
-import asyncio
 import threading
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Final
@@ -16,18 +15,17 @@ from typing import TYPE_CHECKING, Any, Final
 from llama_index.core.base.llms.base import BaseLLM
 from llama_index.core.instrumentation.span import active_span_id
 
-from synap_integrations.context.render import as_block
 from synap_integrations.errors import InvalidInputError
 from synap_integrations.guard import contained
 from synap_integrations.llamaindex import injection, listener
-from synap_integrations.llamaindex.turns import Injection
-from synap_integrations.model import Context, ContextUsed, Scope
+from synap_integrations.llamaindex.loops import in_a_loop
 from synap_integrations.overlay import Overlay
 
 if TYPE_CHECKING:
     from llama_index.core.base.llms.types import ChatMessage
 
     from synap_integrations.llamaindex.turns import Turn
+    from synap_integrations.model import Scope
     from synap_integrations.ports import Detach, Memory
 
 _RECALL: Final = contained("recall")
@@ -100,9 +98,9 @@ def _shown(messages: Sequence[ChatMessage]) -> Sequence[ChatMessage]:
     if turn is None:
         return messages
     # Who calls a model without waiting for it, on an event loop, gets what a call before has asked for.
-    if not turn.frozen and not _in_a_loop() and (asked := _asked(turn)) is not None:
+    if not turn.frozen and not in_a_loop() and (asked := _asked(turn)) is not None:
         memory, question, scope = asked
-        turn.injection = _rendered(memory.recall(question, scope=scope))
+        turn.injection = injection.rendered(memory.recall(question, scope=scope))
     return injection.into_copy(turn, messages)
 
 
@@ -112,7 +110,7 @@ async def _ashown(messages: Sequence[ChatMessage]) -> Sequence[ChatMessage]:
         return messages
     if not turn.frozen and (asked := _asked(turn)) is not None:
         memory, question, scope = asked
-        turn.injection = _rendered(await memory.arecall(question, scope=scope))
+        turn.injection = injection.rendered(await memory.arecall(question, scope=scope))
     return injection.into_copy(turn, messages)
 
 
@@ -129,13 +127,3 @@ def _asked(turn: Turn) -> tuple[Memory, str | None, Scope] | None:
         return None
     turn.frozen = True
     return _Unasked.memory, turn.user.content if turn.user else None, turn.destination.scope
-
-
-def _rendered(context: Context) -> Injection | None:
-    block = as_block(context)
-    bundle_ids = context.receipt.bundle_ids if context.receipt else ()
-    return Injection(block.text, ContextUsed(bundle_ids, block.item_ids)) if block else None
-
-
-def _in_a_loop() -> bool:
-    return asyncio._get_running_loop() is not None  # noqa: SLF001 - the documented one raises where there is none

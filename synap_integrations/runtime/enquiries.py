@@ -88,7 +88,7 @@ class Enquiries:
         self, question: Question, scope: Scope, timeout_s: float | None, starting_s: Callable[[], float]
     ) -> Answer | PendingAsk:
         """The answer, if nobody has to be asked; else what is under way."""
-        if isinstance(question, Search | ReadConversation) and not self._may_show():
+        if _is_context(question) and self._settings.context != "inject":
             return Answer()
         if isinstance(question, Search) and (pushed := self._pushed(question, scope)) is not None:
             return pushed
@@ -113,9 +113,6 @@ class Enquiries:
     def _late(self, pending: PendingAsk) -> Answer:
         pending.outcome.cancel()
         return self._concluded(NetworkTimeoutError("the platform did not answer in time"))
-
-    def _may_show(self) -> bool:
-        return self._settings.context == "inject"
 
     def _pushed(self, question: Search, scope: Scope) -> Answer | None:
         if question.mode != "fast":
@@ -148,6 +145,11 @@ class Enquiries:
     def _asked(self, words: str) -> str:
         kept = self._redaction(ContextRequest((words,)))
         return next(iter(getattr(kept, "search_queries", ())), "")
+
+
+def _is_context(question: Question) -> bool:
+    """True if the answer brings more than what was said in the conversation itself."""
+    return isinstance(question, Search) or (isinstance(question, ReadConversation) and not question.turns_only)
 
 
 _MASKED: Final = InvalidInputError("the question cannot be asked: the mask left nothing of it")

@@ -24,6 +24,7 @@ from synap_integrations.server.engine import Engine
 from synap_integrations.server.store.forgetting import Target
 from synap_integrations.settings import Settings
 
+from .beginnings import Beginnings
 from .reports import Reached
 from .runs import FILE_NAME as RUNS
 
@@ -57,6 +58,7 @@ class Erasure:
     def run(self) -> list[Reached]:
         """Forget it, and say what was reached and what not."""
         (self._root / RUNS).unlink(missing_ok=True)
+        Beginnings.of(self._settings).forget(self.scope)
         reached = [*self._outboxes(), *self._put_aside()]
         if self._file.exists():
             reached.append(self._memory())

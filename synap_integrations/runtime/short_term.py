@@ -8,7 +8,7 @@ from typing import Final, Literal, Self, TypedDict, cast, get_args
 
 from synap_integrations.errors import InvalidInputError
 from synap_integrations.model import RecentTurn, Scope
-from synap_integrations.ports import Answer, ReadConversation
+from synap_integrations.ports import Answer, Beginnings, ReadConversation
 
 from .asking import Asker
 from .searching import conversation_block
@@ -54,6 +54,12 @@ def said_before(told: Sequence[RecentTurn], here: Sequence[tuple[str, str]]) -> 
     """
     there = [(turn.role, turn.content) for turn in told]
     return told[: next((at for at in range(len(there)) if list(here[: len(there) - at]) == there[at:]), len(there))]
+
+
+def said_since(told: Sequence[RecentTurn], memory: object, scope: Scope) -> Sequence[RecentTurn]:
+    """Of the turns that the platform tells of, those since the conversation was begun anew; all, if it never was."""
+    since = memory.begun_at(scope) if isinstance(memory, Beginnings) else None
+    return told if since is None else [turn for turn in told if turn.said_at is not None and turn.said_at > since]
 
 
 class MessageTerms(TypedDict, total=False):

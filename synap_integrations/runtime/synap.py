@@ -38,6 +38,7 @@ from synap_integrations.ports import Answer, Erase, Lent, Question
 from synap_integrations.redaction import Mask, Redaction
 from synap_integrations.settings import Settings
 
+from .beginnings import Beginnings, owner_of
 from .enquiries import Enquiries
 from .environment import capturing, note_attribution
 from .reports import Forgotten, Reached, Status
@@ -112,6 +113,7 @@ class Synap:
         self._redaction = Redaction.of(self.settings, mask)
         in_memory = self.settings.storage_path == IN_MEMORY
         self._runs = RunLog(None if in_memory else self.settings.root / FILE_NAME)
+        self._beginnings = Beginnings.of(self.settings)
         self._outbox = _outbox(self.settings, Sealing.of(self.settings, outbox_key))
         self._worker = DeliveryWorker(
             self._outbox,
@@ -192,6 +194,21 @@ class Synap:
         """`ask` that waits without blocking the event loop."""
         return await self._enquiries.aask(question, self._told_apart(scope), timeout_s, self._time_to_start)
 
+    # --- a conversation that begins anew -----------------------------------------------------------------------
+
+    def begin_anew(self, scope: Scope) -> None:
+        """From now on, what was said in this conversation is not its history, here and in later processes of this
+        machine. It stays with the platform, as memories. Never raises.
+        """
+        with _RECORD:
+            self._beginnings.begin_anew(self._told_apart(scope))
+
+    def begun_at(self, scope: Scope) -> datetime | None:
+        """When this conversation was begun anew last, or forgotten; None if it never was. Never raises."""
+        with _RECALL:
+            return self._beginnings.begun_at(self._told_apart(scope))
+        return None
+
     # --- forgetting ------------------------------------------------------------------------------------------
 
     def forget(self, scope: Scope, *, timeout_s: float = 10.0) -> Forgotten:
@@ -210,6 +227,7 @@ class Synap:
         event_ids, erased = self._outbox.forget(scope)
         self._worker.drop(event_ids)
         bundles = self._desk.forget(scope)
+        self._beginnings.forget(scope)
         answer = self._enquiries.ask(Erase(), scope, timeout_s, self._time_to_start)
         return Forgotten(outbox=erased, bundles=bundles, platform=Reached.platform(self._platform(), answer))
 
@@ -351,10 +369,8 @@ def _outbox(settings: Settings, sealing: Sealing) -> SqliteOutbox | EphemeralOut
     max_rows, max_bytes = settings.outbox_max_rows, settings.outbox_max_mb * 1_000_000
     if settings.storage_path == IN_MEMORY:
         return EphemeralOutbox(max_rows=max_rows, max_bytes=max_bytes, strict_order=settings.strict_order)
-    owner = "local" if settings.embedded else "cloud"
-    key = settings.api_key.fingerprint() if settings.api_key else "nokey"
     return SqliteOutbox(
-        settings.root / f"{owner}-{key}",
+        settings.root / owner_of(settings),
         capture_wait_s=settings.capture_wait_s,
         durability=settings.durability,
         max_rows=max_rows,

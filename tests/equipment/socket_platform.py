@@ -292,7 +292,8 @@ class SocketPlatform:
             item = {"id": "item-1", "content": f"said by {request.body.get('user_id')}", "confidence": 0.9}
             return Answer(body={"context": {"facts": [item], "episodes": None}, "ttl_seconds": -1})
         if request.path.endswith("/context-for-prompt"):
-            return Answer(body={"formatted_context": "User: hello", "available": True, "recent_messages": []})
+            turns = self._turns_of(request.path.split("/")[3])
+            return Answer(body={"formatted_context": "User: hello", "available": True, "recent_messages": turns})
         if request.path == "/v1/telemetry/batch":
             return Answer(202)
         return Answer(404, body={"detail": "there is no such thing"})

@@ -19,13 +19,13 @@ from langchain_core.runnables.history import RunnableWithMessageHistory
 from langchain_models import MODES, AsyncModel, WholeModel, asking, call, run, transcript
 
 import synap_integrations
-from synap_integrations import InvalidInputError, Scope
+from synap_integrations import InvalidInputError, Scope, Synap
 from synap_integrations import langchain as synap_langchain
 from synap_integrations.context.render import without_context
 from synap_integrations.guard import incidents
 from synap_integrations.langchain import SynapCallbackHandler, SynapMemory, synap_context, with_synap_memory
 from synap_integrations.model import Context, ContextUsed, RecentTurn
-from synap_integrations.ports import Answer
+from synap_integrations.ports import Answer, ReadConversation
 from synap_integrations.testing import FakeMemory
 
 pytestmark = pytest.mark.usefixtures("strict_guard")
@@ -403,6 +403,36 @@ def test_earlier_turns_come_with_the_handlers_turn():
     chain_with(memory, model := WholeModel(answers=["a1"])).invoke({"question": "q1"}, config)
     assert [text_of(m) for m in model.seen[0]] == ["s", "q0", "a0", "q1"]
     assert memory.asked == []
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_earlier_turns_are_asked_for_where_the_handlers_turn_brings_none(mode):
+    """A platform that pushes no turns is asked for them, once; the question that is being answered is not one."""
+    memory = FakeMemory(answer=Answer(turns=(*EARLIER, RecentTurn("user", "q1"))))
+    model = Scripted(answers=["a1", "a2"])
+    for question in ("q1", "q2"):
+        handler = SynapCallbackHandler(memory)
+        named = {"callbacks": [handler], "configurable": {"session_id": "resumed"}}
+        run(chain_with(memory, model), {"question": question}, mode, **named)
+    assert [text_of(m) for m in model.seen[0]] == ["s", "q0", "a0", "q1"]
+    assert [text_of(m) for m in model.seen[1]] == ["s", "q0", "a0", "q1", "a1", "q2"]
+    assert memory.asked == [(ReadConversation(turns_only=True), Scope("resumed"))]
+
+
+def test_what_was_cleared_does_not_come_back(tmp_path):
+    """A conversation that was cleared is empty for another Synap over the same folder; that of somebody else is not."""
+    for at in range(2):
+        with Synap(base_url="local", storage_path=tmp_path, lookup_timeout_s=30.0) as synap:
+            for user in ("ana", "ben"):
+                history = SynapMemory("trip", user_id=user, synap=synap)
+                if at:
+                    shown = [m.content for m in history.messages if "before" in str(m.content)]
+                    assert shown == ([f"before, {user}"] if user == "ben" else [])
+                else:
+                    history.add_messages([HumanMessage(f"before, {user}"), AIMessage("noted")])
+            assert synap.flush(20)
+            if not at:
+                SynapMemory("trip", user_id="ana", synap=synap).clear()
 
 
 def test_what_was_said_before_the_first_read_follows_what_was_said_earlier():

@@ -44,7 +44,3 @@ class SynapChatMessageHistory(SynapMemory):
 
     async def _arecalled(self, scope: Scope) -> Context:
         return self._recalled(scope)
-
-    def _asks(self) -> bool:
-        """Nothing was recalled: the turns are known from nowhere else."""
-        return True

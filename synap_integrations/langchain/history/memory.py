@@ -16,11 +16,13 @@ from synap_integrations.langchain.messages import has_calls, role_of, text_of
 from synap_integrations.langchain.prompts.injection import OURS, Injector
 from synap_integrations.langchain.recording import record
 from synap_integrations.model import AssistantMessage, Context, Scope, UserMessage
-from synap_integrations.ports import Answer, Lookup, Memory, ReadConversation
+from synap_integrations.ports import Answer, Beginnings, Lookup, Memory, ReadConversation
+from synap_integrations.runtime.short_term import said_since
 
 _RECALL: Final = contained("recall")
 _RECORD: Final = contained("record")
 _NOTHING: Final = Answer()
+_EARLIER_TURNS: Final = ReadConversation(turns_only=True)
 _turns: Final = SeenTurns()
 
 
@@ -31,9 +33,8 @@ class SynapMemory(BaseChatMessageHistory):
     is a transient human message at the end, directly before the user's own; it is never kept. Turns are recorded by the
     `SynapCallbackHandler` of the run; where none listens, `add_messages` records them.
 
-    The turns are those that this process has seen. Those of earlier processes come with the context that a handler's
-    turn brings; where none listens, the platform is asked for them at the first read, and given
-    ``SYNAP_LOOKUP_TIMEOUT_S``.
+    The turns are those that this process has seen. Those of earlier processes come with the context of the first read;
+    where they do not, the platform is asked for them, and given ``SYNAP_LOOKUP_TIMEOUT_S``.
 
     ``session_id`` names the conversation, as in LangChain's own histories, if ``conversation_id`` does not.
 
@@ -63,7 +64,7 @@ class SynapMemory(BaseChatMessageHistory):
                 scope = self._injector.scope_for()
                 context = self._recalled(scope)
                 lookup = self._lookup_for(context, scope)
-                told = lookup.ask(ReadConversation(), scope=scope) if lookup else _NOTHING
+                told = lookup.ask(_EARLIER_TURNS, scope=scope) if lookup else _NOTHING
                 self._begin(context, told, scope)
         return self._shown()
 
@@ -74,7 +75,7 @@ class SynapMemory(BaseChatMessageHistory):
                 scope = self._injector.scope_for()
                 context = await self._arecalled(scope)
                 lookup = self._lookup_for(context, scope)
-                told = await lookup.aask(ReadConversation(), scope=scope) if lookup else _NOTHING
+                told = await lookup.aask(_EARLIER_TURNS, scope=scope) if lookup else _NOTHING
                 self._begin(context, told, scope)
         return self._shown()
 
@@ -93,10 +94,15 @@ class SynapMemory(BaseChatMessageHistory):
         self.add_messages(messages)
 
     def clear(self) -> None:
-        """Begin the conversation anew, in this process. What the platform remembers is not touched."""
+        """Begin the conversation anew, also for later processes of this machine. What the platform remembers is not
+        touched.
+        """
         self._reading = None
         with _RECORD:
-            _turns.clear(self._injector.memory, self._injector.scope_for())
+            memory, scope = self._injector.memory, self._injector.scope_for()
+            _turns.clear(memory, scope)
+            if isinstance(memory, Beginnings):
+                memory.begin_anew(scope)
 
     async def aclear(self) -> None:
         """`clear`; it does not block."""
@@ -114,17 +120,15 @@ class SynapMemory(BaseChatMessageHistory):
         """Whom to ask for the turns of earlier processes; None if they are known, or nobody can tell."""
         memory = self._injector.memory
         known = context.recent_turns or _turns.of(memory, scope).whole
-        if known or scope.conversation_id is None or not self._asks():
+        if known or scope.conversation_id is None:
             return None
         return memory if isinstance(memory, Lookup) else None
 
-    def _asks(self) -> bool:
-        """A handler's turn has been recorded before this read: then the recall was answered for it."""
-        return captured_scope() is None
-
     def _begin(self, context: Context, told: Answer, scope: Scope) -> None:
         """From here to the end of the turn the history reads the same: LangChain counts on it."""
-        seen = _turns.learn(self._injector.memory, scope, context.recent_turns or answered_turns(told))
+        memory = self._injector.memory
+        told_of = said_since(context.recent_turns or answered_turns(told), memory, scope)
+        seen = _turns.learn(memory, scope, told_of)
         block = self._injector.shown(context, scope)
         beside = (HumanMessage(content=block.text, additional_kwargs={"lc_source": OURS}),) if block else ()
         self._reading = _Reading(scope, seen.turns, beside, captured=captured_scope() is not None)
