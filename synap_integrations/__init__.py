@@ -27,6 +27,7 @@ if TYPE_CHECKING:
         SynapPermanentError,
         SynapTransientError,
     )
+    from .guard import pause
     from .model import Scope
     from .runtime import Synap, flush, status
     from .scoping import context
@@ -42,6 +43,7 @@ _HOME = {
     "Scope": ".model",
     "Settings": ".settings",
     "context": ".scoping",
+    "pause": ".guard",
     "disable": ".auto.switch",
     "enable": ".auto.switch",
 }
@@ -70,6 +72,7 @@ __all__ = [
     "disable",
     "enable",
     "flush",
+    "pause",
     "status",
 ]
 

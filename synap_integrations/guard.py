@@ -13,7 +13,7 @@ import logging
 import threading
 import time
 from collections import Counter
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from contextvars import ContextVar
 from types import TracebackType
 from typing import TYPE_CHECKING, Final
@@ -104,9 +104,20 @@ def quiet() -> Iterator[None]:
     try:
         yield
     finally:
-        _QUIET.reset(token)
+        # See `scoping.context`: a generator may be closed from a context that never saw this.
+        with suppress(ValueError):
+            _QUIET.reset(token)
+
+
+def pause() -> AbstractContextManager[None]:
+    """Nothing of what runs inside this block is captured, and no context is put into its prompts.
+
+    Works across ``await`` and in tasks started inside. A thread started inside sees it only if it was given the context
+    (``contextvars.copy_context``). What is asked for on purpose, by a retriever or a tool, is answered. Never raises.
+    """
+    return quiet()
 
 
 def is_quiet() -> bool:
-    """True inside `quiet`: capture must not happen."""
+    """True inside `quiet` and `pause`: neither capture nor context must happen."""
     return _QUIET.get()

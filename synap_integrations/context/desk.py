@@ -16,13 +16,13 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import Final, TypeVar
+from typing import Final
 
 from synap_integrations.context.patience import Patience
+from synap_integrations.context.pending import Asked, Pending
 from synap_integrations.context.policy import ContextPolicy
 from synap_integrations.context.selection import (
     Pushed,
@@ -30,9 +30,8 @@ from synap_integrations.context.selection import (
     choose,
     covers,
     estimate_tokens,
-    same_question,
 )
-from synap_integrations.context.store import LIFE_S, ContextStore, Expectation, Owner
+from synap_integrations.context.store import ContextStore, Expectation, Owner
 from synap_integrations.model import (
     Context,
     ContextBundle,
@@ -44,26 +43,13 @@ from synap_integrations.model import (
     UserMessage,
 )
 
-_K = TypeVar("_K")
 Ask = Callable[[ContextRequest], str | None]
 """Put a request on the stream; returns the event id that the answer will name, None if nobody is listening."""
 
-_MAX_REMEMBERED: Final = 10_000
 _MAX_QUERY_CHARS: Final = 2_000
 _PATIENCE_S: Final = 1.0
 """What was asked longer ago than this is not waited for any more."""
 _EVERYTHING: Final = ContextPolicy()
-
-
-@dataclass(frozen=True, slots=True)
-class _Asked:
-    """Something the platform was told that it may answer: a user's turn, or a request of ours."""
-
-    event_id: str
-    text: str
-    at_s: float
-    answerable: bool = True
-    """False for a turn that was recorded while no stream was open to answer it on: it is a question, and no more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,8 +59,8 @@ class _Plan:
     query: str | None
     scope: Scope
     started_s: float
-    turn: _Asked | None = None
-    request: _Asked | None = None
+    turn: Asked | None = None
+    request: Asked | None = None
     why: str = ""
     wait_for: Expectation | None = None
     wait_s: float = 0.0
@@ -108,8 +94,7 @@ class ContextDesk:
         self._answers_turns = False
         """Learned from its answers: what a turn brings is then worth a wait, even where something is held already."""
         self._lock = threading.Lock()
-        self._turns: OrderedDict[Owner, _Asked] = OrderedDict()
-        self._requests: OrderedDict[tuple[Owner, str], _Asked] = OrderedDict()
+        self._pending = Pending()
         self._patience = Patience()
 
     # --- what the desk hears -----------------------------------------------------------------------------------
@@ -118,11 +103,10 @@ class ContextDesk:
         """A user's turn is on its way to the platform. If it is ``answerable``, a stream is open on which the platform
         will answer it, with a bundle that names its event id.
         """
-        if isinstance(envelope.event, UserMessage) and (whose := _whose(envelope.scope)) is not None:
-            turn = _Asked(envelope.event_id, envelope.event.content[:_MAX_QUERY_CHARS], self._clock(), answerable)
-            with self._lock:
-                _remember(self._turns, whose, turn)
-                if answerable:
+        if isinstance(envelope.event, UserMessage):
+            turn = Asked(envelope.event_id, envelope.event.content[:_MAX_QUERY_CHARS], self._clock(), answerable)
+            if self._pending.add_turn(envelope.scope, turn) and answerable:
+                with self._lock:
                     self._patience.asked(turn.event_id, turn.at_s)
 
     def apply(self, bundle: ContextBundle) -> bool:
@@ -134,18 +118,12 @@ class ContextDesk:
 
     def forget(self, scope: Scope) -> int:
         """Drop what is held for the ids that the scope names; how many bundles."""
-        with self._lock:
-            for whose in [whose for whose in self._turns if _named(whose, scope)]:
-                del self._turns[whose]
-            for key in [key for key in self._requests if _named(key[0], scope)]:
-                del self._requests[key]
+        self._pending.forget(scope)
         return self.store.forget(scope)
 
     def clear(self) -> None:
         """Drop everything."""
-        with self._lock:
-            self._turns.clear()
-            self._requests.clear()
+        self._pending.clear()
         self.store.clear()
 
     # --- recall ------------------------------------------------------------------------------------------------
@@ -187,10 +165,10 @@ class ContextDesk:
     ) -> _Plan:
         started = self._clock()
         query = query[:_MAX_QUERY_CHARS] if query and query.strip() else None
-        turn = self._turn_of(scope, query, started)
+        turn = self._pending.turn_of(scope, query, started)
         query = query or (turn.text if turn else None)
         turn = turn if turn and turn.answerable else None
-        request = self._request_for(scope, query, started)
+        request = self._pending.request_for(scope, query, started)
         plan = _Plan(query, scope, started, turn=turn, request=request)
         held = self._held(scope)
         answered = {pushed.bundle.answers for pushed in held}
@@ -219,32 +197,14 @@ class ContextDesk:
     def _held(self, scope: Scope) -> tuple[Pushed, ...]:
         return self._policy.admitted(self.store.lookup(scope))
 
-    def _ask(self, query: str | None, scope: Scope, ask: Ask, now_s: float) -> _Asked | None:
-        whose = _whose(scope)
-        if query is None or whose is None or (event_id := ask(ContextRequest((query,)))) is None:
+    def _ask(self, query: str | None, scope: Scope, ask: Ask, now_s: float) -> Asked | None:
+        if query is None or Owner.of(scope).is_nobody or (event_id := ask(ContextRequest((query,)))) is None:
             return None
-        asked = _Asked(event_id, query, now_s)
+        asked = Asked(event_id, query, now_s)
+        self._pending.add_request(scope, asked)
         with self._lock:
-            _remember(self._requests, (whose, query), asked)
             self._patience.asked(event_id, now_s)
         return asked
-
-    def _turn_of(self, scope: Scope, query: str | None, now_s: float) -> _Asked | None:
-        """The recorded turn that this question is; without a question, the last turn."""
-        if (whose := _whose(scope)) is None:
-            return None
-        with self._lock:
-            turn = self._turns.get(whose)
-        if turn and query and query != turn.text and not same_question(query, turn.text):
-            return None
-        return _lately(turn, now_s)
-
-    def _request_for(self, scope: Scope, query: str | None, now_s: float) -> _Asked | None:
-        """The request that was made for this question."""
-        if query is None or (whose := _whose(scope)) is None:
-            return None
-        with self._lock:
-            return _lately(self._requests.get((whose, query)), now_s)
 
     def _conclude(self, plan: _Plan, answer: ContextBundle | None) -> Context:
         ended = self._clock()
@@ -284,32 +244,6 @@ class ContextDesk:
             return Context(receipt=receipt)
         fetched = plan.request is not None and any(one.bundle.answers == plan.request.event_id for one in used)
         return Context(chosen.items, turns, "fetched" if fetched else "pushed", receipt)
-
-
-def _lately(asked: _Asked | None, now_s: float) -> _Asked | None:
-    """What was asked longer ago than a bundle lives may be asked anew: its answer has expired."""
-    return asked if asked and now_s - asked.at_s <= LIFE_S else None
-
-
-def _whose(scope: Scope) -> Owner | None:
-    """The narrowest owner of what is said in this scope."""
-    if not (scope.conversation_id or scope.user_id or scope.customer_id):
-        return None
-    return Owner(scope.customer_id or None, scope.user_id or None, scope.conversation_id or None, "")
-
-
-def _named(whose: Owner, scope: Scope) -> bool:
-    wanted = (scope.customer_id or None, scope.user_id or None, scope.conversation_id or None)
-    return wanted != (None, None, None) and all(
-        want is None or want == have for want, have in zip(wanted, whose, strict=False)
-    )
-
-
-def _remember(memory: OrderedDict[_K, _Asked], key: _K, value: _Asked) -> None:
-    memory[key] = value
-    memory.move_to_end(key)
-    if len(memory) > _MAX_REMEMBERED:
-        memory.popitem(last=False)
 
 
 def _recent_turns(bundles: list[ContextBundle], plan: _Plan) -> tuple[RecentTurn, ...]:

@@ -20,7 +20,7 @@ import weakref
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, Self
 
 from synap_integrations.context.selection import Pushed, index
 from synap_integrations.model import ContextBundle, ContextItem, Scope
@@ -39,6 +39,22 @@ class Owner(NamedTuple):
     user_id: str | None
     conversation_id: str | None
     rung: str
+
+    @classmethod
+    def of(cls, scope: Scope, *, rung: str = "") -> Self:
+        """The narrowest owner of what is said in this scope."""
+        return cls(scope.customer_id or None, scope.user_id or None, scope.conversation_id or None, rung)
+
+    @property
+    def is_nobody(self) -> bool:
+        """True if no id says whose it is."""
+        return self[:3] == (None, None, None)
+
+    def is_named_by(self, scope: Scope) -> bool:
+        """True if this owner has all the ids that the scope names; an empty scope names nobody."""
+        wanted = Owner.of(scope)
+        named = [want is None or want == have for want, have in zip(wanted[:3], self[:3], strict=True)]
+        return all(named) and not wanted.is_nobody
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +155,7 @@ class ContextStore:
 
     def apply(self, bundle: ContextBundle) -> bool:
         """File the bundle under its owner and wake who waits for it. False if it is refused; `counts` says why."""
-        owner = _owner(bundle)
+        owner = Owner.of(bundle.scope, rung=bundle.rung)
         own = tuple(item for item in bundle.items if _belongs(item, bundle.scope))
         foreign = len(bundle.items) - len(own)
         if foreign:
@@ -166,7 +182,7 @@ class ContextStore:
 
     def _fault(self, filed: _Filed, now: float) -> str | None:
         owner, bundle_id = filed.owner, filed.pushed.bundle.bundle_id
-        if owner[:3] == (None, None, None):
+        if owner.is_nobody:
             return "no owner"
         if not bundle_id:
             return "no id"
@@ -235,15 +251,9 @@ class ContextStore:
 
     def forget(self, scope: Scope) -> int:
         """Drop every bundle stamped with all the ids that the scope names; how many. An empty scope names nobody."""
-        wanted = (scope.customer_id or None, scope.user_id or None, scope.conversation_id or None)
-        if wanted == (None, None, None):
-            return 0
         with self._lock:
             going = [
-                bundle_id
-                for owner, shelf in self._shelves.items()
-                if all(want is None or want == have for want, have in zip(wanted, owner, strict=False))
-                for bundle_id in shelf
+                bundle_id for owner, shelf in self._shelves.items() if owner.is_named_by(scope) for bundle_id in shelf
             ]
             for bundle_id in going:
                 self._remove(bundle_id)
@@ -259,14 +269,10 @@ class ContextStore:
 
 def owners_for(scope: Scope, *, rung: str = "") -> tuple[Owner, ...]:
     """Whose bundles may answer a request of this scope: its conversation's, its user's, its customer's."""
-    customer, user, conversation = scope.customer_id or None, scope.user_id or None, scope.conversation_id or None
-    levels = ((customer, user, conversation), (customer, user, None), (customer, None, None))
-    return tuple(Owner(*ids, rung) for ids in dict.fromkeys(levels) if ids != (None, None, None))
-
-
-def _owner(bundle: ContextBundle) -> Owner:
-    stamp = bundle.scope
-    return Owner(stamp.customer_id or None, stamp.user_id or None, stamp.conversation_id or None, bundle.rung)
+    narrowest = Owner.of(scope, rung=rung)
+    of_user = narrowest._replace(conversation_id=None)
+    levels = dict.fromkeys((narrowest, of_user, of_user._replace(user_id=None)))
+    return tuple(owner for owner in levels if not owner.is_nobody)
 
 
 def _belongs(item: ContextItem, stamp: Scope) -> bool:

@@ -25,6 +25,10 @@ def attach(memory: Memory | None) -> Detach:
     from synap_integrations.llamaindex import listener  # noqa: PLC0415 - see above
 
     refuse_unsupported("llamaindex", __version__)
-    attachment = listener.Attachment(memory, automatic=True)
-    listener.add(attachment)
-    return lambda: listener.remove(attachment)
+    held = [listener.add(listener.Attachment(memory, automatic=True))]
+
+    def detach() -> None:
+        while held:
+            listener.remove(held.pop())
+
+    return detach

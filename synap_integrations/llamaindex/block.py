@@ -59,6 +59,8 @@ class SynapMemoryBlock(BaseMemoryBlock[str]):
             turn = listener.current_turn()
             asked = (turn.root if turn else None, said)
             known = self._frozen.get(scope)
+            if identity.left_out():
+                return ""
             if known is None or known[0] != asked:
                 context = await self._sink().arecall(said or None, scope=scope)
                 known = asked, injection.without_templates(as_prompt(context))

@@ -44,12 +44,14 @@ class SynapCallbackHandler(BaseCallbackHandler):
     ) -> None:
         super().__init__(event_starts_to_ignore=[], event_ends_to_ignore=[])
         scope = Scope(conversation_id, user_id, customer_id=customer_id, session_id=session_id)
-        self.attachment = listener.Attachment(synap, scoping.checked(scope))
-        listener.add(self.attachment)
+        self.attachment: listener.Attachment | None = None
+        self.attachment = listener.add(listener.Attachment(synap, scoping.checked(scope)))
 
     def detach(self) -> None:
         """Record nothing more. Idempotent."""
-        listener.remove(self.attachment)
+        attachment, self.attachment = self.attachment, None
+        if attachment is not None:
+            listener.remove(attachment)
 
     def on_event_start(
         self,

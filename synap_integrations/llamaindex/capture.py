@@ -9,33 +9,25 @@ Source: llama_index_instrumentation 0.6.0, dispatcher.py; llama_index.core 0.12.
 
 from __future__ import annotations
 
-import asyncio
 import weakref
 from collections import OrderedDict
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final
 
-from llama_index.core.agent.react.types import ActionReasoningStep, ResponseReasoningStep
 from llama_index.core.agent.workflow import AgentWorkflow
 from llama_index.core.agent.workflow.base_agent import BaseWorkflowAgent
-from llama_index.core.agent.workflow.workflow_events import AgentOutput, AgentWorkflowStartEvent
-from llama_index.core.agent.workflow.workflow_events import ToolCall as ToolCallEvent
-from llama_index.core.agent.workflow.workflow_events import ToolCallResult as ToolResultEvent
 from llama_index.core.base.llms.base import BaseLLM
 from llama_index.core.chat_engine.types import BaseChatEngine, StreamingAgentChatResponse
 from llama_index.core.instrumentation.events.chat_engine import StreamChatDeltaReceivedEvent
 from llama_index.core.instrumentation.events.exception import ExceptionEvent
 from llama_index.core.instrumentation.events.llm import LLMChatEndEvent, LLMChatInProgressEvent
-from llama_index.core.tools.types import BaseTool, ToolOutput
+from llama_index.core.tools.types import BaseTool
 from llama_index.core.workflow import StopEvent
 from workflows.handler import WorkflowHandler
 
 from synap_integrations import runtime
-from synap_integrations.guard import is_quiet
-from synap_integrations.llamaindex import identity, injection, translate
+from synap_integrations.llamaindex import agent_steps, identity, injection, translate
 from synap_integrations.llamaindex.turns import Claimant, Destination, Place, Turn
-from synap_integrations.model import Scope, Thinking, ToolCall, ToolResult, UserMessage, new_id
-from synap_integrations.plain import text
+from synap_integrations.model import Scope
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -56,7 +48,6 @@ _ASIDE: Final = frozenset(
     {"retrieve", "aretrieve", "_retrieve", "_aretrieve", "postprocess_nodes", "apostprocess_nodes"}
 )
 _AGENTS: Final = (AgentWorkflow, BaseWorkflowAgent)
-_IMPLICIT: Final = "(Implicit)"
 
 
 class Capture:
@@ -124,11 +115,11 @@ class Capture:
             turn.written = True
             self.close(turn, "".join(turn.deltas).strip())
         elif span_id in turn.calls:
-            _tool_returned(turn, span_id, result)
+            agent_steps.tool_returned(turn, span_id, result)
         elif not place.aside:
-            _step_returned(turn, result)
+            agent_steps.step_returned(turn, result)
             if turn.stepwise and isinstance(result, StopEvent):
-                self.close(turn, _answer_of(result))
+                self.close(turn, agent_steps.answer_of(result))
 
     def drop(self, span_id: str, error: BaseException | None) -> None:
         """A span ends with an exception."""
@@ -141,7 +132,7 @@ class Capture:
                 self._give_up(span_id, turn)
             self.close(turn, None)
         elif span_id in turn.calls:
-            _tool_failed(turn, span_id, error)
+            agent_steps.tool_failed(turn, span_id, error)
         elif turn.stepwise and not place.aside and type(error).__name__ not in ("WaitingForEvent", "WorkflowDone"):
             self.close(turn, None)
 
@@ -176,14 +167,14 @@ class Capture:
     # --- a turn's life ---------------------------------------------------------------------------------------
 
     def _open(self, span_id: str, arguments: dict[str, object], instance: object, outer: Turn | None) -> None:
-        if is_quiet() or not runtime.capturing():
+        if identity.left_out() or not runtime.capturing():
             return
         is_agent = isinstance(instance, _AGENTS)
         turn = Turn(span_id, id(instance), is_agent, identity.surroundings(), outer)
         if is_agent:
-            start = _start_of(arguments)
+            start = agent_steps.start_of(arguments)
             turn.resumed = start is None
-            turn.user = _user_in(start)
+            turn.user = agent_steps.user_in(start)
             memory: object = start.get("memory") if start is not None else None
             identity.taken_up(turn)
             context = arguments.get("ctx")
@@ -213,16 +204,17 @@ class Capture:
             self._keep(span_id, Place(turn, aside=True))
         elif method == "call_tool" or (method in _TOOL and not turn.is_agent and isinstance(instance, BaseTool)):
             self._keep(span_id, Place(turn, aside=True))
-            _tool_called(turn, span_id, arguments, instance)
+            agent_steps.tool_called(turn, span_id, arguments, instance)
         else:
             self._keep(span_id, place)
             if method in _CHAT and isinstance(instance, BaseLLM):
                 turn.settle(turn.unclaimed)  # nobody has claimed it before the model is asked
-                injection.into_call(turn, arguments)
+                if not identity.left_out():
+                    injection.into_call(turn, arguments)
             elif method in _WRITER:
                 turn.writer = span_id
             elif method == "init_run":
-                _begun(turn, arguments)
+                agent_steps.begun(turn, arguments)
 
     def _keep(self, span_id: str, place: Place) -> None:
         self._places[span_id] = place
@@ -240,7 +232,7 @@ class Capture:
             identity.inherit(result.ctx, turn)
             weakref.finalize(result, self.close, turn, None)
         elif turn.is_agent:
-            self.close(turn, _answer_of(result))
+            self.close(turn, agent_steps.answer_of(result))
         elif not isinstance(result, StreamingAgentChatResponse):
             self.close(turn, str(getattr(result, "response", result)))
         elif not turn.closed:
@@ -278,89 +270,3 @@ def _completes(model: object) -> bool:
     Source: llama_index.core 0.14.25, llms/llm.py, LLM.predict
     """
     return isinstance(model, BaseLLM) and not model.metadata.is_chat_model
-
-
-def _start_of(arguments: Mapping[str, object]) -> AgentWorkflowStartEvent | None:
-    """The event an agent's run starts with; None if the run continues an earlier one."""
-    inner = arguments.get("kwargs")
-    for carrier in (arguments, inner if isinstance(inner, Mapping) else {}):
-        if isinstance(start := carrier.get("start_event"), AgentWorkflowStartEvent):
-            return start
-    return None
-
-
-def _user_in(start: object) -> UserMessage | None:
-    if not isinstance(start, AgentWorkflowStartEvent):
-        return None
-    said = start.get("user_msg") or translate.last_user_message(start.get("chat_history") or [])
-    return translate.user_message(said)
-
-
-def _answer_of(result: object) -> str | None:
-    """The answer in what an agent's run gave back."""
-    if isinstance(result, StopEvent):
-        result = result.result
-    if isinstance(result, AgentOutput):
-        return translate.text_of(result.response)
-    return None if result is None else str(result)
-
-
-# --- what happens inside of an agent's turn --------------------------------------------------------------------
-
-
-def _begun(turn: Turn, arguments: Mapping[str, object]) -> None:
-    """An agent's first step: it carries what was said, and up to workflows 2.13 the Context that later runs may use."""
-    identity.inherit(arguments.get("ctx"), turn)
-    if turn.user is None and (said := _user_in(arguments.get("ev"))) is not None:
-        turn.user = said
-        turn.say(said)
-
-
-def _tool_called(turn: Turn, span_id: str, arguments: Mapping[str, object], instance: object) -> None:
-    event = arguments.get("ev")
-    if isinstance(event, ToolCallEvent):
-        if event.tool_id and (call := turn.waiting.pop(event.tool_id, None)):
-            turn.calls[span_id] = call
-            return
-        call_id = event.tool_id or f"call-{new_id()}"
-        call = ToolCall(event.tool_name, translate.arguments_of(event.tool_kwargs), call_id)
-    elif isinstance(instance, BaseTool):
-        given = arguments.get("kwargs") or arguments.get("input") or arguments.get("args")
-        call = ToolCall(instance.metadata.get_name(), translate.arguments_of(given), f"call-{new_id()}")
-    else:
-        return
-    turn.calls[span_id] = call
-    if not turn.resumed:
-        turn.say(call)
-
-
-def _tool_returned(turn: Turn, span_id: str, result: object) -> None:
-    call = turn.calls.pop(span_id)
-    output = result.tool_output if isinstance(result, ToolResultEvent) else result
-    if isinstance(output, ToolOutput):
-        turn.say(translate.tool_result(call.tool_name, call.tool_call_id, output))
-    else:
-        turn.waiting[call.tool_call_id] = call
-
-
-def _tool_failed(turn: Turn, span_id: str, error: BaseException | None) -> None:
-    call = turn.calls.pop(span_id)
-    if type(error).__name__ == "WaitingForEvent":  # how workflows 2.9 to 2.15 leave a step that waits for a human
-        turn.waiting[call.tool_call_id] = call
-    elif not isinstance(error, asyncio.CancelledError):
-        turn.say(ToolResult(call.tool_name, text(str(error)), call.tool_call_id, is_error=True))
-
-
-def _step_returned(turn: Turn, result: object) -> None:
-    """Reasoning, and text beside tool calls, as the steps of an agent give them."""
-    if isinstance(result, AgentOutput):
-        turn.unfinished, turn.resumed = None, False
-        if thinking := translate.thinking_of(result.response):
-            turn.say(Thinking(thinking, thought_type=translate.REASONING))
-        beside = translate.text_of(result.response)
-        if result.tool_calls and beside.strip() and translate.answer_in(beside):
-            turn.say(Thinking(beside, thought_type=translate.NARRATION))
-    elif isinstance(result, ActionReasoningStep | ResponseReasoningStep):
-        thought = "" if result.thought.startswith(_IMPLICIT) else result.thought
-        if thought.strip():
-            turn.say(Thinking(text(thought), thought_type=translate.REASONING))

@@ -20,6 +20,7 @@ from llama_index.core.workflow import Workflow
 from llama_index_instrumentation.dispatcher import active_instrument_tags
 
 from synap_integrations import runtime, scoping
+from synap_integrations.guard import is_quiet
 from synap_integrations.model import Scope, new_id
 
 if TYPE_CHECKING:
@@ -47,6 +48,11 @@ _handed_over: Final[ContextVar[str | None]] = ContextVar("synap_llamaindex_conve
 def surroundings() -> Scope:
     """What the code around a run says: ``with context(...)``, ``instrument_tags``, OpenTelemetry's context."""
     return scoping.merged(scoping.ambient(), _from_tags(active_instrument_tags.get()), _from_telemetry())
+
+
+def left_out() -> bool:
+    """True if what runs here is neither captured nor given context: it is paused, or tagged ``{"synap": "off"}``."""
+    return is_quiet() or active_instrument_tags.get().get("synap") in ("off", False)
 
 
 def of_turn(surroundings: Scope, memory: object, owner: object) -> Scope:

@@ -36,10 +36,11 @@ if TYPE_CHECKING:
     from synap_integrations.ports import Memory
 
 _CALLBACKS: Final = contained("callbacks")
+MAX_ATTACHMENTS: Final = 256
 _HEARD: Final = frozenset({LLMChatInProgressEvent, StreamChatDeltaReceivedEvent, LLMChatEndEvent, ExceptionEvent})
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False)
 class Attachment:
     """Somebody who wants every turn: where to record it, and whose it is where nothing nearer says.
 
@@ -50,49 +51,79 @@ class Attachment:
     scope: Scope = scoping.NOWHERE
     automatic: bool = False
     """Attached by zero-code start-up: gives way to whoever was attached by hand."""
+    holders: int = 0
+    """How many want the same, and have not let go."""
 
 
 class _Attachments:
-    """Who wants every turn. A turn goes to one of them, so that attaching twice records once."""
+    """Who wants every turn. A turn goes to one of them, so that attaching twice records once.
+
+    Those who want the same are one, and those who attached first give way to newer ones: a server that makes a handler
+    for each request, and lets none go, keeps at most `MAX_ATTACHMENTS`. A handler that gave way still has the turns of
+    the engine or of the request that it was made for.
+    """
 
     def __init__(self) -> None:
-        self._all: list[Attachment] = []
+        self._lock = threading.Lock()
+        self._all: dict[tuple[int, Scope, bool], Attachment] = {}
+        self._candidates: tuple[Attachment, ...] = ()
+        self._shared = scoping.NOWHERE
+        self._gave_way = False
         self._here: ContextVar[Attachment | None] = ContextVar("synap_llamaindex_attachment", default=None)
 
-    def __bool__(self) -> bool:
-        return bool(self._all)
+    def __len__(self) -> int:
+        return len(self._all)
 
-    def add(self, attachment: Attachment) -> None:
-        self._all = [*self._all, attachment]
+    def add(self, wanted: Attachment) -> Attachment:
+        key = id(wanted.memory), wanted.scope, wanted.automatic
+        with self._lock:
+            attachment = self._all.pop(key, wanted)
+            attachment.holders += 1
+            self._all[key] = attachment
+            if len(self._all) > MAX_ATTACHMENTS:
+                oldest = next((key for key, one in self._all.items() if not one.automatic), key)
+                del self._all[oldest]
+                self._gave_way = True
+            self._changed()
         self._here.set(attachment)
+        return attachment
 
     def remove(self, attachment: Attachment) -> None:
-        self._all = [other for other in self._all if other is not attachment]
+        with self._lock:
+            attachment.holders -= 1
+            if attachment.holders <= 0:
+                self._all = {key: other for key, other in self._all.items() if other is not attachment}
+                self._changed()
+
+    def _changed(self) -> None:
+        by_hand = tuple([one for one in self._all.values() if not one.automatic])
+        self._candidates = by_hand or tuple(self._all.values())
+        self._gave_way = self._gave_way and bool(self._all)
+        # Handlers of different people, and nothing says whose turn this is: it must not become somebody else's.
+        scopes = {one.scope for one in self._candidates}
+        self._shared = scopes.pop() if len(scopes) == 1 and not self._gave_way else scoping.NOWHERE
 
     def destination(self, owner: object, said: Scope) -> Destination | None:
         """Where a turn of this engine or agent goes: to the handler in its callback manager, to the one attached in
         this context (a request that makes a handler of its own), or to the last.
         """
-        everybody = self._all
-        if not everybody:
+        candidates = self._candidates
+        if not candidates:
             return None
-        by_hand = [attachment for attachment in everybody if not attachment.automatic]
-        candidates = by_hand or everybody
-        chosen = _in_callbacks(owner, candidates) or self._here.get()
-        if chosen is not None and chosen in candidates:
+        chosen = _in_callbacks(owner) or self._here.get()
+        if chosen is not None and chosen.holders > 0 and chosen.automatic == candidates[-1].automatic:
             return _destination(chosen, scoping.merged(chosen.scope, said))
-        # Handlers of different people, and nothing says whose turn this is: it must not become somebody else's.
-        last, scopes = candidates[-1], {attachment.scope for attachment in candidates}
-        return _destination(last, scoping.merged(last.scope if len(scopes) == 1 else scoping.NOWHERE, said))
+        return _destination(candidates[-1], scoping.merged(self._shared, said))
 
 
 def _destination(attachment: Attachment, scope: Scope) -> Destination:
     return Destination(runtime.default_synap() if attachment.memory is None else attachment.memory, scope)
 
 
-def _in_callbacks(owner: object, everybody: list[Attachment]) -> Attachment | None:
+def _in_callbacks(owner: object) -> Attachment | None:
     handlers = getattr(getattr(owner, "callback_manager", None), "handlers", None) or ()
-    ours = [attachment for handler in handlers if (attachment := getattr(handler, "attachment", None)) in everybody]
+    found = [getattr(handler, "attachment", None) for handler in handlers]
+    ours = [attachment for attachment in found if isinstance(attachment, Attachment) and attachment.holders > 0]
     return ours[-1] if ours else None
 
 
@@ -188,16 +219,17 @@ def listen_for_memories() -> None:
     listen()
 
 
-def add(attachment: Attachment) -> None:
-    """Somebody wants every turn from now on."""
-    attachments.add(attachment)
+def add(wanted: Attachment) -> Attachment:
+    """Somebody wants every turn from now on: to be given back to `remove`, once."""
+    attachment = attachments.add(wanted)
     listen()
+    return attachment
 
 
 def remove(attachment: Attachment) -> None:
     """Somebody wants no more turns; with the last one gone, the dispatcher is left as it was found."""
     attachments.remove(attachment)
-    if attachments or _memories:
+    if len(attachments) or _memories:
         return
     root = get_dispatcher()
     with _lock:

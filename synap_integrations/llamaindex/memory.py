@@ -14,7 +14,7 @@ from llama_index.core.bridge.pydantic import Field, PrivateAttr
 from llama_index.core.memory.types import BaseMemory
 
 from synap_integrations import runtime, scoping
-from synap_integrations.guard import contained, is_quiet
+from synap_integrations.guard import contained
 from synap_integrations.llamaindex import identity, injection, listener, translate
 from synap_integrations.llamaindex.conversations import MAX_CONVERSATIONS, Conversations, conversations_of
 from synap_integrations.llamaindex.history import History, estimate_tokens
@@ -303,7 +303,9 @@ class SynapMemory(BaseMemory, Claimant):
         return conversations_of(self._sink()) or self._own
 
     def _question(self, turn: Turn | None, history: History, asked: str | None) -> str | None:
-        """What to recall for; None if this turn has its context already, ``""`` for whatever is known."""
+        """What to recall for; None if this turn has its context or wants none, ``""`` for whatever is known."""
+        if identity.left_out():
+            return None
         if turn is None:
             with history.lock:
                 if history.asked_at == history.said:
@@ -364,6 +366,8 @@ class SynapMemory(BaseMemory, Claimant):
         room = self.token_limit - int(asked.get("initial_token_count") or 0)
         with history.lock:
             messages = history.within(room)
+        if identity.left_out():
+            return messages
         if turn is None or turn.claimant is not self:
             return injection.into_messages(messages, history.injection.block if history.injection else "")
         if turn.injection is None or (injection.by_reference() and not turn.completes):
@@ -372,7 +376,7 @@ class SynapMemory(BaseMemory, Claimant):
         return injection.into_messages(messages, turn.injection.block)
 
     def _record(self, messages: Iterable[ChatMessage], scope: Scope) -> None:
-        if is_quiet() or not runtime.capturing():
+        if identity.left_out() or not runtime.capturing():
             return
         destination = Destination(self._sink(), scope)
         for message in messages:

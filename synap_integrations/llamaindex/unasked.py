@@ -17,7 +17,7 @@ from llama_index.core.instrumentation.span import active_span_id
 
 from synap_integrations.errors import InvalidInputError
 from synap_integrations.guard import contained
-from synap_integrations.llamaindex import injection, listener
+from synap_integrations.llamaindex import identity, injection, listener
 from synap_integrations.llamaindex.loops import in_a_loop
 from synap_integrations.overlay import Overlay
 
@@ -116,7 +116,7 @@ async def _ashown(messages: Sequence[ChatMessage]) -> Sequence[ChatMessage]:
 
 def _asking_turn() -> Turn | None:
     """The turn that asks its model, if no memory of ours sees to it."""
-    turn = listener.capture.asking_turn(active_span_id.get())
+    turn = None if identity.left_out() else listener.capture.asking_turn(active_span_id.get())
     return turn if turn is not None and turn.claimant is None else None
 
 

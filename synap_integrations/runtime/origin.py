@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from synap_integrations.guard import is_quiet
 from synap_integrations.model import Event, Scope
 from synap_integrations.ports import Memory
 
@@ -9,7 +10,9 @@ from .synap import Synap
 
 
 def record_from(framework: str, memory: Memory, event: Event, scope: Scope) -> None:
-    """Hand the event over as one of this framework's, an island's name."""
+    """Hand the event over as one of this framework's, an island's name; nothing while that is paused."""
+    if is_quiet():
+        return
     if isinstance(memory, Synap):
         memory.record(event, scope=scope, framework=framework)
     else:

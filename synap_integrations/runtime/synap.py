@@ -164,7 +164,7 @@ class Synap:
         Answers from memory; with nothing fresh there it asks the platform once and waits at most ``timeout_s``, by
         default `Settings.recall_timeout_s`.
         """
-        if self.settings.context == "off":
+        if self.settings.context == "off" or is_quiet():
             return _NOTHING
         with _RECALL:
             if (start_s := self._time_to_start()) > 0:
@@ -174,7 +174,7 @@ class Synap:
 
     async def arecall(self, query: str | None, *, scope: Scope, timeout_s: float | None = None) -> Context:
         """`recall` that waits without blocking the event loop."""
-        if self.settings.context == "off":
+        if self.settings.context == "off" or is_quiet():
             return _NOTHING
         with _RECALL:
             if (start_s := self._time_to_start()) > 0:

@@ -172,6 +172,15 @@ def test_a_memory_that_explodes_is_not_noticed(island) -> None:
     incidents.clear()
 
 
+def test_paused_is_off(island, attached) -> None:
+    """Inside ``pause()`` nothing is captured and nobody is asked; after it, everything is as before."""
+    with synap_integrations.pause():
+        assert island.turn() == island.probe.ANSWER
+    assert (attached.recorded, attached.recalled) == ([], [])
+    island.turn()
+    assert shape(attached) == ONE_TURN
+
+
 def test_capture_switched_off_is_off(island, attached, monkeypatch) -> None:
     """``SYNAP_CAPTURE=0`` wins."""
     monkeypatch.setenv("SYNAP_CAPTURE", "0")

@@ -22,7 +22,10 @@ from llamaindex_world import (
     transcript,
 )
 
+from synap_integrations import NetworkTimeoutError
 from synap_integrations.llamaindex import SynapMemory
+from synap_integrations.model import Context, RecentTurn
+from synap_integrations.ports import Answer
 from synap_integrations.testing import FakeMemory
 
 pytestmark = pytest.mark.usefixtures("no_turn_left")
@@ -190,8 +193,17 @@ async def test_s14_history_that_is_handed_over_is_not_new(name, how, sink, memor
     assert transcript(sink) == ["U hi", "A hello"]
 
 
-def test_s15_a_fresh_memory_per_request(sink):
-    """Three requests, each with a new memory and the whole history, are three turns; Synap is not asked for history."""
+COMPACTED = (RecentTurn("user", "q1"), RecentTurn("assistant", "a1"))
+
+
+@pytest.mark.parametrize("platform", ["whole", "compacted", "failing"])
+def test_s15_a_fresh_memory_per_request(platform):
+    """Three requests, each with a new memory and the whole history, are three turns, also after the platform has cut
+    the conversation short, and while it cannot be read; Synap is not asked for history.
+    """
+    fault = NetworkTimeoutError("down") if platform == "failing" else None
+    turns = COMPACTED if platform == "compacted" else ()
+    sink = FakeMemory(Context(recent_turns=turns), Answer(turns=turns, fault=fault))
     history = []
     for at in range(3):
         memory = SynapMemory(sink, user_id="ana", conversation_id="c1")
@@ -200,6 +212,7 @@ def test_s15_a_fresh_memory_per_request(sink):
         assert len(llm.asked[0]) == len(history) + 1
         history += [ChatMessage(role="user", content=f"q{at}"), ChatMessage(role="assistant", content=f"a{at}")]
     assert transcript(sink) == ["U q0", "A a0", "U q1", "A a1", "U q2", "A a2"]
+    assert sink.asked == []
 
 
 def test_s16_saying_the_same_twice_is_two_turns(sink, memory):

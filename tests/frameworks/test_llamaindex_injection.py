@@ -6,7 +6,7 @@ import pytest
 
 pytest.importorskip("llama_index.core", reason="LlamaIndex is not installed in this environment")
 
-from llama_index.core.agent.workflow import CodeActAgent, FunctionAgent, ReActAgent
+from llama_index.core.agent.workflow import AgentWorkflow, CodeActAgent, FunctionAgent, ReActAgent
 from llama_index.core.base.llms.types import ChatMessage
 from llama_index.core.chat_engine import SimpleChatEngine
 from llama_index.core.chat_engine.types import AgentChatResponse
@@ -197,6 +197,29 @@ def test_s62_nothing_known_nothing_changed(name):
     ENGINES[name](with_us, SynapMemory(FakeMemory(), user_id="ana")).chat("q")
     ENGINES[name](without, ChatMemoryBuffer.from_defaults()).chat("q")
     assert with_us.asked == without.asked
+
+
+@pytest.mark.parametrize("kind", ["function", "react", "code", "workflow"])
+async def test_s62_nothing_known_nothing_changed_for_agents(kind):
+    """The same for every kind of agent, through a tool call and a second run."""
+    answers = {
+        "react": ['Thought: x\nAction: add\nAction Input: {"a": 2, "b": 3}', "Thought: done\nAnswer: five"],
+        "code": ["<execute>\nprint(2 + 3)\n</execute>", "five"],
+    }.get(kind, [Say("", calls=[("c1", "add", {"a": 2, "b": 3})]), "five"])
+    asked = []
+    for memory in (SynapMemory(FakeMemory(), user_id="ana"), ChatMemoryBuffer.from_defaults()):
+        llm = ScriptedLLM(*answers, *answers)
+        agent = {
+            "function": lambda llm=llm: FunctionAgent(llm=llm, tools=[add]),
+            "react": lambda llm=llm: ReActAgent(llm=llm, tools=[add]),
+            "code": lambda llm=llm: CodeActAgent(llm=llm, code_execute_fn=lambda code: "5"),
+            "workflow": lambda llm=llm: AgentWorkflow([FunctionAgent(name="a", llm=llm, tools=[add])]),
+        }[kind]()
+        for words in ("q1", "q2"):
+            await agent.run(words, memory=memory)
+        asked.append(llm.asked)
+    assert len(asked[0]) == 4
+    assert asked[0] == asked[1]
 
 
 async def test_s64_one_recall_per_turn(sink, memory):

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple, cast
 
 from synap_integrations import scoping
 from synap_integrations.context.render import Block, as_block, beside, has_context
-from synap_integrations.guard import contained
+from synap_integrations.guard import contained, is_quiet
 from synap_integrations.langchain import identity
 from synap_integrations.langchain.capture.tracker import captured_scope
 from synap_integrations.langchain.messages import (
@@ -153,7 +153,7 @@ class Injector:
 
     def shown(self, context: Context, scope: Scope) -> Block:
         """The context as a block that a model is about to see; tells the platform which of its bundles were used."""
-        block = as_block(context) if context.items else _NOTHING
+        block = as_block(context) if context.items and not is_quiet() else _NOTHING
         bundle_ids = context.receipt.bundle_ids if context.receipt else ()
         if block and bundle_ids:
             record(self.memory, ContextUsed(bundle_ids, block.item_ids), scope)
@@ -166,7 +166,9 @@ def revived(token: str, scope: Scope) -> Injector:
 
 
 def _target(messages: Sequence[BaseMessage], scope: Scope) -> _Target | None:
-    """None if there is no human message, or context stands beside it already."""
+    """None if there is no human message, context stands beside it already, or it is paused."""
+    if is_quiet():
+        return None
     place = next(
         (
             at
