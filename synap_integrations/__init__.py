@@ -26,6 +26,7 @@ if TYPE_CHECKING:
         SynapError,
         SynapPermanentError,
         SynapTransientError,
+        TlsHandshakeError,
     )
     from .guard import pause
     from .model import Scope
@@ -68,6 +69,7 @@ __all__ = [
     "SynapError",
     "SynapPermanentError",
     "SynapTransientError",
+    "TlsHandshakeError",
     "context",
     "disable",
     "enable",

@@ -4,7 +4,8 @@
 SynapError
 ├── SynapTransientError            try again: the same call can succeed later
 │   ├── NetworkError               the platform could not be reached
-│   │   └── NetworkTimeoutError    it was reached, but did not answer in time
+│   │   ├── NetworkTimeoutError    it was reached, but did not answer in time
+│   │   └── TlsHandshakeError      it is not who it should be, or nobody here can tell
 │   ├── RateLimitError             it asked us to slow down
 │   ├── ServiceUnavailableError    it answered with 5xx, or is being built
 │   └── ListeningNotActiveError    no stream is open
@@ -71,6 +72,14 @@ class NetworkTimeoutError(NetworkError):
     """The platform did not answer in time."""
 
     code = "timeout"
+
+
+class TlsHandshakeError(NetworkError):
+    """The platform's certificate is not trusted here, is for another name or out of date, or it speaks no TLS that is
+    safe. The message names the fix; behind a company's own authority that is ``SYNAP_CA_FILE``.
+    """
+
+    code = "tls_handshake"
 
 
 class RateLimitError(SynapTransientError):

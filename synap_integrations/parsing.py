@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from pathlib import Path
 from typing import Final
 
 from .secret import Secret
@@ -66,6 +67,20 @@ def port(raw: str) -> int:
         message = "is not a port (1 to 65535)"
         raise ValueError(message)
     return value
+
+
+def certificates(raw: str) -> Path:
+    """A file of certificates, as PEM, which can be read."""
+    import ssl  # noqa: PLC0415 - for who has such a file
+
+    path = Path(raw).expanduser()
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cafile=path)
+    except OSError as error:
+        why = "there is none in it" if isinstance(error, ssl.SSLError) else error.strerror
+        message = f"is no file of certificates as PEM ({why}): ask for your company's, or unset it"
+        raise ValueError(message) from None
+    return path
 
 
 def one_of(*choices: str) -> Callable[[str], str]:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 class RateLimitedLog:
     """Warnings about what can go wrong a hundred thousand times a second.
 
-    It has no lock, which a fork could leave held: one belongs to one thread or event loop.
+    It has no lock, which a fork could leave held: two threads at once cost a line too many at most.
     """
 
     def __init__(

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 from .errors import InvalidInputError
 from .model import Scope
-from .parsing import OFF, count, flag, one_of, outbox_keys, port, seconds, share, text, words
+from .parsing import OFF, certificates, count, flag, one_of, outbox_keys, port, seconds, share, text, words
 from .secret import Secret
 
 CLOUD_URL: Final = "https://synap-cloud-prod.maximem.ai"
@@ -68,6 +68,9 @@ class Settings:
     )
     grpc_use_tls: bool | None = _setting(
         "SYNAP_GRPC_USE_TLS", None, flag, "TLS on the stream; default: on, except on loopback with http."
+    )
+    ca_file: Path | None = _setting(
+        "SYNAP_CA_FILE", None, certificates, "PEM file of the authorities to trust instead of the public ones."
     )
     storage_path: Path | None = _setting(
         "SYNAP_STORAGE_PATH", None, Path, "Folder of the outbox and the embedded Synap; default `~/.synap`."
@@ -200,7 +203,9 @@ class Settings:
         for name, row in known.items():
             variable: str = row.metadata["variable"]
             if (given := explicit.get(name)) is not None:
-                values[name] = _parsed(row.metadata["parse"], given, name) if isinstance(given, str) else given
+                values[name] = (
+                    _parsed(row.metadata["parse"], str(given), name) if isinstance(given, str | Path) else given
+                )
             elif raw := environ.get(variable, "").strip():
                 values[name] = _parsed(row.metadata["parse"], raw, variable)
         return cls(**values)
@@ -258,6 +263,21 @@ class Settings:
     def embedded(self) -> bool:
         """True if the embedded Synap is meant: asked for by name, or there is neither an address nor a key."""
         return self.base_url == "local" or (self.base_url is None and self.api_key is None)
+
+    def authorities(self, *, of_stream: bool = False, environ: Mapping[str, str] | None = None) -> Path | None:
+        """The PEM file of those whose certificates are trusted, and no others': ``ca_file``, else what OpenSSL's own
+        variable names; for both surfaces alike, unless gRPC's own variable says otherwise for the stream. None: the
+        public ones, which the libraries bring.
+
+        Source: httpx 0.28, _config.py, create_ssl_context; gRPC, doc/environment_variables.md
+        """
+        environ = os.environ if environ is None else environ
+        if self.ca_file is not None:
+            return self.ca_file
+        if of_stream and environ.get("GRPC_DEFAULT_SSL_ROOTS_FILE_PATH"):
+            return None
+        named = environ.get("SSL_CERT_FILE", "").strip()
+        return Path(named) if named else None
 
     @property
     def root(self) -> Path:

@@ -49,6 +49,7 @@ class SynapClient:
         grpc_host: str | None = None,
         grpc_port: int | None = None,
         grpc_use_tls: bool | None = None,
+        ca_file: str | Path | None = None,
         storage_path: str | Path | None = None,
         settings: Settings | None = None,
         inline: bool = False,
@@ -63,6 +64,7 @@ class SynapClient:
             "grpc_host": grpc_host,
             "grpc_port": grpc_port,
             "grpc_use_tls": grpc_use_tls,
+            "ca_file": ca_file,
             "storage_path": storage_path,
         }
         given = {name: value for name, value in given.items() if value is not None}

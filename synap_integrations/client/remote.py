@@ -15,6 +15,7 @@ from synap_integrations.settings import Settings
 from synap_integrations.wire.faults import stream_fault
 from synap_integrations.wire.grpc_codec import LISTEN, MAX_RECEIVED_BYTES
 
+from . import trust
 from .addresses import ensure_here, is_loopback, rest_address, say_once_where_it_goes, stream_target
 from .platform import Duplex
 from .rest import Bearer
@@ -47,12 +48,14 @@ class RemotePlatform:
             raise AuthenticationError(message)
 
     def http(self) -> httpx.AsyncClient:
-        """A client for the REST surface."""
+        """A client for the REST surface. Raises: TlsHandshakeError, if the file of authorities cannot be used."""
         # A transport of our own switches the proxies of the environment off.
-        transport = httpx.AsyncHTTPTransport(limits=_POOL) if self._rest_is_here else None
+        verify = trust.verification(self._settings)
+        transport = httpx.AsyncHTTPTransport(verify=verify, limits=_POOL) if self._rest_is_here else None
         return httpx.AsyncClient(
             base_url=self.where,
             auth=Bearer(self._settings.api_key),
+            verify=verify,
             transport=transport,
             limits=_POOL,
             follow_redirects=False,
@@ -61,7 +64,7 @@ class RemotePlatform:
 
     async def listen(self, metadata: Mapping[str, str]) -> Duplex:
         """Open the stream, and wait until its channel is up."""
-        duplex = _GrpcDuplex(self._channel())
+        duplex = _GrpcDuplex(self._channel(), self._target, tls=self._tls)
         fault: SynapError | None = None
         try:
             async with asyncio.timeout(self._settings.connect_timeout_s):
@@ -95,7 +98,8 @@ class RemotePlatform:
             ("grpc.enable_http_proxy", 0 if self._stream_is_here else 1),
         ]
         if self._tls:
-            return grpc.aio.secure_channel(self._target, grpc.ssl_channel_credentials(), options=options)
+            credentials = grpc.ssl_channel_credentials(trust.roots(self._settings))
+            return grpc.aio.secure_channel(self._target, credentials, options=options)
         return grpc.aio.insecure_channel(self._target, options=options)
 
     def close(self) -> None:
@@ -105,8 +109,10 @@ class RemotePlatform:
 class _GrpcDuplex:
     """One ``Listen`` call over gRPC."""
 
-    def __init__(self, channel: grpc.aio.Channel) -> None:
+    def __init__(self, channel: grpc.aio.Channel, target: str, *, tls: bool) -> None:
         self._channel = channel
+        self._target = target
+        self._tls = tls
         self._call: Any = None
 
     async def open(self, metadata: Mapping[str, str]) -> None:
@@ -114,13 +120,24 @@ class _GrpcDuplex:
         state = self._channel.get_state(try_to_connect=True)
         while state is not grpc.ChannelConnectivity.READY:
             if state in {grpc.ChannelConnectivity.TRANSIENT_FAILURE, grpc.ChannelConnectivity.SHUTDOWN}:
-                message = (
-                    "the stream's address refuses connections: check the platform, the network and SYNAP_GRPC_HOST"
-                )
-                raise NetworkError(message)
+                raise await self._why_not()
             await self._channel.wait_for_state_change(state)
             state = self._channel.get_state(try_to_connect=True)
         self._call = self._channel.stream_stream(LISTEN)(metadata=tuple(metadata.items()))
+
+    async def _why_not(self) -> SynapError:
+        """Why there is no connection. Of a handshake that failed only a call learns what was wrong: one without a key,
+        which fails at once.
+        """
+        if self._tls:
+            call = self._channel.stream_stream(LISTEN)()
+            said = await call.details()
+            call.cancel()
+            if (fault := trust.refused(said or "", self._target.removeprefix("dns:///"))) is not None:
+                return fault
+        return NetworkError(
+            "the stream's address refuses connections: check the platform, the network and SYNAP_GRPC_HOST"
+        )
 
     async def accepted(self) -> bool:
         """When the headers of the answer are there, unless they came together with its end."""

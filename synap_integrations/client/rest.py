@@ -23,6 +23,7 @@ from synap_integrations.wire.faults import rest_fault
 
 from .calls import Call
 from .retry import Backoff
+from .trust import refused
 
 A = TypeVar("A", bound=pydantic.BaseModel)
 
@@ -106,6 +107,9 @@ class Rest:
             )
             return NetworkTimeoutError(message, details={"sent": reached}, correlation_id=correlation_id)
         except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
+            if (fault := refused(str(error), str(self._http.base_url))) is not None:
+                fault.correlation_id = correlation_id
+                return fault
             reached = not isinstance(error, httpx.ConnectError | httpx.ProxyError)
             message = f"{call.path}: the connection failed ({type(error).__name__})"
             return NetworkError(message, details={"sent": reached}, correlation_id=correlation_id)

@@ -1,6 +1,7 @@
 """A server on loopback that leaves no connection behind, whatever its handlers and its clients were doing."""
 
 import asyncio
+import ssl
 import weakref
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -9,10 +10,11 @@ Answer = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 
 @asynccontextmanager
-async def answered_by(answer: Answer) -> AsyncIterator[int]:
-    """The port where each connection gets ``answer``. At the end every handler is cancelled, every connection cut.
+async def answered_by(answer: Answer, *, tls: ssl.SSLContext | None = None) -> AsyncIterator[int]:
+    """The port where each connection gets ``answer``, over TLS if asked for.
 
-    A connection that outlives its loop is found by the garbage collector, in the middle of another test.
+    At the end every handler is cancelled, every connection cut: one that outlives its loop is found by the garbage
+    collector, in the middle of another test.
     """
     handlers: set[asyncio.Task[None]] = set()
     transports: weakref.WeakSet[asyncio.WriteTransport] = weakref.WeakSet()
@@ -23,7 +25,7 @@ async def answered_by(answer: Answer) -> AsyncIterator[int]:
         handlers.add(handler)
         handler.add_done_callback(handlers.discard)
 
-    server = await asyncio.start_server(connected, "127.0.0.1", 0)
+    server = await asyncio.start_server(connected, "127.0.0.1", 0, ssl=tls)
     try:
         yield server.sockets[0].getsockname()[1]
     finally:

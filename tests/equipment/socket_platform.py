@@ -13,6 +13,7 @@ misbehaves on demand:
 
 import asyncio
 import json
+import ssl
 import threading
 import time
 import uuid
@@ -20,6 +21,7 @@ from collections import deque
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from http import HTTPStatus
+from pathlib import Path
 from typing import Final, Self
 
 import grpc
@@ -82,9 +84,13 @@ class _Stream:
 
 
 class SocketPlatform:
-    """Start with ``with SocketPlatform() as platform``; all attributes may be read and set from the test's thread."""
+    """Start with ``with SocketPlatform() as platform``; all attributes may be read and set from the test's thread.
 
-    def __init__(self) -> None:
+    ``certificate`` is a file with key and certificate: then both ports speak TLS, and nothing else.
+    """
+
+    def __init__(self, certificate: Path | None = None) -> None:
+        self._certificate = certificate
         self.requests: list[Request] = []
         self.opened: list[dict[str, str]] = []
         self.events: list[ConversationEvent] = []
@@ -109,12 +115,13 @@ class SocketPlatform:
     @property
     def address(self) -> dict:
         """Arguments for `SynapClient`."""
+        tls = self._certificate is not None
         return {
             "api_key": KEY,
-            "base_url": f"http://127.0.0.1:{self.rest_port}",
+            "base_url": f"{'https' if tls else 'http'}://127.0.0.1:{self.rest_port}",
             "grpc_host": "127.0.0.1",
             "grpc_port": self.grpc_port,
-            "grpc_use_tls": False,
+            "grpc_use_tls": tls,
         }
 
     def paths(self) -> list[str]:
@@ -181,9 +188,16 @@ class SocketPlatform:
         server.add_generic_rpc_handlers(
             (grpc.method_handlers_generic_handler("synap.v1.SynapService", {"Listen": method}),)
         )
-        self.grpc_port = server.add_insecure_port("127.0.0.1:0")
+        tls = None
+        if self._certificate is None:
+            self.grpc_port = server.add_insecure_port("127.0.0.1:0")
+        else:
+            pem = self._certificate.read_bytes()
+            self.grpc_port = server.add_secure_port("127.0.0.1:0", grpc.ssl_server_credentials([(pem, pem)]))
+            tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            tls.load_cert_chain(self._certificate)
         await server.start()
-        async with answered_by(self._http) as self.rest_port:
+        async with answered_by(self._http, tls=tls) as self.rest_port:
             self._ready.set()
             await self._stopped.wait()
         for stream in self._streams:

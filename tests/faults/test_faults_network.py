@@ -171,10 +171,10 @@ def test_an_address_that_leads_nowhere_is_tried_in_the_background(tmp_path, wher
 def test_a_certificate_that_cannot_be_trusted_is_refused(tmp_path, synap_platform, fault) -> None:
     """The turn is kept, the key is not sent, and there is no switch that turns the check off."""
     x509 = pytest.importorskip("cryptography.x509")
-    from certificates import TlsServer  # noqa: PLC0415 - needs cryptography
+    from certificates import TlsServer, written  # noqa: PLC0415 - needs cryptography
 
     assert x509
-    with TlsServer(tmp_path, fault) as server:
+    with TlsServer(written(tmp_path, fault)) as server:
         address = {"base_url": f"https://127.0.0.1:{server.port}", "grpc_host": "127.0.0.1", "grpc_port": server.port}
         synap = Synap(api_key="synap_test_key", **address, grpc_use_tls=True, connect_timeout_s=1.0)
         say(synap, "one")

@@ -179,11 +179,15 @@ BROKEN = {
         {"SYNAP_RECALL_TIMEOUT_S": "soon"},
         r"synap: not captured: InvalidInputError: SYNAP_RECALL_TIMEOUT_S: .*\n",
     ),
+    "a file": (
+        {"SYNAP_CA_FILE": "/nowhere.pem"},
+        r"synap: not captured: InvalidInputError: SYNAP_CA_FILE: .*unset it\n",
+    ),
     "a port": ({"SYNAP_GRPC_PORT": "0"}, r"synap: not captured: InvalidInputError: SYNAP_GRPC_PORT: .*\n"),
 }
 
 
-@pytest.mark.parametrize("what", ["a setting's form", "a port"])
+@pytest.mark.parametrize("what", ["a setting's form", "a port", "a file"])
 def test_what_is_broken_costs_one_line(what: str, own_storage) -> None:
     """A setting that cannot be read: the program runs as it is, and one line says why nothing is captured."""
     variables, line = BROKEN[what]

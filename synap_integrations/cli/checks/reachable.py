@@ -8,12 +8,28 @@ from collections.abc import Iterator
 from difflib import get_close_matches
 from typing import Final
 
-from synap_integrations.errors import AuthenticationError, InsufficientCreditsError, InvalidInputError, SynapError
+from synap_integrations.errors import (
+    AuthenticationError,
+    InsufficientCreditsError,
+    InvalidInputError,
+    SynapError,
+    TlsHandshakeError,
+)
 from synap_integrations.settings import Settings
 
 from .findings import Finding
 
 _SOON: Final = "curl -I {address}"
+_TLS: Final = {
+    "authority": "export SYNAP_CA_FILE=…  (the certificate authorities of your company, as PEM)",
+    "file": "export SYNAP_CA_FILE=…  (the certificate authorities of your company, as PEM), or unset SSL_CERT_FILE",
+    "name": "export SYNAP_BASE_URL=… SYNAP_GRPC_HOST=…  (the names that are in the certificate)",
+    "time": "date  (is it right? If so, the platform's certificate has to be renewed)",
+    "version": "ask whoever runs the platform, or the proxy before it, for TLS 1.2 or later",
+    "http2": "ask whoever runs the proxy before the platform for HTTP/2 (ALPN h2); turns go over REST meanwhile",
+    "no_tls": "synap settings  (shows where address and port come from)",
+}
+"""What to do about each reason for which a handshake fails."""
 
 
 def settings_findings(settings: Settings) -> Iterator[Finding]:
@@ -26,6 +42,9 @@ def settings_findings(settings: Settings) -> Iterator[Finding]:
         alike = get_close_matches(variable, Settings.variables(), 1)
         fix = f"export {alike[0]}=…  (and unset {variable})" if alike else "synap settings  (lists all of them)"
         yield Finding("settings", "warning", f"{variable} is set, and is no setting", fix)
+    if not settings.embedded and (path := settings.authorities()) is not None:
+        from_ = "SSL_CERT_FILE" if settings.ca_file is None else "SYNAP_CA_FILE"
+        yield Finding("certificates", "fine", f"trusted is who is in {path} ({from_}), and nobody else")
     if not Settings.capturing():
         yield Finding("capture", "warning", "SYNAP_CAPTURE switches capture off", "unset SYNAP_CAPTURE")
     if settings.mask is not None:
@@ -89,6 +108,9 @@ def _refused(about: str, where: str, error: SynapError | TimeoutError) -> Findin
         return Finding(about, "problem", f"{where}: {said}", "export SYNAP_API_KEY=…  (a key that it accepts)")
     if isinstance(error, InsufficientCreditsError):
         return Finding(about, "problem", f"{where}: {said}", "top up the account; nothing is lost meanwhile")
+    if isinstance(error, TlsHandshakeError):
+        fix = _TLS.get(str(error.details["reason"]), _TLS["no_tls"])
+        return Finding(about, "problem", f"{where}: {said}; turns wait on disk meanwhile", fix)
     if isinstance(error, InvalidInputError):
         return Finding(about, "problem", f"{where}: {said}", "synap settings  (shows where each value comes from)")
     fix = "export SYNAP_GRPC_HOST=… SYNAP_GRPC_PORT=…" if about == "stream" else _SOON.format(address=where)
