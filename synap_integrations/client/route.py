@@ -6,33 +6,16 @@ was once written on the stream stays with the stream for ten minutes; then it is
 there.
 
 The client is our `SynapClient`, the platform's own SDK object, or anything with the same verbs. What its signatures do
-not name goes into metadata. Its exceptions are told apart by name, so that nobody's package has to be imported.
+not name goes into metadata.
 """
 
 from __future__ import annotations
 
 import asyncio
-import inspect
-import logging
-from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from synap_integrations import errors
-from synap_integrations.errors import (
-    InvalidInputError,
-    ListeningNotActiveError,
-    NetworkError,
-    NetworkTimeoutError,
-    OutcomeUnknownError,
-    RateLimitError,
-    ServiceUnavailableError,
-    SynapError,
-    SynapPermanentError,
-    SynapTransientError,
-)
+from synap_integrations.errors import InvalidInputError, ListeningNotActiveError, SynapError
 from synap_integrations.model import (
     Ack,
     AssistantMessage,
@@ -47,37 +30,18 @@ from synap_integrations.model import (
 from synap_integrations.ports import Answer, Handover, Question
 from synap_integrations.wire.bundles import BundleDict, bundle_from_dict, under_callers_names
 from synap_integrations.wire.conversation_ids import ConversationIds
-from synap_integrations.wire.faults import escaped
 from synap_integrations.wire.report import Report, describe, json_text, provenance, string_map
 
 from .answers import answered
 from .client import SynapClient
-from .confirmed import Arrival, Confirmed, put
+from .confirmed import Confirmed
 from .connection import addressed
 from .inherited import Inherited
-
-_log = logging.getLogger(__name__)
-_UNKNOWN: Final = "its answer was lost, and the conversation cannot be read back"
+from .invoke import accepted, called, invoke
+from .readback import Readback
+from .unacknowledged import Unacknowledged
 
 PLATFORM_SDK: Final = "maximem_synap"
-MAX_WRITTEN: Final = 10_000
-"""Turns of which we remember that the stream has them."""
-STREAM_ONLY_S: Final = 600.0
-"""How long a turn that the stream took, and nobody acknowledged, is sent again on a stream only."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Written:
-    """A turn that a stream took and nobody has acknowledged; its conversation had ``behind`` turns then."""
-
-    scope: Scope
-    at: float
-    behind: int | None
-
-    @property
-    def left_s(self) -> float:
-        """How much longer it is for streams only."""
-        return self.at + STREAM_ONLY_S - _now()
 
 
 class Route:
@@ -105,11 +69,14 @@ class Route:
         self._initializing = asyncio.Lock()
         list_turns = client.conversation.turns if isinstance(client, SynapClient) else None
         self._confirmed = Confirmed(list_turns)
-        self._inherited = Inherited(list_turns)
+        self._readback = Readback(
+            self._confirmed,
+            Inherited(list_turns),
+            holds_unknown=on_unknown == "hold",
+            dedupe_horizon_s=dedupe_horizon_s,
+        )
         self._on_confirmed = on_confirmed
-        self._dedupe_horizon = timedelta(seconds=dedupe_horizon_s)
-        self._holds_unknown = on_unknown == "hold"
-        self._written: OrderedDict[str, _Written] = OrderedDict()
+        self._unacknowledged = Unacknowledged()
         self._on_inbound: Callable[[Inbound], None] = lambda _: None
 
     # --- Transport -----------------------------------------------------------------------------------------------
@@ -124,14 +91,14 @@ class Route:
         await self._initialize()
         listen = self._client.instance.listen
         if self._ours:
-            await _ask(listen, on_inbound=self._heard, repeats=False)
+            await invoke(listen, on_inbound=self._heard, repeats=False)
             return
         callbacks = {
             "on_reconnect": lambda *_: on_inbound(Signal("connected")),
             "on_disconnect": lambda *reason: on_inbound(Signal("disconnected", str(reason[0] if reason else ""))),
             "on_context": self._pushed,
         }
-        await _ask(listen, **_taken(listen, callbacks))
+        await invoke(listen, **accepted(listen, callbacks))
         on_inbound(Signal("connected"))
 
     async def send(self, envelope: Envelope) -> Handover:
@@ -145,16 +112,17 @@ class Route:
             return await self._tell(envelope, describe(event))
         if not self._turns_on_stream:
             return await self._record(envelope, describe(event))
-        if self._is_old(envelope) and await self._has_arrived(envelope, self._addressed(envelope)[0], describe(event)):
+        report = describe(event)
+        if self._readback.is_old(envelope) and await self._arrived(envelope, self._addressed(envelope)[0], report):
             return Handover.DELIVERED
-        return await self._stream_turn(envelope, describe(event))
+        return await self._stream_turn(envelope, report)
 
     async def ask(self, question: Question, scope: Scope) -> Answer:
         """What the platform answers. Raises a `SynapError`."""
         if not self._ours:
             await self._initialize()
         sent = scope if self._ids is None else addressed(self._ids, scope)[0]
-        return await answered(self._client, question, sent, ask=_ask)
+        return await answered(self._client, question, sent, ask=invoke)
 
     async def _initialize(self) -> None:
         """Once, if the client wants that; whoever comes while it is under way waits for it."""
@@ -163,7 +131,7 @@ class Route:
             return
         async with self._initializing:
             if not self._initialized:
-                await _ask(initialize)
+                await invoke(initialize)
                 self._initialized = True
 
     async def close(self, timeout_s: float) -> None:
@@ -175,14 +143,14 @@ class Route:
             verbs += [verb for name in ("shutdown", "close") if (verb := getattr(client, name, None)) is not None][:1]
         for verb in verbs:
             left_s = max(deadline - asyncio.get_running_loop().time(), 0.0)
-            task = asyncio.ensure_future(_called(verb, _taken(verb, {"timeout_s": left_s}, newer=("timeout_s",))))
+            task = asyncio.ensure_future(called(verb, accepted(verb, {"timeout_s": left_s}, newer=("timeout_s",))))
             await asyncio.wait({task}, timeout=left_s)
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
 
     async def _stream_turn(self, envelope: Envelope, report: Report) -> Handover:
         event_id = envelope.event_id
-        written = self._written.get(event_id)
+        written = self._unacknowledged.get(event_id)
         if written is None:
             return await self._write_first(envelope, report) or await self._record(envelope, report)
         if written.left_s <= 0:
@@ -190,7 +158,7 @@ class Route:
             return await self._record(envelope, report)
         if self._client.instance.is_listening:
             return await self._tell(envelope, report)
-        raise _in_doubt(written)
+        raise written.in_doubt()
 
     async def _write_first(self, envelope: Envelope, report: Report) -> Handover | None:
         """What became of a turn that no stream has seen; None if it has to go another way.
@@ -199,18 +167,18 @@ class Route:
         """
         event_id, scope = envelope.event_id, envelope.scope
         if self._ours and not self._client.instance.is_listening:
-            before = next((turn for turn in self._written.values() if turn.scope == scope), None)
+            before = self._unacknowledged.first_of(scope)
             if before is not None:
-                raise _in_doubt(before)
+                raise before.in_doubt()
             return None
         # Before it is written: an acknowledgement can be faster than the return of the write.
-        put(self._written, event_id, _Written(scope, _now(), self._confirmed.end(scope)), MAX_WRITTEN)
+        self._unacknowledged.write(event_id, scope, behind=self._confirmed.end(scope))
         try:
             outcome = await self._tell(envelope, report)
         except (ListeningNotActiveError, InvalidInputError):
             outcome = None
         if outcome is not Handover.WRITTEN:
-            self._written.pop(event_id, None)
+            self._unacknowledged.settled(event_id)
         return outcome
 
     # --- the verbs -----------------------------------------------------------------------------------------------
@@ -218,12 +186,12 @@ class Route:
     async def _record(self, envelope: Envelope, report: Report) -> Handover:
         scope, metadata = self._addressed(envelope)
         confirmed, event_id = self._confirmed, envelope.event_id
-        if await self._has_arrived(envelope, scope, report):
+        if await self._arrived(envelope, scope, report):
             return Handover.DELIVERED
         verb = self._client.conversation.record_message
         newer = {"event_id": event_id}
         try:
-            answer = await _ask(
+            answer = await invoke(
                 verb,
                 conversation_id=scope.conversation_id,
                 role=report.role,
@@ -232,7 +200,7 @@ class Route:
                 customer_id=scope.customer_id,
                 session_id=scope.session_id,
                 metadata=string_map({**report.metadata, **metadata}),
-                **_taken(verb, newer, newer=("event_id",)),
+                **accepted(verb, newer, newer=("event_id",)),
             )
         except SynapError as error:
             confirmed.failed(event_id, error)
@@ -243,40 +211,21 @@ class Route:
         confirmed.answered(event_id, scope, answer)
         if not self._turns_on_stream and (turns := confirmed.end(scope)) is not None:  # a stream counts none of its own
             self._on_confirmed(event_id, turns)
-        self._written.pop(event_id, None)
+        self._unacknowledged.settled(event_id)
         return Handover.DELIVERED
 
-    def _is_old(self, envelope: Envelope) -> bool:
-        """True if the platform may have forgotten the id under which an earlier process wrote it on a stream."""
-        earlier = envelope.earlier
-        return earlier is not None and datetime.now(UTC) - earlier.since > self._dedupe_horizon
-
-    async def _has_arrived(self, envelope: Envelope, scope: Scope, report: Report) -> bool:
-        """Whether a turn in doubt is there. Raises: OutcomeUnknownError, or what keeps the platform from saying, if
-        such a turn is to be held; else it is sent again.
-        """
-        event_id = envelope.event_id
-        try:
-            arrival = await self._inherited.holds(envelope, scope, confirmed=self._confirmed.end(scope))
-            if arrival is Arrival.ABSENT:
-                arrival = await self._confirmed.holds(event_id, scope, role=report.role, content=report.content)
-        except SynapError as error:
-            if self._holds_unknown and error.retryable:
-                raise
-            _log.info("synap: a turn in doubt could not be read back (%s)", error.code)
-            arrival = Arrival.UNKNOWN
-        if arrival is Arrival.UNKNOWN and self._holds_unknown:
-            raise OutcomeUnknownError(_UNKNOWN)
-        if arrival is Arrival.ARRIVED:
-            self._written.pop(event_id, None)
-        return arrival is Arrival.ARRIVED
+    async def _arrived(self, envelope: Envelope, scope: Scope, report: Report) -> bool:
+        arrived = await self._readback.has_arrived(envelope, scope, report)
+        if arrived:
+            self._unacknowledged.settled(envelope.event_id)
+        return arrived
 
     async def _tell(self, envelope: Envelope, report: Report) -> Handover:
         scope, metadata = self._addressed(envelope)
         verb = self._client.instance.send_message
         words: dict[str, Any] = {"tool_result": report.tool_result, "tool_call_id": report.tool_call_id}
         words = {name: value for name, value in words.items() if value is not None}
-        taken = _taken(verb, words | {"event_id": envelope.event_id}, newer=("event_id",))
+        taken = accepted(verb, words | {"event_id": envelope.event_id}, newer=("event_id",))
         metadata |= {name: _as_text(value) for name, value in words.items() if name not in taken}
         optional: dict[str, Any] = {
             "tool_name": report.tool_name,
@@ -284,7 +233,7 @@ class Route:
             "search_queries": list(report.search_queries),
             "context_types": list(report.context_types),
         }
-        await _ask(
+        await invoke(
             verb,
             content=report.content,
             role=report.role,
@@ -326,75 +275,11 @@ class Route:
     def _heard(self, inbound: Inbound) -> None:
         if isinstance(inbound, Ack):
             for event_id in inbound.event_ids:
-                self._written.pop(event_id, None)
+                self._unacknowledged.settled(event_id)
         elif isinstance(inbound, ConversationState):
             self._confirmed.counted(inbound.conversation_id, inbound.message_count)
         self._on_inbound(inbound)
 
 
-def _taken(verb: Callable[..., Any], words: Mapping[str, Any], *, newer: tuple[str, ...] = ()) -> dict[str, Any]:
-    """The words that the verb takes; the ``newer`` ones only if it names them."""
-    try:
-        parameters = inspect.signature(verb).parameters.values()
-    except (TypeError, ValueError):
-        return {}
-    named = {parameter.name for parameter in parameters}
-    any_word = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters)
-    return {name: value for name, value in words.items() if name in named or (any_word and name not in newer)}
-
-
-def _now() -> float:
-    return asyncio.get_running_loop().time()
-
-
-def _in_doubt(written: _Written) -> ListeningNotActiveError:
-    message = "no stream is open, and the last one may have delivered a turn of this conversation"
-    return ListeningNotActiveError(message, another_way_in=max(written.left_s, 0.001))
-
-
 def _as_text(value: object) -> str:
     return value if isinstance(value, str) else json_text(value)
-
-
-async def _called(verb: Callable[..., Any], words: Mapping[str, Any]) -> object:
-    outcome = verb(**words)
-    return await outcome if isinstance(outcome, Awaitable) else outcome
-
-
-async def _ask(verb: Callable[..., Any], **words: object) -> object:
-    """What the client answers.
-
-    Raises: SynapError, whatever the client raised.
-    """
-    (outcome,) = await asyncio.gather(_called(verb, words), return_exceptions=True)
-    if isinstance(outcome, Exception):
-        raise _fault(outcome)
-    if isinstance(outcome, BaseException):
-        raise outcome
-    return outcome
-
-
-_ALIKE: Final[Mapping[str, type[SynapError]]] = {
-    "InstanceNotReadyError": ServiceUnavailableError,
-    "InstanceBuildFailedError": ServiceUnavailableError,
-}
-
-
-def _fault(error: Exception) -> SynapError:
-    """The client's exception as one of ours: the same object, the class of the same name, or by its meaning."""
-    if isinstance(error, SynapError):
-        return error
-    names = [base.__name__ for base in type(error).__mro__]
-    message = f"{type(error).__name__}: {escaped(str(error))}"
-    for name in names:
-        kind = _ALIKE.get(name) or getattr(errors, name, None)
-        if isinstance(kind, type) and issubclass(kind, SynapError):
-            if issubclass(kind, RateLimitError | ServiceUnavailableError):
-                return kind(message, retry_after=getattr(error, "retry_after_seconds", None))
-            return kind(message)
-    if isinstance(error, TimeoutError):
-        return NetworkTimeoutError(message)
-    if isinstance(error, OSError):
-        return NetworkError(message)
-    # A call that the client cannot take is no better the next time; anything else may be.
-    return SynapPermanentError(message) if isinstance(error, TypeError | ValueError) else SynapTransientError(message)

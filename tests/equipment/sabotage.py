@@ -351,7 +351,7 @@ PROTECTIONS: dict[str, Protection] = {
     ),
     "held-for-a-decision": Protection(
         "What may have arrived is not sent again before somebody says so.",
-        f"{CLIENT}.route:OutcomeUnknownError",
+        f"{CLIENT}.readback:OutcomeUnknownError",
         lambda _: importlib.import_module("synap_integrations.errors").SynapTransientError,
         ("tests/faults/test_faults_unknown.py::test_a_turn_of_unknown_outcome_is_sent_again_or_held",),
     ),

@@ -65,7 +65,7 @@ async def assert_everything_travels(platform: SocketPlatform, **settings: object
     finally:
         await asyncio.to_thread(synap.close, 5)
     assert platform.contents() == ["hello"]
-    assert [event.tool_call_id for event in platform.events] == ["call-1"]
+    assert {event.tool_call_id for event in platform.events} == {"call-1"}  # written twice if acknowledged late
     assert platform.opened[0]["authorization"] == f"Bearer {KEY}"
 
 

@@ -12,7 +12,7 @@ from transports import Fate, texts
 from waiting import until
 
 from synap_integrations import Scope, Synap
-from synap_integrations.client import SynapClient, route
+from synap_integrations.client import SynapClient, unacknowledged
 from synap_integrations.client.line import Timing
 from synap_integrations.client.retry import Backoff
 from synap_integrations.errors import ListeningNotActiveError
@@ -26,7 +26,7 @@ QUICK = {"timing": Timing(first_sign_s=0.2), "backoff": Backoff(first_s=0.02, lo
 @pytest.fixture
 def sooner(monkeypatch: pytest.MonkeyPatch) -> None:
     """Two seconds are ten minutes, and a stream that does not come back is given up at once."""
-    monkeypatch.setattr(route, "STREAM_ONLY_S", 2.0)
+    monkeypatch.setattr(unacknowledged, "STREAM_ONLY_S", 2.0)
     monkeypatch.setattr(stream_supervisor, "_OPEN_S", 0.3)
 
 
