@@ -43,6 +43,11 @@ def taken() -> Terms | None:
     return terms
 
 
+def waiting() -> Terms | None:
+    """What a program under `synap run` was asked for, until it imports a framework; None in any other program."""
+    return _Waiting.terms
+
+
 def _wake() -> None:
     with untouched("not captured"):
         from . import switch  # noqa: PLC0415 - from here on there is a framework to pay for

@@ -39,9 +39,9 @@ SYNAP_MASK=app.privacy:mask synap doctor --bytes"""
 def command(*, quick: bool, leaving: bool, as_json: bool) -> int:
     """Look for what is wrong; each finding comes with the command that fixes it.
 
-    Versions, packages that would record everything twice, settings, key, endpoint and stream, what waits and why,
-    whose the last conversations are, and one scripted turn through each framework that is installed, in your
-    environment, over a platform in memory. Changes nothing.
+    Versions, pairs of them that do not go together, packages that would record everything twice, what attaches,
+    settings, key, endpoint and stream, what waits and why, whose the last conversations are, and one scripted turn
+    through each framework that is installed, in your environment, over a platform in memory. Changes nothing.
 
     With --bytes, prints every request and every message of the stream that such a turn would send to the platform of
     the settings, masks applied; of the key only its fingerprint.

@@ -18,7 +18,9 @@ from typing import Any, Final
 
 from synap_integrations.settings import Settings, environment_with
 
+from .attached import attached_finding
 from .findings import Finding
+from .pairs import bad_pairs
 
 _OURS: Final = "synap-integrations"
 _ALONGSIDE: Final = ("grpcio", "httpx", "protobuf", "pydantic")
@@ -57,7 +59,7 @@ def manifests() -> list[Manifest]:
 
 
 def versions() -> Iterator[Finding]:
-    """What this is run by, and what would record everything a second time."""
+    """What this is run by, what would record everything a second time, what does not go together, what attaches."""
     alongside = {name: found for name in _ALONGSIDE if (found := _version(name))}
     details = {
         "synap_integrations": _version(_OURS) or "not installed",
@@ -71,6 +73,8 @@ def versions() -> Iterator[Finding]:
             if found := _version(name):
                 says = f"{name} {found} is installed, too: every turn of {manifest.title} may be recorded twice"
                 yield Finding("double capture", "problem", says, f"pip uninstall {name}")
+    yield from bad_pairs(_version)
+    yield attached_finding([manifest.title for manifest in manifests() if _version(manifest.distribution)])
 
 
 def turns() -> Iterator[Finding]:
