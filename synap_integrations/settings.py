@@ -145,6 +145,9 @@ class Settings:
         seconds,
         "Longest the exit of the process waits for delivery, in seconds.",
     )
+    drain_on_sigterm_s: float = _setting(
+        "SYNAP_DRAIN_ON_SIGTERM", 0.0, seconds, "Longest SIGTERM waits for delivery, in seconds; 0 = no handler."
+    )
     dedupe_horizon_s: float = _setting(
         "SYNAP_DEDUPE_HORIZON_S",
         86_400.0,

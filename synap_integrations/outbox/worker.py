@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Final
 from synap_integrations.guard import contained, quiet
 from synap_integrations.model import Envelope, Inbound
 from synap_integrations.ports import OutboxStore, Transport
+from synap_integrations.sigterm import sigterm
 
 from . import forks
 
@@ -145,6 +146,10 @@ class DeliveryWorker:
         True if nothing was left behind. Idempotent; what is appended later waits for the next start.
         """
         return _close([self], timeout_s)
+
+    def drain(self, deadline: float) -> bool:
+        """Wait until what was appended so far is settled, at most until ``deadline``, and go on."""
+        return self._thread is None or self._passed(self._store.mark(), deadline, give_up_if_held=True)
 
     def finish(self, deadline: float) -> None:
         """Start nothing any more, and deliver what is there until ``deadline``."""
@@ -297,6 +302,7 @@ class _AtExit:
         """Include the worker in the farewell; False if it is too late, and nothing should be started any more."""
         if not self._registered:
             self._registered = True
+            sigterm.drain_with(self.drain)
             try:
                 getattr(threading, "_register_atexit", atexit.register)(self.farewell)
             except RuntimeError:  # the interpreter is shutting down
@@ -304,6 +310,11 @@ class _AtExit:
         if not self._over:
             self._workers.add(worker)
         return not self._over
+
+    def drain(self, deadline: float) -> None:
+        """Deliver what waits, and go on: the process may not end yet."""
+        for worker in list(self._workers):
+            worker.drain(deadline)
 
     def farewell(self) -> None:
         """Deliver what can be delivered in the time that an exit may take, once the application's threads have ended.

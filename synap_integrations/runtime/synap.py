@@ -37,6 +37,7 @@ from synap_integrations.outbox.sealing import KeySource, Sealing
 from synap_integrations.ports import Answer, Erase, Lent, Question
 from synap_integrations.redaction import Mask, Redaction
 from synap_integrations.settings import Settings
+from synap_integrations.sigterm import sigterm
 
 from .beginnings import Beginnings, owner_of
 from .enquiries import Enquiries
@@ -121,6 +122,7 @@ class Synap:
             on_inbound=self._on_inbound,
             shutdown_timeout_s=self.settings.shutdown_timeout_s,
         )
+        sigterm.install(self.settings.drain_on_sigterm_s)
         self._enquiries = Enquiries(
             self._worker, store=self._desk.store, policy=policy, redaction=self._redaction, settings=self.settings
         )

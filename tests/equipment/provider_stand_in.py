@@ -22,6 +22,15 @@ class Seen:
     refused: list[str] = field(default_factory=list)
     thinks: Callable[[], object] = lambda: None
     """Called before each answer."""
+    says: Callable[[int, dict], str] = lambda _number, _body: ANSWER
+    """The words of an answer, for the number of the call (from 0) and its body; called before each answer, too."""
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def keep(self, body: dict) -> int:
+        """The number of the call."""
+        with self.lock:
+            self.bodies.append(body)
+            return len(self.bodies) - 1
 
 
 @contextmanager
@@ -29,7 +38,7 @@ def provider():
     """Serve both APIs on a port of 127.0.0.1; yields what was seen."""
     seen = Seen()
     handler = type("Handler", (_Handler,), {"seen": seen})
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+    with _Server(("127.0.0.1", 0), handler) as server:
         seen.port = server.server_address[1]
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
         thread.start()
@@ -38,6 +47,11 @@ def provider():
         finally:
             server.shutdown()
             thread.join(10)
+
+
+class _Server(ThreadingHTTPServer):
+    request_queue_size = 128
+    """Many who ask at the same moment."""
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -50,17 +64,19 @@ class _Handler(BaseHTTPRequestHandler):
     def do_POST(self):
         """One call of a model."""
         body = json.loads(self.rfile.read(int(self.headers["content-length"])))
-        self.seen.bodies.append(body)
+        number = self.seen.keep(body)
         self.seen.thinks()
+        words = self.seen.says(number, body)
         openai = self.path.endswith("/chat/completions")
         fault = (openai_fault if openai else anthropic_fault)(body["messages"])
         if fault:
             self.seen.refused.append(fault)
             self._send(400, "application/json", json.dumps({"error": {"message": fault, "type": "invalid"}}))
         elif body.get("stream"):
-            self._send(200, "text/event-stream", (_openai_events if openai else _anthropic_events)(body))
+            self._send(200, "text/event-stream", (_openai_events if openai else _anthropic_events)(body, words))
         else:
-            self._send(200, "application/json", json.dumps((_openai_answer if openai else _anthropic_answer)(body)))
+            answer = (_openai_answer if openai else _anthropic_answer)(body, words)
+            self._send(200, "application/json", json.dumps(answer))
 
     def _send(self, status, kind, text):
         data = text.encode()
@@ -111,16 +127,20 @@ def anthropic_fault(messages) -> str:
 # --- what is answered ------------------------------------------------------------------------------------------------
 
 
-def _calls(body) -> bool:
-    """True in the first lap of a turn with tools."""
+def first_lap(body) -> bool:
+    """True if the last word is the user's and not a tool's."""
     last = body["messages"][-1]
     content = last["content"] if isinstance(last["content"], list) else []
-    answered = last["role"] == "tool" or any(block.get("type") == "tool_result" for block in content)
-    return bool(body.get("tools")) and not answered
+    return last["role"] != "tool" and not any(block.get("type") == "tool_result" for block in content)
 
 
-def _openai_answer(body):
-    message = {"role": "assistant", "content": ANSWER}
+def _calls(body) -> bool:
+    """True in the first lap of a turn with tools."""
+    return bool(body.get("tools")) and first_lap(body)
+
+
+def _openai_answer(body, words):
+    message = {"role": "assistant", "content": words}
     if _calls(body):
         function = {"name": "remind", "arguments": '{"day": "Monday"}'}
         message = {
@@ -134,8 +154,8 @@ def _openai_answer(body):
     return answer | {"choices": [choice], "usage": usage}
 
 
-def _openai_events(body):
-    answer = _openai_answer(body)
+def _openai_events(body, words):
+    answer = _openai_answer(body, words)
     choice = answer["choices"][0]
     delta = choice["message"]
     for at, call in enumerate(delta.get("tool_calls", ())):
@@ -148,8 +168,8 @@ def _openai_events(body):
     return "".join(f"data: {json.dumps(chunk)}\n\n" for chunk in chunks) + "data: [DONE]\n\n"
 
 
-def _anthropic_answer(body):
-    block = {"type": "text", "text": ANSWER}
+def _anthropic_answer(body, words):
+    block = {"type": "text", "text": words}
     if _calls(body):
         call_id = f"toolu_{len(body['messages'])}"
         block = {"type": "tool_use", "id": call_id, "name": "remind", "input": {"day": "Monday"}}
@@ -158,8 +178,8 @@ def _anthropic_answer(body):
     return answer | {"stop_reason": stop, "stop_sequence": None, "usage": {"input_tokens": 1, "output_tokens": 1}}
 
 
-def _anthropic_events(body):
-    answer = _anthropic_answer(body)
+def _anthropic_events(body, words):
+    answer = _anthropic_answer(body, words)
     block, stop = answer["content"][0], answer["stop_reason"]
     empty = {**block, "text": ""} if block["type"] == "text" else {**block, "input": {}}
     delta = (
