@@ -41,6 +41,7 @@ def prepared(environment: Mapping[str, str], terms: Terms) -> dict[str, str]:
     """The environment of the program."""
     places = [BOOT, *[place for place in environment.get("PYTHONPATH", "").split(os.pathsep) if place != BOOT]]
     path = os.pathsep.join([place for place in places if place])
+    terms.drain = environment.get("SYNAP_DRAIN_ON_SIGTERM", "").strip().replace(";", ",") or None
     return {**environment, VARIABLE: str(terms) or "capture", "PYTHONPATH": path}
 
 

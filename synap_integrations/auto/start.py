@@ -25,8 +25,9 @@ def begin(text: str) -> None:
     with untouched("not captured"):
         if os.getuid() != os.geteuid() or os.getgid() != os.getegid():
             return  # who runs the program is not who may decide what it does
-        _drain_on_sigterm()
         terms = Terms.read(text)
+        if terms.drain:
+            _drain_on_sigterm(terms.drain)
         triggers = [name for island in islands() for name in (island.trigger, island.inject_trigger) if name]
         if terms.identify == HEADERS:
             triggers += SERVERS
@@ -35,19 +36,17 @@ def begin(text: str) -> None:
         _Waiting.watcher.install()
 
 
-def _drain_on_sigterm() -> None:
+def _drain_on_sigterm(seconds: str) -> None:
     """Before the program puts handlers of its own in place, which know best what comes before the end.
 
     A value that is no number is named when the settings are read.
     """
-    said = os.environ.get("SYNAP_DRAIN_ON_SIGTERM", "")
-    if said.strip("0. "):
-        from synap_integrations.sigterm import sigterm  # noqa: PLC0415 - only who asks for it pays for it
+    from synap_integrations.sigterm import sigterm  # noqa: PLC0415 - only who asks for it pays for it
 
-        try:
-            sigterm.install(float(said))
-        except ValueError:
-            return
+    try:
+        sigterm.install(float(seconds))
+    except ValueError:
+        return
 
 
 def taken() -> Terms | None:

@@ -29,15 +29,18 @@ SERVERS: Final = (
 
 class Terms:
     """``inject``: context goes into prompts. ``follow``: child processes, too. ``identify``: who is talking, as
-    ``module:function`` or ``headers``.
+    ``module:function`` or ``headers``. ``drain``: the seconds that SIGTERM waits, as the user wrote them.
     """
 
-    __slots__ = ("follow", "identify", "inject")
+    __slots__ = ("drain", "follow", "identify", "inject")
 
-    def __init__(self, *, inject: bool = False, follow: bool = False, identify: str | None = None) -> None:
+    def __init__(
+        self, *, inject: bool = False, follow: bool = False, identify: str | None = None, drain: str | None = None
+    ) -> None:
         self.inject = inject
         self.follow = follow
         self.identify = identify
+        self.drain = drain
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Terms) and str(self) == str(other)
@@ -47,11 +50,17 @@ class Terms:
 
     def __str__(self) -> str:
         words = [word for word, said in (("inject", self.inject), ("follow", self.follow)) if said]
-        return ";".join([*words, f"identify={self.identify}"] if self.identify else words)
+        valued = (("identify", self.identify), ("drain", self.drain))
+        return ";".join([*words, *[f"{name}={value}" for name, value in valued if value]])
 
     @classmethod
     def read(cls, text: str) -> Terms:
         """The terms that ``str`` has written; words nobody knows are skipped."""
         words = text.split(";")
-        identify = next((word.partition("=")[2] for word in words if word.startswith("identify=")), None)
-        return cls(inject="inject" in words, follow="follow" in words, identify=identify or None)
+        said = {name: value for name, is_one, value in [word.partition("=") for word in words] if is_one}
+        return cls(
+            inject="inject" in words,
+            follow="follow" in words,
+            identify=said.get("identify") or None,
+            drain=said.get("drain") or None,
+        )

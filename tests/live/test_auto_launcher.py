@@ -46,7 +46,7 @@ def test_the_lines_that_start_up_reads_say_what_the_manifests_say() -> None:
 
 @pytest.mark.parametrize(
     "terms",
-    [Terms(), Terms(inject=True), Terms(follow=True, identify="a.b:c"), Terms(inject=True, identify=HEADERS)],
+    [Terms(), Terms(inject=True), Terms(follow=True, identify="a.b:c"), Terms(identify=HEADERS, drain="2.5")],
     ids=str,
 )
 def test_terms_survive_the_environment(terms: Terms) -> None:
