@@ -450,6 +450,25 @@ PROTECTIONS: dict[str, Protection] = {
         lambda _: lambda secret: secret.reveal(),
         ("tests/unit/test_settings.py", f"{PROVEN}[canary]"),
     ),
+    "runs-end": Protection(
+        "A run that is over takes no memory.",
+        "synap_integrations.langchain.runs:Runs.close",
+        _NOTHING,
+        (
+            "tests/frameworks/test_langchain_identity.py::test_s80_a_thousand_cancelled_runs_leave_nothing_behind",
+            f"{PROVEN}[growth-in-use]",
+        ),
+    ),
+    "patience": Protection(
+        "A platform that never answers slows down three recalls, not every one.",
+        "synap_integrations.context.patience:Patience.waited_in_vain",
+        _NO,
+        (
+            "tests/unit/test_context_desk.py::test_silent_platform_slows_down_three_recalls_not_every_one",
+            f"{PROVEN}[recall-latency]",
+        ),
+        quick=True,
+    ),
     "restart-after-bug": Protection(
         "A bug in the sender costs a moment, not the rest of the turns.",
         f"{OUTBOX}.worker:DeliveryWorker._run",

@@ -40,12 +40,13 @@ def measure(folder: Path, *, turns: int) -> Figures:
             raise RuntimeError(str(outbox.counts()))
         largest = max([largest, *(path.stat().st_size for path in folder.iterdir())])
         if tenth == 0:
-            at_first = _resident_kb()
-    grown = _resident_kb() - at_first
+            at_first = resident_kb()
+    grown = resident_kb() - at_first
     worker.close(10)
     return Figures(turns, grown, largest)
 
 
-def _resident_kb() -> int:
+def resident_kb() -> int:
+    """What this process has in memory now."""
     pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
     return pages * resource.getpagesize() // 1024

@@ -168,6 +168,15 @@ LINES: dict[str, Line] = {
         ("delivery-apart",),
         alone=True,
     ),
+    "recall-latency": Line(
+        "a chain that is shown context, before a black hole",
+        "recall_latency_proof",
+        Form({"calls": 60}, {"calls": 120}),
+        Form({"calls": 1_000}, {"calls": 2_000, "waits": 3}),
+        {"uncalled_for": 0, "longest_wait_ms": 1_000, "beyond_ms": 0},
+        ("patience",),
+        alone=True,
+    ),
     "leftovers": Line(
         "threads, sockets and files after close",
         "leftovers_proof",
@@ -241,5 +250,13 @@ LINES: dict[str, Line] = {
         Form({"turns": 1_000_000}, {"turns": 1_000_000}),
         {"grown_kb": 5_000, "largest_file": 64_000_000},
         ("lanes-end",),
+    ),
+    "growth-in-use": Line(
+        "memory of an application in use: handler, prompts, desk, client, a platform's sockets",
+        "use_growth_proof",
+        Form({"calls": 200, "full_after": 400}, {"turns": 400, "shown": 5}),
+        Form({"calls": 10_000}, {"turns": 20_000, "shown": 500}),
+        {"grown_kb": 5_000, "undelivered": 0},
+        ("runs-end",),
     ),
 }
