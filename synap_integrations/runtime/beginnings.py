@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Final, Self
 
 from synap_integrations.model import Scope
-from synap_integrations.outbox.places import OURS_ALONE, make_private
+from synap_integrations.outbox.files import OURS_ALONE, make_private
 from synap_integrations.settings import Settings
 
 FILE_NAME: Final = "beginnings.jsonl"

@@ -409,11 +409,11 @@ def test_earlier_turns_come_with_the_handlers_turn():
 def test_earlier_turns_are_asked_for_where_the_handlers_turn_brings_none(mode):
     """A platform that pushes no turns is asked for them, once; the question that is being answered is not one."""
     memory = FakeMemory(answer=Answer(turns=(*EARLIER, RecentTurn("user", "q1"))))
-    model = Scripted(answers=["a1", "a2"])
+    model = WholeModel(answers=["a1", "a2"])
     for question in ("q1", "q2"):
         handler = SynapCallbackHandler(memory)
-        named = {"callbacks": [handler], "configurable": {"session_id": "resumed"}}
-        run(chain_with(memory, model), {"question": question}, mode, **named)
+        config = {"callbacks": [handler], "configurable": {"session_id": "resumed"}}
+        run(mode, chain_with(memory, model), {"question": question}, config)
     assert [text_of(m) for m in model.seen[0]] == ["s", "q0", "a0", "q1"]
     assert [text_of(m) for m in model.seen[1]] == ["s", "q0", "a0", "q1", "a1", "q2"]
     assert memory.asked == [(ReadConversation(turns_only=True), Scope("resumed"))]
