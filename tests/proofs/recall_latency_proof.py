@@ -12,8 +12,8 @@ from pathlib import Path
 from faultproxy import BLACK_HOLE, FaultProxy
 from langchain_core.messages import HumanMessage
 from langchain_core.runnables import Runnable
+from langchain_models import WholeModel
 from latency_proof import PAUSE_S
-from scripted_models import Scripted
 from socket_platform import SocketPlatform
 
 from synap_integrations import Synap
@@ -120,7 +120,7 @@ def _side(
 
     synap.recall = noted
     handler = SynapCallbackHandler(synap, user_id="ana")
-    return with_synap_memory(Scripted(), synap).with_config(callbacks=[handler]), synap, waited
+    return with_synap_memory(WholeModel(), synap).with_config(callbacks=[handler]), synap, waited
 
 
 def _seconds(chain: Runnable, number: int) -> float:

@@ -7,8 +7,8 @@ from pathlib import Path
 from growth_proof import resident_kb
 from langchain_core.messages import HumanMessage
 from langchain_core.runnables import Runnable, RunnableLambda
+from langchain_models import WholeModel
 from platform_apart import platform_apart
-from scripted_models import Scripted
 
 from synap_integrations import Synap
 from synap_integrations.langchain import SynapCallbackHandler, with_synap_memory
@@ -40,7 +40,7 @@ class Figures:
 def measure(folder: Path, *, calls: int, full_after: int = FULL_AFTER) -> Figures:
     """A conversation of its own for every call of a chain, one user for two of them: a question and an answer."""
     with platform_apart() as address, Synap(**address, storage_path=folder / "synap", **PATIENT) as synap:
-        model, handler = Scripted(), SynapCallbackHandler(synap)
+        model, handler = WholeModel(), SynapCallbackHandler(synap)
         plain, shown = (
             (RunnableLambda(_asked) | chat).with_config(callbacks=[handler])
             for chat in (model, with_synap_memory(model, synap))
@@ -56,7 +56,7 @@ def measure(folder: Path, *, calls: int, full_after: int = FULL_AFTER) -> Figure
         return Figures(2 * calls, seen, synap.status().waiting, grown)
 
 
-def _shown_context(chain: Runnable, model: Scripted, number: int) -> bool:
+def _shown_context(chain: Runnable, model: WholeModel, number: int) -> bool:
     metadata = {"conversation_id": f"c-{number}", "user_id": f"u-{number // 2}"}
     chain.invoke(f"question {number}{LONG}", {"metadata": metadata})
     prompts = model.seen.copy()
