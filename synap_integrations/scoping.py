@@ -146,6 +146,23 @@ def merged(*layers: Scope) -> Scope:
     return Scope(conversation, user, customer_id=customer, session_id=session)
 
 
+def within(stated: Scope, near: Scope, turn: Scope) -> Scope:
+    """Whose memory it is inside a captured turn: what was ``stated``, then the turn.
+
+    Where ``near``, all that the code that asks says of itself, names another user or customer than the turn, the code
+    asks for somebody else, and nothing of the turn is taken; least of all its conversation.
+    """
+    if not (_named_apart(near.user_id, turn.user_id) or _named_apart(near.customer_id, turn.customer_id)):
+        return merged(stated, turn)
+    if near.conversation_id == turn.conversation_id:
+        return replace(near, conversation_id=None, session_id=None)
+    return near
+
+
+def _named_apart(value: str | None, other: str | None) -> bool:
+    return value is not None and other is not None and value != other
+
+
 def from_mapping(carried: Mapping[str, object]) -> Scope:
     """The scope that a framework's metadata carries under the names of `KEYS`; unusable values are skipped."""
     if _NAMES.isdisjoint(carried):

@@ -49,14 +49,16 @@ def stated(explicit: Scope, metadata: Mapping[str, object] | None) -> Scope:
 
 def from_surrounding_run() -> Scope:
     """What the config of the run that this code is part of says, and its runtime context."""
+    return scoping.merged(*parts_of_surrounding_run())
+
+
+def parts_of_surrounding_run() -> tuple[Scope, Scope]:
+    """What the metadata of the surrounding run says, and what its configurable and its runtime context say."""
     config = var_child_runnable_config.get()
     if config is None:
-        return scoping.NOWHERE
+        return scoping.NOWHERE, scoping.NOWHERE
     carried = cast("Mapping[str, object]", config)
-    return scoping.merged(
-        scoping.from_mapping(_part(carried, "metadata")),
-        _from_configurable(_part(carried, "configurable")),
-    )
+    return scoping.from_mapping(_part(carried, "metadata")), _from_configurable(_part(carried, "configurable"))
 
 
 def surrounding_run_id() -> RunId | None:

@@ -31,6 +31,14 @@ class Start(NamedTuple):
     name: str | None
 
     @property
+    def place(self) -> str:
+        """The tag of a part of the run around it: a step, a branch, a node; ``""`` for what code has called."""
+        for tag in self.tags or ():
+            if tag.startswith(_PLACES):
+                return tag
+        return ""
+
+    @property
     def gets_the_same_input(self) -> bool:
         """True for what gets its parent's input: a sequence's first step, a map's branches, an assignment's map."""
         places = [tag for tag in self.tags or () if tag.startswith(_PLACES)]

@@ -12,10 +12,10 @@ if TYPE_CHECKING:
 
 
 def scope_here(stated: Scope) -> Scope:
-    """Whose memory it is here: what was stated, then whose turn this code is part of, then what surrounds it. Nothing
-    that a model passes is part of it.
+    """Whose memory it is here: what was stated, then whose turn this code is part of, then what surrounds it; what
+    is said inside a turn for somebody else goes before the turn. Nothing that a model passes is part of it.
     """
     turn = listener.current_turn()
     if turn is not None and turn.destination is not None:
-        return scoping.merged(stated, turn.destination.scope)
+        return scoping.within(stated, scoping.merged(stated, identity.surroundings()), turn.destination.scope)
     return scoping.merged(stated, identity.surroundings(), runtime.environment_scope())

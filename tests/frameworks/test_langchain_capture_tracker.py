@@ -23,6 +23,7 @@ from synap_integrations.guard import incidents, quiet
 from synap_integrations.langchain import SynapCallbackHandler
 from synap_integrations.langchain.attach import attach
 from synap_integrations.langchain.capture import runs as bounds
+from synap_integrations.langchain.capture.apart import Turn
 from synap_integrations.langchain.capture.conversations import Conversations
 from synap_integrations.langchain.capture.runs import Runs, Tombstones
 from synap_integrations.langchain.capture.tools import ToolCallIndex
@@ -303,9 +304,9 @@ def test_s80_tables_stay_within_their_bounds(memory):
     assert runs.get(1_000) is root
     tombstones = Tombstones(limit=10)
     for number in range(100):
-        tombstones.add(number)
+        tombstones.add(Turn(), number)
     assert len(tombstones) <= 10
-    assert 99 in tombstones
+    assert tombstones.turn_of(99) == Turn()
     conversations = Conversations(limit=5)
     for number in range(50):
         conversations.of(Scope(str(number)), memory)

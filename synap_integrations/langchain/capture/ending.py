@@ -18,6 +18,10 @@ def of_outputs(root: Root, outputs: object) -> None:
     if root.interrupted:
         _record_questions(root)
         return
+    if root.is_frame:
+        root.record_failed_calls()
+        root.record_answer(root.candidate_answer or "")
+        return
     ended = translate.ending_of(outputs, root.options.output_key)
     if ended.messages:
         pseudo = _pseudo_tool(root, ended)

@@ -15,6 +15,7 @@ from synap_integrations.context.render import newly_said
 from synap_integrations.guard import contained
 from synap_integrations.langchain import messages
 from synap_integrations.langchain.capture import steps, translate
+from synap_integrations.langchain.capture.apart import Surroundings, Turn
 from synap_integrations.langchain.capture.steps import ToolOutput
 from synap_integrations.langchain.options import RunId
 from synap_integrations.langchain.recording import record
@@ -37,8 +38,12 @@ class Root:
     """The state of one turn.
 
     Set when it opens: ``excluded``, not to be captured; ``children_are_turns``, itself none; ``forced``, a turn of its
-    own because the application said so.
-    Who is talking: ``scope_resolved``, it is known; ``awaiting_other_handler``, one that is about to report may say so.
+    own because the application said so; ``is_frame``, it names nobody and calls runs that do: its own input and output
+    are no words of theirs; ``is_late``, work of a turn that is over, excluded until it says whose it is.
+    Who is talking: ``handlers``, the options of all that report it; ``surroundings``; ``outer``, the turn around it;
+    ``carried``, what its metadata and config say, without what it has from there; ``claimed``, a handler of the
+    application's own has joined; ``scope_resolved``, it is known; ``awaiting_other_handler``, one that is about to
+    report may say so.
     The user's words: ``input_seen``, they were found; ``input_pending``, they come after the start; ``user_words``;
     ``opening``, kept until the scope is resolved.
     The answer: ``candidate_answer``, words of the last model, which may be it; ``answer_was_streamed``, they were shown
@@ -54,23 +59,30 @@ class Root:
         "answer_was_streamed",
         "awaiting_other_handler",
         "candidate_answer",
+        "carried",
         "children_are_turns",
+        "claimed",
         "conversation",
         "excluded",
         "forced",
+        "handlers",
         "input_names",
         "input_pending",
         "input_seen",
         "interrupted",
+        "is_frame",
+        "is_late",
         "last_model",
         "memory",
         "opening",
         "options",
+        "outer",
         "questions",
         "recorded",
         "runs",
         "scope",
         "scope_resolved",
+        "surroundings",
         "touched",
         "user_words",
     )
@@ -79,11 +91,16 @@ class Root:
 
     def __init__(self, options: Options, now: float) -> None:
         self.options = options
+        self.handlers: tuple[Options, ...] = (options,)
         self.touched = now
         self.runs: deque[RunId] = deque()
         self.scope: Scope = NOWHERE
+        self.surroundings = Surroundings()
+        self.outer: Turn | None = None
+        self.carried: Scope = NOWHERE
         self.memory: Memory | None = None
         self.excluded = self.children_are_turns = self.forced = False
+        self.is_frame = self.is_late = self.claimed = False
         self.scope_resolved = self.awaiting_other_handler = False
         self.input_seen = self.input_pending = False
         self.recorded = self.interrupted = False
@@ -99,10 +116,28 @@ class Root:
         self._gate = threading.RLock()
         self._recording = False
 
+    @property
+    def turn(self) -> Turn:
+        """Whose turn this is, as far as it is known."""
+        return Turn(self.scope, self.surroundings)
+
+    @property
+    def is_nameless(self) -> bool:
+        """True while zero-code capture alone reports it, and nobody has said which conversation this is."""
+        return self.options.automatic and not self.scope_resolved and self.scope.conversation_id is None
+
+    def become_frame(self) -> None:
+        """It calls runs for others: what it was given and gives back is no word of one of them."""
+        self.is_frame = True
+        if not self.scope_resolved:
+            self.input_seen, self.opening = False, None
+
     # --- reading -----------------------------------------------------------------------------------------------------
 
     def read_input(self, inputs: object) -> None:
         """What the inputs of the root, or of a run that gets the same, say."""
+        if self.is_frame:
+            return
         if translate.is_placeholder(inputs):
             self.input_pending = True
             return

@@ -15,6 +15,7 @@ from synap_integrations.langchain.capture.tools import Call, ToolCallIndex
 from synap_integrations.langchain.options import RunId
 
 if TYPE_CHECKING:
+    from synap_integrations.langchain.capture.apart import Turn
     from synap_integrations.langchain.options import Options
 
 Kind = Literal["chain", "model", "tool", "retriever"]
@@ -30,8 +31,10 @@ class Run:
     """One node of the tree.
 
     ``tool``: the tool run around it. ``internal``: not for the user, such as a summary. ``shares_root_input``: gets
-    the root's own input. ``copies``: how many handlers report it. ``tokens``: streamed text, once per copy, if anybody
-    needs it. ``inner``: the calls made inside this tool run, whose ids may repeat those outside.
+    the root's own input. ``head``: the run that code has called, of which this one is a step; itself if code has called
+    it. ``place``: which part of its parent it is. ``looked_around``: what its config says about who is talking is known.
+    ``copies``: how many handlers report it. ``tokens``: streamed text, once per copy, if anybody needs it. ``inner``:
+    the calls made inside this tool run, whose ids may repeat those outside.
     """
 
     __slots__ = (
@@ -39,20 +42,25 @@ class Run:
         "copies",
         "ended",
         "failed",
+        "head",
         "inner",
         "internal",
         "is_root",
         "kind",
+        "looked_around",
+        "place",
         "root",
         "shares_root_input",
         "tokens",
         "tool",
     )
 
-    def __init__(self, kind: Kind, root: Root, parent: Run | None) -> None:
+    def __init__(self, kind: Kind, root: Root, parent: Run | None, place: str = "") -> None:
         self.kind = kind
+        self.place = place
         self.root = root
         self.ended = self.failed = False
+        self.looked_around = False
         self.copies = 1
         self.tokens: list[str] | None = None
         self.call: Call | None = None
@@ -61,10 +69,18 @@ class Run:
             self.is_root = self.shares_root_input = True
             self.internal = False
             self.tool: Run | None = None
+            self.head: Run = self
         else:
+            # What a node's function calls has the tag of a step, too.
+            self.head = parent.head if place and not parent.is_node else self
             self.is_root = self.shares_root_input = False
             self.tool = parent if parent.kind == "tool" else parent.tool
             self.internal = parent.internal or parent.kind == "retriever"
+
+    @property
+    def is_node(self) -> bool:
+        """True for a node of a graph."""
+        return self.place.startswith("graph:")
 
     @property
     def is_assistant(self) -> bool:
@@ -86,22 +102,25 @@ class Run:
 
 
 class Tombstones:
-    """Ids of runs that are over: the most recent ones, in two generations."""
+    """Ids of runs that are over, and the turns they were part of: the most recent ones, in two generations."""
 
     def __init__(self, limit: int = MAX_TOMBSTONES) -> None:
         self._half = limit // 2
-        self._young: set[RunId] = set()
-        self._old: set[RunId] = set()
+        self._young: dict[RunId, Turn] = {}
+        self._old: dict[RunId, Turn] = {}
 
-    def add(self, *run_ids: RunId) -> None:
-        """Remember that these runs are over."""
+    def add(self, turn: Turn, *run_ids: RunId) -> None:
+        """Remember that these runs of a turn are over."""
         if len(self._young) >= self._half:
             self._old = self._young
-            self._young = set()
-        self._young.update(run_ids)
+            self._young = {}
+        self._young.update(dict.fromkeys(run_ids, turn))
 
-    def __contains__(self, run_id: object) -> bool:
-        return run_id in self._young or run_id in self._old
+    def turn_of(self, run_id: RunId | None) -> Turn | None:
+        """The turn that this run was part of; None if it is not over."""
+        if run_id is None:
+            return None
+        return self._young.get(run_id) or self._old.get(run_id)
 
     def __len__(self) -> int:
         return len(self._young) + len(self._old)
@@ -125,8 +144,8 @@ class Runs:
         self._roots[root] = None
         return self._add(run_id, Run(kind, root, None))
 
-    def open_child(self, run_id: RunId, kind: Kind, parent: Run) -> Run:
-        """A run inside a turn."""
+    def open_child(self, run_id: RunId, kind: Kind, parent: Run, place: str = "") -> Run:
+        """A run inside a turn; ``place`` says which part of its parent it is, if code has not called it."""
         root = parent.root
         root.touched = self._clock()
         if len(root.runs) >= MAX_RUNS_OF_ROOT:
@@ -134,15 +153,30 @@ class Runs:
             forgotten = root.runs[1]
             del root.runs[1]
             self._runs.pop(forgotten, None)
-            self.over.add(forgotten)
-        return self._add(run_id, Run(kind, root, parent))
+            self.over.add(root.turn, forgotten)
+        return self._add(run_id, Run(kind, root, parent, place))
+
+    def make_root(self, head: Run, options: Options) -> Root:
+        """A run inside a turn, and its steps, become a turn of their own."""
+        before, root = head.root, Root(options, self._clock())
+        self._roots[root] = None
+        for run_id in list(before.runs):
+            run = self._runs.get(run_id)
+            if run is not None and run.head is head:
+                before.runs.remove(run_id)
+                root.runs.append(run_id)
+                run.root, run.tool = root, None
+        if before.last_model is not None and before.last_model.root is root:
+            before.last_model = None
+        head.is_root = head.shares_root_input = True
+        return root
 
     def close(self, root: Root) -> None:
         """The turn is over: forget its runs, remember their ids."""
         self._roots.pop(root, None)
         for run_id in root.runs:
             self._runs.pop(run_id, None)
-        self.over.add(*root.runs)
+        self.over.add(root.turn, *root.runs)
         root.runs.clear()
 
     def abandoned(self) -> Root | None:

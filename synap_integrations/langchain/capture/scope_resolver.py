@@ -6,7 +6,6 @@ import logging
 from typing import TYPE_CHECKING, Final
 
 from synap_integrations import runtime, scoping
-from synap_integrations.langchain import identity
 from synap_integrations.langchain.capture.conversations import Conversation, Conversations
 from synap_integrations.model import Scope, new_id
 
@@ -30,7 +29,7 @@ class ScopeResolver:
             return
         scope = root.scope
         if scope.conversation_id is None or scope.user_id is None:
-            scope = scoping.merged(scope, identity.from_surrounding_run())
+            scope = scoping.merged(scope, root.carried)
         if scope.customer_id is None or scope.user_id is None:
             scope = scoping.merged(scope, runtime.environment_scope())
         root.scope = scope
@@ -50,7 +49,9 @@ class ScopeResolver:
     def claim(self, root: Root, options: Options) -> None:
         """A handler of the application's own reports a turn that the automatic one has opened: its options win."""
         if root.options.automatic and not options.automatic and not root.recorded and not root.excluded:
+            root.claimed = True
             root.options = options
+            root.handlers = (*root.handlers, options)
             root.scope = scoping.merged(options.scope, root.scope)
             root.scope_resolved = False
             self.resolve(root)

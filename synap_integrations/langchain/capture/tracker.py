@@ -229,6 +229,8 @@ class RunTracker:
         run = None if run_id is None else self._runs.get(run_id)
         if run is None or run.root.excluded or run.root.children_are_turns:
             return None
+        with self._lock:
+            self._starts.look_around()
         self._resolve_now(run.root)
         return run.root.scope
 
@@ -246,7 +248,7 @@ class RunTracker:
 
     def _finish(self, root: Root, record_ending: Callable[[], None]) -> None:
         """The turn is over: record how it ended, and forget its runs."""
-        if not (root.excluded or root.children_are_turns):
+        if not (root.excluded or root.children_are_turns or (root.is_frame and not root.input_seen)):
             self._scopes.resolve(root, last_chance=True)
             record_ending()
         self._runs.close(root)

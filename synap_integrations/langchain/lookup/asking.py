@@ -16,11 +16,11 @@ if TYPE_CHECKING:
 
 def scope_for(stated: Scope, config: RunnableConfig | None = None) -> Scope:
     """Whose memory it is in the run of this config: what was stated, then whose turn is captured, then what the run
-    says. Nothing that a model passes is part of it.
+    says; what is said inside a turn for somebody else goes before the turn. Nothing that a model passes is part of it.
     """
     captured = captured_scope()
     if captured is None and config is not None:
         captured = captured_scope(config)
     if captured is not None:
-        return scoping.merged(stated, captured)
+        return scoping.within(stated, identity.scope_of_run(config, explicit=stated), captured)
     return identity.scope_of_run(config, explicit=stated)

@@ -99,12 +99,13 @@ class Injector:
     def scope_for(self, config: RunnableConfig | None = None) -> Scope:
         """Who is talking in the run of this config, by default the surrounding one.
 
-        A handler that captures the run has settled that, and its bundles are stamped accordingly.
+        A handler that captures the run has settled that, and its bundles are stamped accordingly; code inside that asks
+        for somebody else is given what is theirs.
         """
         explicit = self._options.scope
         captured = captured_scope(config)
         if captured is not None:
-            return scoping.merged(explicit, captured)
+            return scoping.within(explicit, identity.scope_of_run(config, explicit=explicit), captured)
         return identity.scope_of_run(config, explicit=explicit)
 
     # --- beside a message --------------------------------------------------------------------------------------------
