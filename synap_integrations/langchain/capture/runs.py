@@ -32,7 +32,7 @@ class Run:
 
     ``tool``: the tool run around it. ``internal``: not for the user, such as a summary. ``shares_root_input``: gets
     the root's own input. ``head``: the run that code has called, of which this one is a step; itself if code has called
-    it. ``place``: which part of its parent it is. ``looked_around``: what its config says about who is talking is known.
+    it. ``place``: which part of its parent it is. ``looked_around``: what its config says who is talking is known.
     ``copies``: how many handlers report it. ``tokens``: streamed text, once per copy, if anybody needs it. ``inner``:
     the calls made inside this tool run, whose ids may repeat those outside.
     """
