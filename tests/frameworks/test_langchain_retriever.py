@@ -106,7 +106,7 @@ def test_nobody_is_nobody(mode, remembered, strict_guard):
 
 def test_users_at_the_same_time_are_not_mixed(remembered, strict_guard):
     """A hundred runs of one retriever at once, each with the memories of its own user."""
-    retriever = SynapRetriever(remembered, mode="accurate")
+    retriever = SynapRetriever(remembered, mode="accurate", timeout_s=60)
 
     async def ask(user):
         return texts(await retriever.ainvoke(QUERY, {"metadata": {"user_id": user}}))
