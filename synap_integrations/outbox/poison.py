@@ -18,7 +18,7 @@ _AT_ONCE_S: Final = 2.0
 """A stream that ends so soon after an event was written on it may have been ended by that event."""
 _STRIKES: Final = 3
 _UNHEARD: Final = 3
-"""Events that may be condemned one after the other while the platform acknowledges nothing at all."""
+"""Events that may be found to be poison one after the other while the platform acknowledges nothing at all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,8 +34,8 @@ class PoisonDetector:
 
     Every stream that ends at once halves the window, every acknowledgement widens it by one. An event that was alone on
     a stream which ended at once is a suspect. The next stream carries nothing for as long: if that one ends as well,
-    the network is guilty and the suspect is cleared. Three times alone, with three empty streams that lived, and it is
-    condemned; but no more than three events in a row, as long as nothing is acknowledged: then it is the platform.
+    it is the network, and the suspect is cleared. Three times alone, with three empty streams that lived, and it is
+    poison; but no more than three events in a row, as long as nothing is acknowledged: then it is the platform.
     """
 
     def __init__(self) -> None:
