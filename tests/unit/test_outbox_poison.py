@@ -75,11 +75,11 @@ class CutByEvents(Cut):
 
     def __init__(self, world: World, guilty) -> None:
         super().__init__(world)
-        self.is_poison = guilty
+        self.guilty = guilty
 
     def ends_at(self, envelope: Envelope) -> bool:
         """A moment later; what else is on the stream goes with it."""
-        guilty = self.is_poison(envelope)
+        guilty = self.guilty(envelope)
         if guilty:
             stream = self.stream
             self.world.loop.call_later(0.1, lambda: stream == self.stream and self.end())

@@ -133,7 +133,7 @@ def test_an_event_that_kills_each_stream_becomes_a_dead_letter() -> None:
             if envelope.event == UserMessage("poison"):
                 world.loop.call_later(0.2, world.transport.hear, Signal("disconnected"))
                 world.loop.call_later(0.7, world.transport.hear, Signal("connected"))
-            elif world.delivery.link.up and not dying(world):
+            elif world.delivery.stream.up and not dying(world):
                 world.loop.call_later(0.5, world.transport.acknowledge, envelope)
             return WRITTEN
 
