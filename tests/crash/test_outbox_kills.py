@@ -1,5 +1,6 @@
 """kill -9, os._exit, fork and the end of the interpreter: what was captured is delivered."""
 
+import re
 import subprocess
 import sys
 import textwrap
@@ -158,7 +159,9 @@ def test_a_plain_script_ends_quietly_and_in_time(tmp_path, platform) -> None:
     """No flush, no close: what can be delivered at the exit is, the rest at the next start; nothing is printed."""
     began = time.monotonic()
     done = python("-X", "dev", "-W", "error", "-c", ONE_TURN, str(tmp_path), platform)
-    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    # With -X dev, asyncio says what took longer than 0.1 s, which on a busy machine may be anything.
+    printed = [line for line in done.stderr.splitlines() if not re.match(r"Executing <.* took [\d.]+ seconds$", line)]
+    assert (done.returncode, done.stdout, printed) == (0, "", [])
     assert time.monotonic() - began < 30
     if platform == "up":
         assert len(zygote.received(tmp_path)) == 1
