@@ -25,7 +25,7 @@ MOUNTS = """\
 1220 1219 0:51 / /data/shared\\040files rw,relatime - nfs4 10.0.0.7:/export rw,vers=4.2
 1221 1213 0:52 / /mnt rw,relatime - ext4 /dev/sda1 rw
 1222 1213 0:53 / /mnt rw,relatime - cifs //server/share rw,vers=3.1.1
-1223 1213 0:54 / /data/ana/bucket rw,relatime - fuse.s3fs s3fs rw
+1223 1213 0:54 / /srv/bucket rw,relatime - fuse.s3fs s3fs rw
 a line that says nothing
 1224 1213
 """
@@ -34,14 +34,14 @@ a line that says nothing
 @pytest.mark.parametrize(
     ("path", "name", "kind"),
     [
-        ("/root/.synap", "overlay", "container"),
+        ("/opt/app/.synap", "overlay", "container"),
         ("/dev/shm/synap", "tmpfs", "memory"),
         ("/data", "ext4", "disk"),
         ("/data/synap/integrations", "ext4", "disk"),
         ("/database", "overlay", "container"),
         ("/data/shared files/synap", "nfs4", "network"),
         ("/mnt/synap", "cifs", "network"),
-        ("/data/ana/bucket/a", "fuse.s3fs", "network"),
+        ("/srv/bucket/a", "fuse.s3fs", "network"),
     ],
 )
 def test_what_covers_a_path_is_what_was_mounted_there_last(path: str, name: str, kind: str) -> None:
