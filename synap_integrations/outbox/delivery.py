@@ -190,7 +190,7 @@ class Delivery:
         oldest = self._lanes.oldest_unacknowledged()
         if oldest is not None and now >= oldest.at + self._rhythm.ack_s:
             self._lanes.send_again()
-        self._outcomes.judge(now)
+        self._outcomes.retire_poison(now)
 
     def _refill(self) -> None:
         """Claim, if there is room in memory and the envelopes can go."""

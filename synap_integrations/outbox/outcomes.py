@@ -138,7 +138,7 @@ class Outcomes:
             self.store.acknowledge(delivered)
             self.on_progress()
 
-    def judge(self, now: float) -> None:
+    def retire_poison(self, now: float) -> None:
         """An event that ends each stream it is written on must not keep everything else from being delivered."""
         judgement = self.poison.judged(now)
         if judgement is not None:
