@@ -79,7 +79,7 @@ async def _read(client: Any, question: ReadConversation, scope: Scope, ask: Ask)
     if isinstance(client.conversation, Conversation):
         verb = client.conversation.context_for_prompt
         whose = {"user_id": scope.user_id, "customer_id": scope.customer_id}
-        if question.turns_only and scope.user_id is not None:
+        if scope.user_id is not None:
             # Exactly theirs: a user of no customer is not the user of the same id that some customer has.
             words["conversation_id"] = platform_id(scope.conversation_id, **whose)
         words |= whose

@@ -340,8 +340,10 @@ class SynapMemory(BaseMemory, Claimant):
         """Whom to ask; None if they are here, or nobody can tell."""
         if history.loaded or (self._is_new and scope.conversation_id == self._own_conversation()):
             return None
-        self._note_beginning(history, scope)
-        return self._conversations().reader(self._sink(), history)
+        lookup = self._conversations().reader(self._sink(), history)
+        if lookup is not None:
+            self._note_beginning(history, scope)
+        return lookup
 
     def _told(self, turn: Turn | None, history: History, answer: Answer) -> None:
         worth_asking_again = answer.fault is not None and answer.fault.retryable

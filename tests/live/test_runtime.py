@@ -14,6 +14,7 @@ import synap_integrations
 from synap_integrations import InvalidInputError, NetworkError, Scope, Synap
 from synap_integrations.guard import quiet
 from synap_integrations.model import AssistantMessage, Thinking, ToolCall, ToolResult, UserMessage
+from synap_integrations.ports import ReadConversation, Search
 from synap_integrations.runtime import default_synap, use_default
 
 ANA = Scope("c-1", "ana")
@@ -291,3 +292,17 @@ def test_an_exit_with_the_platform_down_is_short_and_silent(tmp_path: Path) -> N
     assert time.monotonic() - started < 6
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
     assert list(tmp_path.rglob("ob-*.db"))
+
+
+@pytest.mark.parametrize(
+    "question", [ReadConversation(), ReadConversation(turns_only=True), Search("code")], ids=["told", "turns", "search"]
+)
+def test_a_user_of_no_customer_is_nobody_elses(question):
+    """A user whose customer is not named does not read what a user of the same id said at some customer."""
+    with Synap(base_url="local", storage_path=Path(":memory:")) as synap:
+        synap.record(UserMessage("My code is 4711."), scope=Scope("trip", "ana", customer_id="acme"))
+        assert synap.flush(20)
+        answer = synap.ask(question, scope=Scope("trip", "ana"), timeout_s=30.0)
+        assert (answer.turns, answer.items, answer.text, answer.fault) == ((), (), "", None)
+        answer = synap.ask(question, scope=Scope("trip", "ana", customer_id="acme"), timeout_s=30.0)
+        assert "4711" in str(answer)
