@@ -9,8 +9,8 @@ from synap_integrations.errors import ContextNotFoundError, SynapError, SynapPer
 from synap_integrations.model import ContextItem, RecentTurn, Scope, new_id
 from synap_integrations.plain import text
 from synap_integrations.ports import Answer, Erase, Forget, PreviewForget, Question, ReadConversation, Remember, Search
-from synap_integrations.wire.bundles import MAX_ITEM_CHARS, moment
 from synap_integrations.wire.conversation_ids import platform_id
+from synap_integrations.wire.items import candidate, fetched_item, moment
 from synap_integrations.wire.report import CONTEXT_TYPES
 
 from .conversation import Conversation
@@ -20,9 +20,6 @@ Ask = Callable[..., Awaitable[Any]]
 
 _AS_TEXT: Final = "document"
 """A note is no conversation: nobody in it said anything."""
-_TEXTS: Final = ("content", "summary", "context")
-_SCORES: Final = ("rank_score", "confidence", "strength", "significance", "intensity")
-_TIMES: Final = ("said_at", "event_date", "occurred_at", "detected_at", "extracted_at")
 
 
 async def answered(client: Any, question: Question, scope: Scope, *, ask: Ask) -> Answer:  # noqa: ANN401 - any client
@@ -92,7 +89,7 @@ async def _read(client: Any, question: ReadConversation, scope: Scope, ask: Ask)
     turns = [_plain(turn) for turn in getattr(told, "recent_messages", None) or ()]
     return Answer(
         turns=tuple(
-            RecentTurn(str(turn["role"]), text(turn["content"]), moment(_iso(turn.get("timestamp"))))
+            RecentTurn(str(turn["role"]), text(turn["content"]), moment(turn.get("timestamp")))
             for turn in turns
             if turn.get("role") in {"user", "assistant"} and isinstance(turn.get("content"), str)
         ),
@@ -147,44 +144,14 @@ def _found(context: object, limit: int) -> tuple[ContextItem, ...]:
     if not ranked:
         by_type = {kind: getattr(context, kind, None) or () for kind in CONTEXT_TYPES}
         ranked = [{"category": kind, **_plain(entry)} for kind, held in by_type.items() for entry in held]
-    items = {item.item_id: item for raw in ranked if (item := _item(raw)) is not None}
+    items = {item.item_id: item for raw in ranked if (item := fetched_item(raw)) is not None}
     return tuple(sorted(items.values(), key=lambda item: -item.score)[:limit])
-
-
-def _item(raw: Mapping[str, Any]) -> ContextItem | None:
-    item_id, content = raw.get("id"), next((raw[name] for name in _TEXTS if isinstance(raw.get(name), str)), "")
-    if not isinstance(item_id, str) or not item_id or not content:
-        return None
-    metadata = _plain(raw.get("metadata") or {})
-    kind, source = raw.get("category"), raw.get("source")
-    return ContextItem(
-        item_id,
-        kind if isinstance(kind, str) and kind in CONTEXT_TYPES else "facts",
-        text=text(content, limit=MAX_ITEM_CHARS),
-        score=_score({**metadata, **raw}),
-        said_at=next((found for name in _TIMES if (found := moment(_iso(raw.get(name)))) is not None), None),
-        valid_until=moment(_iso(raw.get("valid_until"))),
-        source=source if isinstance(source, str) else None,
-        metadata=metadata,
-    )
-
-
-def _score(raw: Mapping[str, Any]) -> float:
-    """The best that is said about the rank, within 0..1."""
-    for name in _SCORES:
-        value = raw.get(name)
-        if isinstance(value, int | float) and value > 0:
-            return min(float(value), 1.0)
-    return 0.0
 
 
 def _candidates(shown: object) -> Iterator[ContextItem]:
     for entry in shown if isinstance(shown, list | tuple) else ():
-        raw = _plain(entry)
-        memory_id, content = raw.get("memory_id"), raw.get("content")
-        if isinstance(memory_id, str) and memory_id and isinstance(content, str):
-            kind = str(raw.get("memory_type") or "memory")
-            yield ContextItem(memory_id, kind, text=text(content, limit=MAX_ITEM_CHARS))
+        if (item := candidate(_plain(entry))) is not None:
+            yield item
 
 
 def _plain(entry: object) -> dict[str, Any]:
@@ -193,9 +160,3 @@ def _plain(entry: object) -> dict[str, Any]:
         return dict(entry)
     dump = getattr(entry, "model_dump", None)
     return dict(dump()) if callable(dump) else {}
-
-
-def _iso(value: object) -> object:
-    """The SDK reads times, ours leaves them as they are said."""
-    isoformat = getattr(value, "isoformat", None)
-    return isoformat() if callable(isoformat) else value

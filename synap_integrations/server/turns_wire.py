@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Final, TypedDict
 
 from synap_integrations.model import Scope
-from synap_integrations.wire.bundles import moment
+from synap_integrations.wire.items import moment
 
 from .records import Owner
 

@@ -14,7 +14,7 @@ from difflib import ndiff
 from typing import TypeAlias
 
 from synap_integrations.server.records import Happening, Turn
-from synap_integrations.wire.bundles import moment
+from synap_integrations.wire.items import moment
 
 Line: TypeAlias = tuple[object, ...]
 

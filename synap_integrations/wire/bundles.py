@@ -9,21 +9,18 @@ Source: maximem-synap 0.6.9, transport/grpc_client.py, ``_bundle_to_dict`` (the 
 from __future__ import annotations
 
 import json
-import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from datetime import UTC, datetime
+from collections.abc import Callable, Iterator, Mapping
+from itertools import islice
 from typing import Any, Final
 
 from synap_integrations.model import ContextBundle, ContextItem, Conversation, RecentTurn, Scope
-from synap_integrations.plain import text
 
+from .items import item_of, mapping, moment, number, sequence, word
 from .proto import ContextBundleProto, ContextItemProto, ConversationContextProto
 from .report import CONTEXT_TYPES
 
 MAX_ITEMS: Final = 500
 """Most items of one bundle that are read."""
-MAX_ITEM_CHARS: Final = 20_000
-"""Most characters of one item that are read."""
 
 BundleDict = dict[str, Any]
 """A bundle under the documented keys."""
@@ -125,98 +122,40 @@ def bundle_from_dict(bundle: Mapping[str, Any]) -> ContextBundle:
     At most `MAX_ITEMS` items are taken. Items without an id or without text are left out, as are kinds that are none of
     the five.
     """
-    held = _mapping(bundle.get("conversation_context"))
+    held = mapping(bundle.get("conversation_context"))
     scope = Scope(
-        _text(bundle.get("_anticipation_conversation_id")),
-        _text(bundle.get("_anticipation_user_id")),
-        customer_id=_text(bundle.get("_anticipation_customer_id")),
+        word(bundle.get("_anticipation_conversation_id")),
+        word(bundle.get("_anticipation_user_id")),
+        customer_id=word(bundle.get("_anticipation_customer_id")),
     )
-    hint = _number(bundle.get("_ttl_hint_seconds"))
+    hint = number(bundle.get("_ttl_hint_seconds"))
     return ContextBundle(
-        _text(bundle.get("bundle_id")) or "",
-        _text(bundle.get("_bundle_type")) or "anticipation",
+        word(bundle.get("bundle_id")) or "",
+        word(bundle.get("_bundle_type")) or "anticipation",
         scope=scope,
-        items=tuple(_items(_mapping(bundle.get("items_by_type")))),
+        items=tuple(_items(mapping(bundle.get("items_by_type")))),
         conversation=_known(held, scope) if held else None,
         created_at=moment(bundle.get("created_at")),
         ttl_s=hint if hint > 0 else None,
-        answers=_text(bundle.get("decision_id")),
-        search_queries=tuple(q for q in _sequence(bundle.get("search_queries")) if isinstance(q, str)),
-        rung=_text(bundle.get("_anticipation_scope_rung")) or "",
+        answers=word(bundle.get("decision_id")),
+        search_queries=tuple(q for q in sequence(bundle.get("search_queries")) if isinstance(q, str)),
+        rung=word(bundle.get("_anticipation_scope_rung")) or "",
     )
 
 
 def _items(by_type: Mapping[str, Any]) -> Iterator[ContextItem]:
-    room = MAX_ITEMS
-    for kind in CONTEXT_TYPES:
-        for raw in _sequence(by_type.get(kind)):
-            item = _mapping(raw)
-            # REST answers say `id` where the stream says `item_id`.
-            item_id, content = _text(item.get("item_id")) or _text(item.get("id")), _text(item.get("content"))
-            if not item_id or not content:
-                continue
-            if not room:
-                return
-            room -= 1
-            said_at = moment(item.get("said_at")) or moment(item.get("event_date"))
-            yield ContextItem(
-                item_id,
-                kind,
-                text=text(content, limit=MAX_ITEM_CHARS),
-                score=_score(item),
-                said_at=said_at or moment(item.get("created_at")),
-                valid_until=moment(item.get("valid_until")),
-                source=_text(item.get("source")),
-                level=_text(item.get("scope")),
-                entity_id=_text(item.get("entity_id")),
-            )
-
-
-def _score(item: Mapping[str, Any]) -> float:
-    """The best the platform says about the item's rank, within 0..1."""
-    for name in ("rank_score", "relevance_score", "similarity_score", "confidence"):
-        if (score := _number(item.get(name))) > 0:
-            return min(score, 1.0)
-    return 0.0
+    found = (item_of(mapping(raw), kind) for kind in CONTEXT_TYPES for raw in sequence(by_type.get(kind)))
+    return islice((item for item in found if item is not None), MAX_ITEMS)
 
 
 def _known(held: Mapping[str, Any], scope: Scope) -> Conversation:
-    turns = [_mapping(turn) for turn in _sequence(held.get("recent_turns"))]
+    turns = [mapping(turn) for turn in sequence(held.get("recent_turns"))]
     return Conversation(
-        _text(held.get("conversation_id")) or scope.conversation_id,
-        _text(held.get("summary")),
+        word(held.get("conversation_id")) or scope.conversation_id,
+        word(held.get("summary")),
         recent_turns=tuple(
             RecentTurn(role, content, moment(turn.get("timestamp")))
             for turn in turns[-MAX_ITEMS:]
-            if (role := _text(turn.get("role"))) and (content := _text(turn.get("content")))
+            if (role := word(turn.get("role"))) and (content := word(turn.get("content")))
         ),
     )
-
-
-def moment(raw: object) -> datetime | None:
-    """An ISO date or time as an aware time; without a zone it is taken as UTC. None, if it cannot be read."""
-    if not isinstance(raw, str) or not raw:
-        return None
-    try:
-        found = datetime.fromisoformat(raw.strip())
-        found = found if found.tzinfo else found.replace(tzinfo=UTC)
-        found.astimezone(UTC)  # at either end of the calendar a time may have no other zone
-    except (ValueError, OverflowError):
-        return None
-    return found
-
-
-def _text(raw: object) -> str | None:
-    return raw if isinstance(raw, str) and raw else None
-
-
-def _number(raw: object) -> float:
-    return float(raw) if isinstance(raw, int | float) and math.isfinite(raw) else 0.0
-
-
-def _mapping(raw: object) -> Mapping[str, Any]:
-    return raw if isinstance(raw, Mapping) else {}
-
-
-def _sequence(raw: object) -> Iterable[object]:
-    return raw if isinstance(raw, list | tuple) else ()

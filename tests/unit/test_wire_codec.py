@@ -4,7 +4,7 @@ import json
 import math
 import re
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 
 import pytest
 
@@ -23,7 +23,8 @@ from synap_integrations.model import (
     UserMessage,
 )
 from synap_integrations.wire import grpc_codec
-from synap_integrations.wire.bundles import MAX_ITEMS, bundle_from_dict, moment
+from synap_integrations.wire.bundles import MAX_ITEMS, bundle_from_dict
+from synap_integrations.wire.items import fetched_item, item_of, moment
 from synap_integrations.wire.proto import (
     ContextBundleProto,
     ContextItemList,
@@ -329,3 +330,48 @@ def test_a_moment_that_has_no_place_in_utc_is_no_moment() -> None:
     """The first and last days of the calendar cannot be moved into another zone; a good date is kept."""
     assert [moment(raw) for raw in ("0001-01-01T00:00:00+05:30", "9999-12-31T23:00:00-05:00")] == [None, None]
     assert moment("2026-05-16") == datetime(2026, 5, 16, tzinfo=UTC)
+
+
+FIELDS = {
+    "a fact": ({"id": "i", "content": "likes tea", "confidence": 0.5, "extracted_at": "2026-05-01"}, "likes tea", 0.5),
+    "an episode": (
+        {"id": "i", "summary": "went home", "significance": 0.4, "occurred_at": "2026-05-01"},
+        "went home",
+        0.4,
+    ),
+    "an emotion": ({"id": "i", "context": "was glad", "intensity": 0.3, "detected_at": "2026-05-01"}, "was glad", 0.3),
+    "as pushed": ({"item_id": "i", "content": "x", "relevance_score": 0.2, "created_at": "2026-05-01"}, "x", 0.2),
+    "as the SDK reads it": ({"id": "i", "content": "x", "strength": 2, "event_date": date(2026, 5, 1)}, "x", 1.0),
+    "nothing but a rank": ({"id": "i", "content": "x", "rank_score": float("nan"), "said_at": "2026-05-01"}, "x", 0.0),
+}
+
+
+@pytest.mark.parametrize("what", FIELDS)
+def test_pushed_and_fetched_items_are_read_alike(what) -> None:
+    """The same text, rank and time, whichever way an item came and whichever kind it is."""
+    raw, text, score = FIELDS[what]
+    for found in (item_of(raw, "facts"), fetched_item(raw)):
+        assert found is not None
+        assert (found.item_id, found.text, found.score) == ("i", text, score)
+        assert found.said_at == datetime(2026, 5, 1, tzinfo=UTC)
+
+
+def test_what_is_fetched_keeps_its_metadata_and_what_is_pushed_its_owner() -> None:
+    """A pushed item is held against who asks; a fetched one was asked for on a level; its rank may be in there."""
+    raw = {"id": "i", "content": "x", "scope": "user", "entity_id": "ana", "category": "preferences"}
+    raw |= {"metadata": {"key": "v", "rank_score": 0.7, "content": "not this", "said_at": "2020-01-01"}}
+    pushed, fetched = item_of(raw, "facts"), fetched_item(raw)
+    assert pushed is not None
+    assert fetched is not None
+    assert (pushed.level, pushed.entity_id, pushed.metadata, pushed.score) == ("user", "ana", None, 0.0)
+    assert (fetched.level, fetched.entity_id, fetched.metadata["key"], fetched.score) == (None, None, "v", 0.7)
+    assert (fetched.kind, fetched.text, fetched.said_at) == ("preferences", "x", None)
+
+
+@pytest.mark.parametrize(
+    "raw", [{}, {"id": "i"}, {"content": "x"}, {"id": 7, "content": "x"}, {"id": "i", "content": 7}]
+)
+def test_an_item_without_id_or_text_is_none(raw) -> None:
+    """Whatever it has instead."""
+    assert item_of(raw, "facts") is None
+    assert fetched_item(raw) is None

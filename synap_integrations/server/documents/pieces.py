@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
 
-from synap_integrations.wire.bundles import moment
+from synap_integrations.wire.items import moment
 
 DOCUMENT_ROLE: Final = "document"
 """The role of a piece that nobody in a conversation said."""

@@ -13,8 +13,8 @@ from synap_integrations.server.documents.pieces import pieces_of
 from synap_integrations.server.engine import Engine
 from synap_integrations.server.records import Owner
 from synap_integrations.server.turns_wire import owner_of
-from synap_integrations.wire.bundles import moment
 from synap_integrations.wire.conversation_ids import platform_id
+from synap_integrations.wire.items import moment
 
 from .answers import NOT_CACHED, Json
 from .bodies import Request, choice_of, count_of, missing, object_of, refuse, scope_of, text_of

@@ -17,7 +17,7 @@ from synap_integrations.server.engine import Engine
 from synap_integrations.server.finding.retrieval import coverage, terms
 from synap_integrations.server.records import Owner, Statement, Turn
 from synap_integrations.server.store.forgetting import Forgotten
-from synap_integrations.wire.bundles import moment
+from synap_integrations.wire.items import moment
 
 from .answers import Json
 from .bodies import Request, choice_of, missing, object_of, refuse, scope_of, text_of
