@@ -6,7 +6,7 @@ Explicit argument, then environment, then default. Nothing else in the package r
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Final, Self
@@ -201,8 +201,7 @@ class Settings:
         values: dict[str, Any] = {}
         known = {row.name: row for row in fields(cls)}
         if unknown := explicit.keys() - known.keys():
-            message = f"unknown setting {min(unknown)!r}: the settings are {', '.join(known)}"
-            raise InvalidInputError(message)
+            raise _unknown(min(unknown), known)
         for name, row in known.items():
             variable: str = row.metadata["variable"]
             if (given := explicit.get(name)) is not None:
@@ -313,6 +312,14 @@ def environment_with(variables: Mapping[str, str]) -> dict[str, str]:
 def state_home() -> Path:
     """The folder for what a user's programs keep between runs. Raises: RuntimeError, if there is no home."""
     return Path(os.environ.get("XDG_STATE_HOME") or "~/.local/state").expanduser()
+
+
+def _unknown(name: str, known: Collection[str]) -> InvalidInputError:
+    from difflib import get_close_matches  # noqa: PLC0415 - for who has misspelt one
+
+    alike = get_close_matches(name, known, 1)
+    hint = f"did you mean {alike[0]}?" if alike else f"the settings are {', '.join(known)}"
+    return InvalidInputError(f"unknown setting {name!r}: {hint}", details={"argument": name})
 
 
 def _parsed(parse: Callable[[str], Any], raw: str, name: str) -> Any:  # noqa: ANN401 - any setting's type

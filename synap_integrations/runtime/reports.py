@@ -14,11 +14,14 @@ class Status:
     """What became of what was captured.
 
     ``captured + adopted == delivered + waiting + refused + dead_letters + forgotten``.
-    ``held`` of the dead letters may have arrived (`Settings.on_unknown`).
+    ``held`` of the dead letters may have arrived (`Settings.on_unknown`), ``evicted`` of them made room for newer ones.
+    ``pending_commit`` of those that wait are still in memory, because the disk is slow; ``repeats`` came again under
+    the id of what waits or was delivered.
     ``adopted`` was captured by earlier processes that ended before it was delivered; ``locked`` too, but sealed with a
-    key that ``SYNAP_OUTBOX_KEY`` does not name: it stays on disk. ``storage`` is the
-    kind of file system that the outbox is on, and says so if that does not outlive a container, or is on a network.
-    ``state`` is what delivery is doing now, ``incidents`` our own faults that were contained, by door and cause.
+    key that ``SYNAP_OUTBOX_KEY`` does not name: it stays on disk. ``storage`` is the kind of file system that the
+    outbox is on, and says so if that does not outlive a container, or is on a network. ``state`` is what delivery is
+    doing now; where it is held, `synap doctor` says what to do. ``incidents`` are our own faults that were contained,
+    by door and cause.
     """
 
     captured: int = 0
@@ -26,9 +29,12 @@ class Status:
     waiting: int = 0
     refused: int = 0
     dead_letters: int = 0
+    evicted: int = 0
     held: int = 0
     adopted: int = 0
     forgotten: int = 0
+    repeats: int = 0
+    pending_commit: int = 0
     locked: int = 0
     state: str = "not started"
     platform: str = ""
@@ -38,7 +44,7 @@ class Status:
     incidents: dict[str, int] = field(default_factory=dict[str, int])
 
     def __str__(self) -> str:
-        return "\n".join(f"{name.replace('_', ' '):<14}{value}" for name, value in asdict(self).items())
+        return "\n".join(f"{name.replace('_', ' '):<16}{value}" for name, value in asdict(self).items())
 
 
 @dataclass(frozen=True, slots=True)

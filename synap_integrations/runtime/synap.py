@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Self, TypedDict
+from typing import TYPE_CHECKING, Final, Self, TypedDict
 
 from synap_integrations import scoping
 from synap_integrations.context.desk import ContextDesk
@@ -47,8 +47,10 @@ from .runs import FILE_NAME, RunLog
 
 if TYPE_CHECKING:
     from types import TracebackType
+    from typing import Unpack
 
     from synap_integrations.ports import Transport
+    from synap_integrations.settings_arguments import SettingsArguments
 
 _RECORD: Final = contained("record")
 _RECALL: Final = contained("recall")
@@ -94,7 +96,7 @@ class Synap:
         context_filter: ContextFilter | None = None,
         mask: Mask | str | None = None,
         outbox_key: KeySource | None = None,
-        **explicit: Any,  # noqa: ANN401 - any setting's type
+        **explicit: Unpack[SettingsArguments],
     ) -> None:
         self.settings = settings or Settings.read(**explicit)
         self._client = client
@@ -265,9 +267,12 @@ class Synap:
             waiting=counts.waiting,
             refused=counts.refused,
             dead_letters=counts.dead_letters,
+            evicted=counts.evicted,
             held=counts.held,
             adopted=counts.adopted,
             forgotten=counts.forgotten,
+            repeats=counts.repeats,
+            pending_commit=counts.pending_commit,
             locked=counts.locked,
             state=self._worker.state(),
             platform=self._platform(),

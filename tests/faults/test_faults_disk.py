@@ -3,7 +3,9 @@
 import os
 import resource
 import sqlite3
+import threading
 import time
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
@@ -12,8 +14,11 @@ from faulty_disk import FULL, OK, SYNC_FAILED, WRITE_FAILED, FaultyDisk
 from history import assert_accounted
 from programs import python
 
+from synap_integrations import Synap
 from synap_integrations.model import Envelope, Scope, UserMessage
 from synap_integrations.outbox import SqliteOutbox
+from synap_integrations.outbox.counts import Counts
+from synap_integrations.runtime.reports import Status
 
 
 def turn(text: str = "hello", conversation: str = "c-1") -> Envelope:
@@ -123,6 +128,38 @@ def test_a_sync_that_fails_is_not_believed_the_second_time(folder, caplog) -> No
         assert_accounted(outbox.counts(), captured=2, waiting=2)
         assert "was put aside" in caplog.text
         outbox.close()
+
+
+def test_what_is_in_memory_because_the_disk_is_slow_is_in_the_status(tmp_path) -> None:
+    """`status().pending_commit` counts it while the disk is stuck under delivery; nothing of it is lost."""
+    synap = Synap(api_key="synap_test_key", base_url="http://127.0.0.1:9", storage_path=tmp_path, capture_wait_s=0.025)
+    application, go_on = threading.get_ident(), threading.Event()
+
+    def stall(path: str, nth: int) -> int:
+        if threading.get_ident() != application:
+            go_on.wait(30)
+        return OK
+
+    with FaultyDisk(tmp_path) as disk:
+        disk.on_write = stall
+        said, deadline = 0, time.monotonic() + 25
+        while not (status := synap.status()).pending_commit:
+            assert time.monotonic() < deadline
+            synap.record(UserMessage(str(said)), scope=Scope("c-1", "ana"))
+            said += 1
+        assert 0 < status.pending_commit <= status.waiting == status.captured == said
+        go_on.set()
+        deadline = time.monotonic() + 30
+        while synap.status().pending_commit:
+            synap.flush(0.1)
+            assert time.monotonic() < deadline
+        assert_accounted(synap._outbox.counts(), captured=said, waiting=said, pending_commit=0)
+        synap.close(0.1)
+
+
+def test_the_status_leaves_no_figure_of_the_outbox_out() -> None:
+    """Whatever the outbox counts can be seen without looking into it."""
+    assert {row.name for row in fields(Counts)} <= {row.name for row in fields(Status)}
 
 
 def test_a_slow_disk_does_not_hold_the_chain(folder) -> None:

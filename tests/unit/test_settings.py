@@ -1,17 +1,21 @@
 """Every knob once."""
 
 import copy
+import inspect
 import pickle
 import traceback
+from dataclasses import fields
 from pathlib import Path
+from typing import get_args, get_origin, get_type_hints
 
 import pytest
 
-from synap_integrations import InvalidInputError, Settings
+from synap_integrations import InvalidInputError, Settings, Synap
 from synap_integrations.auto import launch
 from synap_integrations.parsing import OFF
 from synap_integrations.secret import Secret
 from synap_integrations.settings import CLOUD_URL
+from synap_integrations.settings_arguments import SettingsArguments
 
 KEY = "synap_canary_key_1234567890"
 
@@ -45,8 +49,31 @@ def test_a_bad_value_is_refused_with_its_name_and_what_is_accepted(variable: str
 
 def test_an_unknown_argument_is_refused() -> None:
     """A misspelt setting is not ignored."""
-    with pytest.raises(InvalidInputError, match="recall_timeout"):
-        Settings.read({}, recall_timeout=1)
+    with pytest.raises(InvalidInputError, match=r"unknown setting 'storage_pth': did you mean storage_path\?") as alike:
+        Synap(storage_pth="/data")
+    assert alike.value.details == {"argument": "storage_pth"}
+    with pytest.raises(InvalidInputError, match="unknown setting 'xyz': the settings are api_key, base_url"):
+        Settings.read({}, xyz=1)
+
+
+def test_editors_and_type_checkers_know_every_setting() -> None:
+    """The arguments of `Synap` are typed: its own by name, all others through the table of arguments."""
+    own = set(inspect.signature(Synap.__init__).parameters)
+    typed = SettingsArguments.__annotations__
+    assert set(typed) == {row.name for row in fields(Settings)} - own
+    assert Synap.__init__.__annotations__["explicit"] == "Unpack[SettingsArguments]"
+    assert list(typed) == [row.name for row in fields(Settings) if row.name in typed]
+
+
+def test_every_setting_is_typed_as_what_it_takes() -> None:
+    """Its default, and for a choice each of the words."""
+    hints = get_type_hints(SettingsArguments)
+    for row in fields(Settings):
+        if row.name in hints and row.default is not None:
+            kinds = get_args(hints[row.name])
+            words = [word for kind in kinds for word in get_args(kind) if isinstance(word, str)]
+            assert row.default in words or any(isinstance(row.default, get_origin(kind) or kind) for kind in kinds)
+            assert [getattr(Settings.read({}, **{row.name: word}), row.name) for word in words] == words
 
 
 @pytest.mark.parametrize(
