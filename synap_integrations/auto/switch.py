@@ -17,10 +17,11 @@ from synap_integrations.auto.identity import finder
 from synap_integrations.auto.islands import Island, islands
 from synap_integrations.auto.limits import Limited
 from synap_integrations.auto.terms import HEADERS, Terms
-from synap_integrations.auto.untouched import untouched
+from synap_integrations.auto.untouched import say, untouched
 from synap_integrations.auto.watcher import ImportWatcher
 from synap_integrations.model import Scope
 from synap_integrations.named import named
+from synap_integrations.outbox import threads
 from synap_integrations.ports import Memory, checked_memory
 from synap_integrations.settings import Settings
 
@@ -57,6 +58,7 @@ class _Switch:
             before = self._wish or (_wish_of(begun) if begun is not None else None)
             self._let_go()
             self._wish = wish
+            threads.refusal.say = say
             if wish is not None:
                 scoping.identify_with(wish.identify)
                 self._watcher = ImportWatcher(self._told(wish))

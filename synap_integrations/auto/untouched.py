@@ -12,7 +12,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from types import TracebackType
 
-_MOST_CHARS = 300
+_MOST_CHARS = 400
 
 
 class untouched:  # noqa: N801 - reads as a statement: ``with untouched("langchain"):``

@@ -20,7 +20,7 @@ from synap_integrations.model import Envelope, Inbound
 from synap_integrations.ports import OutboxStore, Transport
 from synap_integrations.sigterm import sigterm
 
-from . import forks
+from . import forks, threads
 
 if TYPE_CHECKING:
     import asyncio
@@ -98,7 +98,7 @@ class DeliveryWorker:
         starting = time.monotonic() - self._started_at < _START_S if self._started_at else not self._closed
         delivery = self._delivery
         if delivery is None:
-            if not starting:
+            if not starting or not self.able:
                 return False
             self._eager.append(envelope)
             self._start()
@@ -108,7 +108,7 @@ class DeliveryWorker:
 
     def ask(self, pending: PendingAsk) -> bool:
         """Have it answered on the thread, started if need be. False if that cannot be: closed, or we are the thread."""
-        if self._closed or self._thread is threading.current_thread():
+        if self._closed or self._thread is threading.current_thread() or not self.able:
             return False
         self._asks.append(pending)
         self._start()
@@ -177,6 +177,8 @@ class DeliveryWorker:
         delivery = self._delivery
         if self._closed:
             return "closed"
+        if delivery is None and not self.able:
+            return f"held: threads are replaced by {threads.replaced_by()}"
         if delivery is None:
             return "not started" if self._thread is None else "starting"
         if delivery.pace.why:
@@ -185,7 +187,15 @@ class DeliveryWorker:
 
     # --- the thread ------------------------------------------------------------------------------------------
 
+    @property
+    def able(self) -> bool:
+        """True if it can have a thread: gevent and eventlet have none to give."""
+        return self._thread is not None or not threads.replaced_by()
+
     def _start(self) -> None:
+        if not self.able:
+            threads.refusal(threads.replaced_by())
+            return
         with self._lock:
             if self._thread is not None or self._closed or not _exit.watch(self):
                 return

@@ -337,7 +337,7 @@ class Synap:
         if self._started_s is None:
             self._started_s = time.monotonic()
             self._worker.wake()
-        waits = self._embedded and self.settings.recall_timeout_s > 0
+        waits = self._embedded and self.settings.recall_timeout_s > 0 and self._worker.able
         return max(0.0, self._started_s + _START_S - time.monotonic()) if waits else 0.0
 
     def _may_answer(self) -> bool:
