@@ -9,7 +9,7 @@ MATRIX := 0.14.12 0.13.6 0.14.12-workflows-2.11.0 0.14.12-workflows-2.14.0
 DATA := $(wildcard ../shared/data/locomo-two.json)
 BIN := $(VENV)/bin
 .DEFAULT_GOAL := help
-.PHONY: help demo test check floor matrix bench prove soak protos clean
+.PHONY: help demo test check floor matrix servers bench prove soak protos clean
 
 help: ## Show what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -48,6 +48,12 @@ $(SDK)/.test: pyproject.toml
 		|| grep -q "No matching distribution" $(SDK)/.log || { cat $(SDK)/.log >&2; exit 1; }
 	@touch $@
 
+$(VENV)/.servers: pyproject.toml
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "setting up $(VENV) for more servers (once, some minutes)…" >&2
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[servers]'
+	@touch $(VENV)/.demo $(VENV)/.test $@
+
 $(VENV)/.bench: pyproject.toml
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@echo "setting up $(VENV) for the benchmarks (once)…" >&2
@@ -72,6 +78,9 @@ floor: $(VENV)/.test $(FLOOR)/.test ## Run the framework tests on the oldest sup
 matrix: $(MATRIX:%=.venv-llamaindex-%/.test) ## Run LlamaIndex's tests on the versions in between
 	@$(foreach version,$(MATRIX),echo "LlamaIndex $(version)" && .venv-llamaindex-$(version)/bin/python -m pytest -q \
 		-m "not soak" tests/contracts/test_island_contract.py $(wildcard tests/frameworks/test_llamaindex_*.py) && ) true
+
+servers: $(VENV)/.servers ## Run zero code under streamlit, daphne and Django, too
+	@$(BIN)/python -m pytest tests/zero_code -k "streamlit or daphne or django"
 
 bench: $(VENV)/.bench ## Measure: added time, memory and throughput, beside the peers
 	@$(BIN)/python benchmarks/run.py

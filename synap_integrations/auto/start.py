@@ -5,11 +5,13 @@ Until the program imports a framework, nothing more of ours is loaded.
 
 from __future__ import annotations
 
+import atexit
 import os
+import sys
 
 from .islands import islands
 from .terms import HEADERS, SERVERS, Terms
-from .untouched import untouched
+from .untouched import say, untouched
 from .watcher import ImportWatcher
 
 
@@ -34,6 +36,8 @@ def begin(text: str) -> None:
         _Waiting.terms = terms
         _Waiting.watcher = ImportWatcher({name: [_wake] for name in triggers})
         _Waiting.watcher.install()
+        if not terms.follow:
+            atexit.register(_name_what_was_missed, os.getpid())
 
 
 def _drain_on_sigterm(seconds: str) -> None:
@@ -47,6 +51,29 @@ def _drain_on_sigterm(seconds: str) -> None:
         sigterm.install(float(seconds))
     except ValueError:
         return
+
+
+def _name_what_was_missed(pid: int) -> None:
+    """One line for a program that captured nothing itself and has started other interpreters, which were not captured.
+
+    Such as uvicorn or hypercorn with workers or a reloader. The modules are loaded where one is started, and only then.
+
+    Source: Python 3.11, multiprocessing/context.py, SpawnProcess and ForkServerProcess
+    """
+    if pid != os.getpid():
+        return  # a fork of it, which is the same program
+    with untouched("not known whether children were missed"):
+        ways = ("multiprocessing.popen_spawn_posix", "multiprocessing.popen_forkserver")
+        if any(way in sys.modules for way in ways) and not _captured():
+            say(
+                "nothing was captured: this program talks in other Python processes that it starts;"
+                " capture them with `synap run --follow-children`"
+            )
+
+
+def _captured() -> int:
+    runtime = sys.modules.get("synap_integrations.runtime")
+    return runtime.status().captured if runtime is not None else 0
 
 
 def taken() -> Terms | None:

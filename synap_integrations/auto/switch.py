@@ -19,6 +19,7 @@ from synap_integrations.auto.limits import Limited
 from synap_integrations.auto.terms import HEADERS, Terms
 from synap_integrations.auto.untouched import say, untouched
 from synap_integrations.auto.watcher import ImportWatcher
+from synap_integrations.client.addresses import rest_address, stream_target
 from synap_integrations.model import Scope
 from synap_integrations.named import named
 from synap_integrations.outbox import threads
@@ -145,7 +146,7 @@ def enable(synap: Memory | None = None, *, inject: bool | None = None, identify:
     """
     memory = checked_memory(synap)
     settings = Settings.read()
-    wish = _wish(memory, settings.inject if inject is None else inject, identify)
+    wish = _wish(memory, settings.inject if inject is None else inject, identify, settings)
     if not runtime.capturing():
         return Enabled(None, on=False)
     return Enabled(_switch.turn(wish), on=True)
@@ -167,10 +168,20 @@ def wake() -> None:
 
 
 def _wish_of(terms: Terms) -> _Wish:
-    return _wish(None, terms.inject or Settings.read().inject, terms.identify)
+    settings = Settings.read()
+    return _wish(None, terms.inject or settings.inject, terms.identify, settings)
 
 
-def _wish(synap: Memory | None, inject: bool, identify: Identify | None) -> _Wish:
+def _wish(synap: Memory | None, inject: bool, identify: Identify | None, settings: Settings) -> _Wish:
+    if synap is None and not settings.embedded:
+        _check_addresses(settings)
     doors = identify == HEADERS
     find = None if identify is None else headers_scope if doors else finder(identify)
     return _Wish(synap, inject, find, doors)
+
+
+def _check_addresses(settings: Settings) -> None:
+    """Here, because nobody would hear of it from the delivery thread. Raises: InvalidInputError."""
+    rest_address(settings.rest_url)
+    host, port, tls = settings.stream_address
+    stream_target(host, port, tls=tls)

@@ -87,6 +87,41 @@ def test_multiprocessing(options, method, expected, own_storage) -> None:
     assert delivered(own_storage) == expected
 
 
+CHILDREN_ONLY = """
+import multiprocessing, chat
+if __name__ == "__main__":
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        print(pool.apply(chat.ask, ("child", "hello")))
+"""
+MISSED = "synap: nothing was captured: this program talks in other Python processes"
+
+
+def test_a_program_that_only_its_children_talk_in(own_storage, tmp_path) -> None:
+    """One line names the option that was missing; with it there is none, and the turn is there."""
+    (tmp_path / "app.py").write_text(CHILDREN_ONLY, encoding="utf-8")
+    words, more = [str(tmp_path / "app.py")], {"PYTHONPATH": str(APPS)}
+    alone = synap_run(*words, storage=own_storage, **more)
+    assert (alone.stdout, alone.returncode) == ("You said: hello\n", 0)
+    assert alone.stderr.startswith(MISSED)
+    assert alone.stderr.endswith("`synap run --follow-children`\n")
+    assert alone.stderr.count("\n") == 1
+    assert delivered(own_storage) == {}
+    followed = synap_run("--follow-children", *words, storage=own_storage, **more)
+    assert (followed.stdout, followed.stderr) == ("You said: hello\n", "")
+    assert delivered(own_storage) == {"child": parroted("hello")}
+
+
+@pytest.mark.parametrize("way", [["--workers", "2"], ["--reload"]], ids=["workers", "reload"])
+def test_uvicorn_whose_workers_are_missed(way, own_storage, tmp_path) -> None:
+    """The same line where a server ends that was started without the option."""
+    port, log = free_port(), tmp_path / "log"
+    words = ["uvicorn", "in_asgi:app", "--port", str(port), *way]
+    with serving("--", *words, storage=own_storage, port=port, log=log):
+        assert get(port, conversation="web", said="one") == "You said: one"
+    assert log.read_text().count(MISSED) == 1
+    assert delivered(own_storage) == {}
+
+
 def test_pytest(own_storage) -> None:
     """An application's own tests, with pytest's import hooks beside ours."""
     words = ["--", "pytest", "-q", "-p", "no:cacheprovider", "--noconftest", "-c", "/dev/null", "checks_of_an_app.py"]
