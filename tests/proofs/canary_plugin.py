@@ -1,7 +1,7 @@
 """A pytest plugin: the platforms of the tests have a key that exists nowhere else, and everything is logged to a file.
 
 ``CANARY`` is the key and ``CANARY_LOG`` the folder for the logs; each process writes its own. At the end, COUNTS in
-that folder says how many tests passed and failed.
+that folder says how many tests passed, and which failed.
 """
 
 import json
@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 EQUIPMENT = Path(__file__).resolve().parents[1] / "equipment"
-COUNTS, OUTCOMES = "counts.json", ("passed", "failed", "error")
+COUNTS = "counts.json"
 
 
 def pytest_configure(config) -> None:
@@ -32,5 +32,7 @@ def pytest_configure(config) -> None:
 
 def pytest_terminal_summary(terminalreporter) -> None:
     """In the process that sees the outcome of every test."""
-    counts = {kind: len(terminalreporter.stats.get(kind, ())) for kind in OUTCOMES}
-    (Path(os.environ["CANARY_LOG"]) / COUNTS).write_text(json.dumps(counts), encoding="utf-8")
+    stats, root = terminalreporter.stats, terminalreporter.config.rootpath
+    bad = {report.nodeid for kind in ("failed", "error") for report in stats.get(kind, ())}
+    found = {"passed": len(stats.get("passed", ())), "bad": sorted(str(root / name) for name in bad)}
+    (Path(os.environ["CANARY_LOG"]) / COUNTS).write_text(json.dumps(found), encoding="utf-8")

@@ -14,7 +14,7 @@ from proof_lines import LINES
 from proof_report import Outcome
 
 PROGRAM = Path(__file__).with_name("measure_one.py")
-LONGEST_S = 2_400.0
+LONGEST_S = 3_600.0
 
 
 def outcome_of(name: str, *, short: bool, without: str | None = None, within_s: float = LONGEST_S) -> Outcome:
