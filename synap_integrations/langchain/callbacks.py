@@ -3,7 +3,7 @@
 One call of the application into LangChain is a root, and a turn: LangChain reports it as a tree of runs. Of all that
 is reported only this is recorded, once, in whatever way it was run or streamed:
 
-- ``on_chain_start`` opens a root, unless a known run is around it; what the root's inputs say is the user's turn.
+- ``on_chain_start`` opens a root, unless a known run of the same people is around it; its inputs are the user's turn.
 - ``on_chat_model_start``, ``on_llm_start`` open one, too. If no input has told the user's words, the prompt does; tool
   results in it that no tool has reported are recorded.
 - ``on_llm_new_token`` is kept for an answer that is cut off.

@@ -6,6 +6,6 @@ From the top down, in the order in which they import one another:
 - ``starting``: where a run that starts belongs. ``scope_resolver``: who is talking. ``ending``: what is the answer.
 - ``roots``, ``runs``: the state of one turn and what it records; the tree of runs, bounded.
 - ``conversations``: what is remembered from turn to turn, so that nothing is recorded twice.
-- ``translate``, ``steps``: pure; the ends of a turn, and what happens between them. ``tools``: which result answers
-  which call.
+- ``apart``, ``translate``, ``steps``: pure; whether a run inside a turn is somebody else's, how a turn begins and ends,
+  and what happens in between. ``tools``: which result answers which call.
 """

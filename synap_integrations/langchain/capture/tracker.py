@@ -5,8 +5,10 @@ way, and one answer from its output. What models are asked in between is no turn
 
 What a root goes through; the names are attributes of `Root`::
 
-    A run starts, and no known run is around it                                         starting.py
+    A run starts; no known run is around it, or it names somebody else                  starting.py, apart.py
       internal or switched off ──► excluded             nothing of it is recorded
+      after its turn has ended ──► is_late, excluded    until it says that it is somebody else's
+      calls runs of named people ► is_frame             each is a root of its own; a frame without input says nothing
       a batch ───────────────────► children_are_turns   each input opens a root of its own
       anything else ─────────────► open: two things are found out, in either order
         who is talking                                                                  scope_resolver.py
