@@ -16,7 +16,7 @@ from collections import Counter
 from contextlib import AbstractContextManager, contextmanager, suppress
 from contextvars import ContextVar
 from types import TracebackType
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Literal
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -70,18 +70,44 @@ class Incidents:
 
 incidents: Final = Incidents()
 
+Door = Literal[
+    "ask",
+    "attach",
+    "callbacks",
+    "deliver",
+    "dev http",
+    "dev stream",
+    "embedded answer",
+    "embedded stream",
+    "exit",
+    "identify",
+    "inbound",
+    "mask",
+    "model",
+    "patterns",
+    "push",
+    "recall",
+    "record",
+    "sigterm",
+    "synap-embed",
+    "synap-embed-query",
+    "synap-extract",
+    "tool",
+]
+"""Where a framework, a thread or a process comes in: what a fault is counted under. The type checker holds the list."""
+
 
 class contained(AbstractContextManager[None]):  # noqa: N801 - reads as a statement: ``with contained("record"):``
     """Keep our faults out of the application.
 
-    Doors in use: callbacks, record, recall, attach, deliver, inbound. A context manager written as a class, because it
+    Doors in use are those of `Door`. A context manager written as a class, because it
     is entered several times per callback and holds no state: one instance per door can be shared by all threads.
     ``KeyboardInterrupt``, cancellation and other non-``Exception``s pass through.
     """
 
     __slots__ = ("_door",)
 
-    def __init__(self, door: str) -> None:
+    def __init__(self, door: Door) -> None:
         self._door = door
 
     def __enter__(self) -> None:

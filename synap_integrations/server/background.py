@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-from synap_integrations.guard import contained, quiet
+from synap_integrations.guard import Door, contained, quiet
 
 from .forks import survives_forks
 
@@ -24,7 +24,7 @@ class Background:
     from 1 s to 5 minutes; the fault is counted. What it calls is not captured.
     """
 
-    def __init__(self, name: str, chore: Callable[[], float | None]) -> None:
+    def __init__(self, name: Door, chore: Callable[[], float | None]) -> None:
         self._name = name
         self._chore = chore
         self._door = contained(name)
