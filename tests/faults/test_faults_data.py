@@ -1,5 +1,7 @@
 """Turns that are odd, equal, repeated or captured for two owners: each is what it was, once, and nobody else's."""
 
+import json
+
 import pytest
 from history import assert_accounted
 
@@ -7,6 +9,7 @@ from synap_integrations import Scope, Synap
 from synap_integrations.model import Envelope, ToolResult, UserMessage
 from synap_integrations.outbox import SqliteOutbox
 from synap_integrations.outbox.files import OutboxFile
+from synap_integrations.plain import plain
 
 HOSTILE = {
     "surrogate": "a\ud800b",
@@ -112,3 +115,23 @@ def test_the_vendors_own_files_are_never_touched(tmp_path, own_storage) -> None:
         synap.record(UserMessage("hello"), scope=Scope("c", "ana"))
         assert synap.flush(10)
     assert {path: path.stat().st_mtime_ns for path in (own_storage / "maximem").iterdir()} == before
+
+
+@pytest.mark.parametrize("library", ["numpy", "pandas", "PIL.Image", "attrs"])
+def test_values_of_real_libraries_are_kept_or_described(library) -> None:
+    """In the arguments of a tool, where the library is installed: small, strict JSON, and the object is not changed."""
+    module = pytest.importorskip(library)
+    if library == "numpy":
+        value = {"array": module.zeros((200, 300)), "number": module.float32(0.5), "whole": module.int64(7)}
+        assert plain(value) == {"array": "[ndarray of shape (200, 300), float64]", "number": 0.5, "whole": 7}
+    elif library == "pandas":
+        value = {"frame": module.DataFrame({"a": range(100_000)}), "at": module.Timestamp("2026-05-16")}
+        assert len(value["frame"]) == 100_000
+    elif library == "PIL.Image":
+        value = {"picture": module.new("RGB", (500, 400))}
+    else:
+        value = {"point": module.make_class("Point", ["x", "y"])(1, 2)}
+        assert plain(value) == {"point": {"x": 1, "y": 2}}
+    kept = json.dumps(plain(value), allow_nan=False)
+    assert len(kept) < 2_000_000
+    assert json.loads(kept)

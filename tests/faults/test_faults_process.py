@@ -337,3 +337,25 @@ assert os.listdir('.') == []
     )
     assert (done.returncode, done.stderr) == (0, "")
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("option", ["-O", "-OO"])
+def test_without_assertions_and_docstrings_a_program_captures_and_delivers(tmp_path, option) -> None:
+    """Nothing that has to happen stands in an assertion, nothing is read from a docstring."""
+    code = """
+from synap_integrations import Scope, Synap
+from synap_integrations.langchain import SynapCallbackHandler
+from synap_integrations.model import ToolCall, UserMessage
+with Synap() as synap:
+    SynapCallbackHandler(synap)
+    synap.record(UserMessage("I moved to Lisbon"), scope=Scope("c-1", "ana"))
+    synap.record(ToolCall("search", {"city": "Lisbon"}, "call-1"), scope=Scope("c-1", "ana"))
+    flushed = synap.flush(60)
+    found = synap.recall("where did I move?", scope=Scope("c-2", "ana"), timeout_s=30)
+    print(flushed, synap.status().delivered, [item.text for item in found.items], __debug__)
+"""
+    done = python(option, "-B", "-c", code, SYNAP_STORAGE_PATH=str(tmp_path / "synap"))
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("True 2 [")
+    assert "I moved to Lisbon" in done.stdout
+    assert done.stdout.endswith("False\n")

@@ -193,6 +193,14 @@ LINES: dict[str, Line] = {
         {"crossed": 0, "withheld": 0},
         ("exact-owner",),
     ),
+    "tenants": Line(
+        "tenants with users of the same names, at one server: prompts, pages, exports, logs",
+        "tenants_proof",
+        Form({"tenants": 6, "users": 3}, {"users": 18, "exports": 5}),
+        Form({"tenants": 50, "users": 20}, {"users": 1_000, "exports": 49}),
+        {"crossed": 0, "withheld": 0, "logged": 0},
+        ("exact-owner",),
+    ),
     "render": Line(
         "hostile texts in a prompt",
         "render_proof",
