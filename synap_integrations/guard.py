@@ -18,6 +18,8 @@ from contextvars import ContextVar
 from types import TracebackType
 from typing import TYPE_CHECKING, Final, Literal
 
+from synap_integrations import after_fork
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -36,6 +38,11 @@ class Incidents:
         self._log_every_s = log_every_s
         self._counts: Counter[str] = Counter()
         self._logged_at: dict[str, float] = {}
+        self._lock = threading.Lock()
+        after_fork.watch(self)
+
+    def after_fork_in_child(self) -> None:
+        """A new lock: nobody holds it here."""
         self._lock = threading.Lock()
 
     def note(self, door: str, error: BaseException) -> None:

@@ -21,6 +21,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Final
 
+from synap_integrations import after_fork
 from synap_integrations.context.patience import Patience
 from synap_integrations.context.pending import Asked, Pending
 from synap_integrations.context.policy import ContextPolicy
@@ -96,6 +97,11 @@ class ContextDesk:
         self._lock = threading.Lock()
         self._pending = Pending()
         self._patience = Patience()
+        after_fork.watch(self)
+
+    def after_fork_in_child(self) -> None:
+        """A new lock: nobody holds it here."""
+        self._lock = threading.Lock()
 
     # --- what the desk hears -----------------------------------------------------------------------------------
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import threading
 from typing import Final
 
+from synap_integrations import after_fork
+
 from .reports import Status
 from .synap import Synap
 
@@ -15,6 +17,11 @@ class _Shared:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._synap: Synap | None = None
+        after_fork.watch(self)
+
+    def after_fork_in_child(self) -> None:
+        """A new lock: nobody holds it here."""
+        self._lock = threading.Lock()
 
     def get(self) -> Synap:
         with self._lock:

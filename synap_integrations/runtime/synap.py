@@ -7,7 +7,6 @@ thread, which owns the network; the first `Synap.recall` does the same for the s
 from __future__ import annotations
 
 import asyncio
-import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -15,7 +14,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Self, TypedDict
 
-from synap_integrations import scoping
+from synap_integrations import after_fork, scoping
 from synap_integrations.context.desk import ContextDesk
 from synap_integrations.context.policy import ContextFilter, ContextPolicy
 from synap_integrations.errors import InvalidInputError
@@ -102,7 +101,7 @@ class Synap:
         self._client = client
         self._embedded = client is None and self.settings.embedded
         self._lent = self._to_lend(Lent(embeddings, extractor, self.settings.extraction_max_tokens))
-        self._listening = threading.Event()
+        self._listening = after_fork.Event()
         self._started_s: float | None = None
         self._conversation = f"conversation-{new_id()}"
         policy = ContextPolicy(

@@ -149,12 +149,16 @@ class Runs:
         root = parent.root
         root.touched = self._clock()
         if len(root.runs) >= MAX_RUNS_OF_ROOT:
-            # Not the first one, which is the root's own: without it the turn could not end.
-            forgotten = root.runs[1]
-            del root.runs[1]
-            self._runs.pop(forgotten, None)
-            self.over.add(root.turn, forgotten)
+            self._forget_one(root)
         return self._add(run_id, Run(kind, root, parent, place))
+
+    def _forget_one(self, root: Root) -> None:
+        """The oldest run that has ended; the oldest of all if none has. Not the root's own: it ends the turn."""
+        at = next((at for at in range(1, len(root.runs)) if (run := self._runs.get(root.runs[at])) and run.ended), 1)
+        forgotten = root.runs[at]
+        del root.runs[at]
+        self._runs.pop(forgotten, None)
+        self.over.add(root.turn, forgotten)
 
     def make_root(self, head: Run, options: Options) -> Root:
         """A run inside a turn, and its steps, become a turn of their own."""
@@ -178,6 +182,14 @@ class Runs:
             self._runs.pop(run_id, None)
         self.over.add(root.turn, *root.runs)
         root.runs.clear()
+
+    def after_fork(self) -> Runs:
+        """Those of a forked child, in which all of these are over."""
+        runs = Runs(self._clock, max_runs=self._max_runs)
+        runs.over = self.over
+        for run_id, run in list(self._runs.items()):
+            runs.over.add(run.root.turn, run_id)
+        return runs
 
     def abandoned(self) -> Root | None:
         """A root to give up: one that was silent for too long, or the oldest one if there are too many runs."""

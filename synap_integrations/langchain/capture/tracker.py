@@ -36,6 +36,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
+from synap_integrations import after_fork
 from synap_integrations.guard import contained
 from synap_integrations.langchain import graph, identity, messages
 from synap_integrations.langchain.capture import ending, steps
@@ -60,10 +61,18 @@ class RunTracker:
     """All runs of this process. Each public method is what one kind of callback means."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._open(Runs(clock))
+        after_fork.watch(self)
+
+    def _open(self, runs: Runs) -> None:
         self._lock = threading.RLock()
-        self._runs = Runs(clock)
+        self._runs = runs
         self._scopes = ScopeResolver()
         self._starts = Starts(self._runs, self._scopes, self._abandon)
+
+    def after_fork_in_child(self) -> None:
+        """Turns that were open are the parent's: here, they are over."""
+        self._open(self._runs.after_fork())
 
     # --- starts ------------------------------------------------------------------------------------------------------
 
@@ -155,7 +164,10 @@ class RunTracker:
     def chain_ended(self, run_id: RunId, outputs: object, inputs: object) -> None:
         """A chain ends; a streamed one names its real inputs only now."""
         step = self._runs.get(run_id)
-        if step is None or not (step.shares_root_input or step.root.awaiting_other_handler):
+        if step is None:
+            return
+        if not (step.shares_root_input or step.root.awaiting_other_handler):
+            step.ended = True
             return  # most events are these: something between question and answer has ended, which says nothing
         with self._lock:
             run = self._ends_now(run_id)

@@ -6,6 +6,7 @@ import threading
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Any, Final
 
+from synap_integrations import after_fork
 from synap_integrations.langchain.history.turns import answered_turns, messages_of
 from synap_integrations.langchain.messages import role_of, text_of
 from synap_integrations.langchain.prompts.middleware import SynapMiddleware, with_messages
@@ -58,6 +59,11 @@ class SynapHistoryMiddleware(SynapMiddleware):
         self._max_turns = max_turns
         self._lock = threading.Lock()
         self._frozen: OrderedDict[tuple[Scope, str], tuple[RecentTurn, ...]] = OrderedDict()
+        after_fork.watch(self)
+
+    def after_fork_in_child(self) -> None:
+        """A new lock: nobody holds it here."""
+        self._lock = threading.Lock()
 
     def _prepared(self, request: ModelRequest[Any], scope: Scope) -> ModelRequest[Any]:
         turns = self._held(request, scope)

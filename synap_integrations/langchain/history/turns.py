@@ -11,6 +11,7 @@ from typing import Final
 
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
 
+from synap_integrations import after_fork
 from synap_integrations.langchain.messages import role_of, text_of
 from synap_integrations.model import RecentTurn, Scope
 from synap_integrations.ports import Answer, Memory
@@ -52,6 +53,11 @@ class SeenTurns:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._seen: weakref.WeakKeyDictionary[Memory, OrderedDict[Scope, Seen]] = weakref.WeakKeyDictionary()
+        after_fork.watch(self)
+
+    def after_fork_in_child(self) -> None:
+        """A new lock: nobody holds it here."""
+        self._lock = threading.Lock()
 
     def of(self, memory: Memory, scope: Scope) -> Seen:
         """The conversation so far."""

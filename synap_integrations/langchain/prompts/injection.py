@@ -18,7 +18,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NamedTuple, cast
 
-from synap_integrations import scoping
+from synap_integrations import after_fork, scoping
 from synap_integrations.context.render import Block, as_block, beside, has_context
 from synap_integrations.guard import contained, is_quiet
 from synap_integrations.langchain import identity
@@ -81,6 +81,11 @@ class Injector:
         self._frozen: OrderedDict[_Key, Block] = OrderedDict()
         self._token = token or uuid.uuid4().hex
         _living[self._token] = self
+        after_fork.watch(self)
+
+    def after_fork_in_child(self) -> None:
+        """A new lock: nobody holds it here."""
+        self._lock = threading.Lock()
 
     def __copy__(self) -> Injector:
         return self
