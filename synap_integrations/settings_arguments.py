@@ -39,6 +39,7 @@ class SettingsArguments(TypedDict, total=False):
     hide_tools: bool | None
     sample_rate: float | None
     shutdown_timeout_s: float | None
+    drain_on_sigterm_s: float | None
     dedupe_horizon_s: float | None
     capture_wait_s: float | None
     durability: Literal["process", "power"] | None

@@ -117,6 +117,7 @@ class Rest:
     async def close(self) -> None:
         """Let go of the connections."""
         await self._http.aclose()
+        await asyncio.sleep(0)  # a transport lets go of its socket in the loop's next round
 
 
 def _may_repeat(call: Call[A], error: SynapError) -> bool:

@@ -103,7 +103,7 @@ async def test_the_client_hears_over_tls(platform, company) -> None:
 
 def test_without_the_file_nothing_is_sent_and_nothing_lost(platform, company, caplog) -> None:
     """Refused on both surfaces; the turn waits, the log says once what to do, and it goes out when that is done."""
-    with Synap(**platform.address, shutdown_timeout_s=0.1) as synap:
+    with Synap(**platform.address) as synap:
         for text in ("one", "two"):
             synap.record(UserMessage(text), scope=SCOPE)
         deadline = time.monotonic() + 60
