@@ -9,7 +9,7 @@ MATRIX := 0.14.12 0.13.6 0.14.12-workflows-2.11.0 0.14.12-workflows-2.14.0
 DATA := $(wildcard ../shared/data/locomo-two.json)
 BIN := $(VENV)/bin
 .DEFAULT_GOAL := help
-.PHONY: help demo test check floor matrix servers bench prove soak protos clean
+.PHONY: help demo test check floor matrix servers bench prove pythons soak protos clean
 
 help: ## Show what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -85,8 +85,23 @@ servers: $(VENV)/.servers ## Run zero code under streamlit, daphne and Django, t
 bench: $(VENV)/.bench ## Measure: added time, memory and throughput, beside the peers
 	@$(BIN)/python benchmarks/run.py
 
-prove: $(VENV)/.test ## Measure what is promised, and print one table (ten minutes; ARGS=--short for one)
+prove: $(VENV)/.test ## Measure what is promised, and print one table (half an hour; ARGS=--short for two minutes)
 	@$(BIN)/python tests/proofs $(ARGS)
+
+# Other Pythons than the one of $(VENV): those that are found by their names, or with PYTHONS='/path/to/python3.13 …'.
+PYTHONS ?= $(shell command -v python3.12 python3.13 python3.14 2>/dev/null)
+
+pythons: ## Run unit, property, crash and contract tests on the other Pythons that are found
+	@test -n "$(strip $(PYTHONS))" || echo "no other Python was found: name some with PYTHONS='…'"
+	@set -e; for python in $(PYTHONS); do \
+		if ! version=$$($$python -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null); then \
+			echo "$$python cannot be started"; continue; fi; \
+		where=.venv-python-$$version; echo "Python $$version"; \
+		test -x $$where/bin/python || $$python -m venv $$where; \
+		$$where/bin/python -m pip install --quiet --disable-pip-version-check -e '.[pythons]'; \
+		$$where/bin/python -m pytest -q -m "not soak" -n 2 --dist worksteal \
+			tests/unit tests/properties tests/crash tests/contracts --ignore=tests/unit/test_benchmarks.py; \
+	done
 
 soak: $(VENV)/.test ## Run the slow proofs
 	@$(BIN)/python -m pytest -m soak
@@ -96,4 +111,4 @@ protos: ## Regenerate the stream's wire messages after a change in protos/
 	@$(BIN)/python protos/generate.py
 
 clean: ## Remove the virtual environments and everything built
-	@rm -rf $(VENV) $(FLOOR) $(SDK) .venv-llamaindex-* dist .pytest_cache .mypy_cache .ruff_cache
+	@rm -rf $(VENV) $(FLOOR) $(SDK) .venv-llamaindex-* .venv-python-* dist .pytest_cache .mypy_cache .ruff_cache

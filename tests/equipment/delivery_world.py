@@ -1,6 +1,7 @@
 """A store, a platform and a sender between them, in virtual time."""
 
 import asyncio
+import contextlib
 import random
 from collections.abc import Awaitable, Callable
 
@@ -67,11 +68,12 @@ def play(
 
     async def main(loop: VirtualLoop) -> World:
         world = World(loop, transport, **rhythm)
-        sender = asyncio.create_task(world.delivery.run())
-        await scene(world)
-        world.delivery.stop()
-        await sender
-        assert_accounted(world.store.counts())
+        with contextlib.closing(world.store):
+            sender = asyncio.create_task(world.delivery.run())
+            await scene(world)
+            world.delivery.stop()
+            await sender
+            assert_accounted(world.store.counts())
         return world
 
     return in_virtual_time(main)
