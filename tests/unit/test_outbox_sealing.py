@@ -226,7 +226,7 @@ def test_an_application_may_fetch_its_key_and_status_counts_what_no_key_opens(tm
         assert (synap.status().waiting, synap.status().locked) == (1, 0)
     assert (calls, found_in(tmp_path)) == ([1], set())
     with Synap(outbox_key=OLD, shutdown_timeout_s=0.1, **where) as later:
-        later.flush(5)
+        assert later.flush(60)
         assert (later.status().waiting, later.status().locked) == (0, 1)
 
 
