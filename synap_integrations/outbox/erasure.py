@@ -44,6 +44,8 @@ class Erased:
     """Files whose key was not given: nothing is sent from them; what they hold is left out when the key is given."""
     files_put_aside: int = 0
     """Damaged files that were kept for inspection (``*.corrupt``): nobody reads them, so look at them yourself."""
+    not_deleted: int = 0
+    """Turns and events that a full or failing disk did not let go of: they are still there, and may be sent."""
 
 
 def ids_of(scope: Scope) -> Ids:

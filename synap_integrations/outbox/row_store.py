@@ -6,6 +6,7 @@ import logging
 import os
 import sqlite3
 from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import replace
 from typing import Final
 
 from .claim_cursor import ClaimCursor
@@ -13,7 +14,7 @@ from .counts import RunningCounts
 from .dead_letters import DeadLetters
 from .entries import AT_REST, BEFORE_ALL, DEAD, WAITING, Entry
 from .erasure import Erased, Ids, concerns
-from .row_table import MEMORY, is_full
+from .row_table import MEMORY, RowTable, is_full
 from .rows import Row, UnreadableRowError
 from .sealing import Sealing
 from .storage import Storage
@@ -23,6 +24,7 @@ _log = logging.getLogger(__name__)
 _TAKE_BYTES: Final = 1_000_000
 _DELETE: Final = 256
 _DELETE_ON_FULL_DISK: Final = 16
+_ERASE_ATTEMPTS: Final = 4
 _SEEN_MS: Final = 24 * 3_600_000
 
 
@@ -230,33 +232,60 @@ class RowStore:
             self.failed(error)
 
     def erase(self, ids: Ids, sealing: Sealing) -> tuple[list[str], Erased]:
-        """Delete everything of these ids, waiting or dead, from file and log; returns the event ids too."""
-        if (table := self.storage.table) is None:
-            return [], Erased()
-        try:
-            rows = table.named(ids) + [
-                (entry.row.event_id, entry.seq, entry.state, entry.row.size)
-                for entry in table.sealed()
-                if _concerns(ids, entry, sealing)
-            ]
-            waiting = [row for row in rows if row[2] == WAITING]
-            under_way = sum(event_id in self.cursor.under_way for event_id, *_ in waiting)
-            for start in range(0, len(rows), _DELETE):
-                table.remove([row[:2] for row in rows[start : start + _DELETE]], self.now_ms() + _SEEN_MS)
-            if rows:
-                table.checkpoint(truncate=True)
-        except sqlite3.Error as error:
-            self.failed(error)
-            return [], Erased()
+        """Delete everything of these ids, waiting or dead, from file and log; returns the event ids too.
+
+        What a failing disk does not let go of is in the receipt.
+        """
+        event_ids: list[str] = []
+        erased, at_once = Erased(), _DELETE
+        for _ in range(_ERASE_ATTEMPTS):
+            if (table := self.storage.table) is None:
+                return event_ids, erased
+            try:
+                rows = self._named(table, ids, sealing)
+                erased = replace(erased, not_deleted=len(rows))
+                for start in range(0, len(rows), at_once):
+                    chunk = rows[start : start + at_once]
+                    table.remove([row[:2] for row in chunk], self.now_ms() + _SEEN_MS)
+                    event_ids += [row[0] for row in chunk]
+                    erased = self._without(chunk, erased)
+                if event_ids:
+                    table.checkpoint(truncate=True)
+            except sqlite3.Error as error:
+                self.failed(error)
+                at_once = _DELETE_ON_FULL_DISK
+                if is_full(error) and not self.storage.make_room():
+                    break
+            else:
+                break
+        return event_ids, erased
+
+    def _named(self, table: RowTable, ids: Ids, sealing: Sealing) -> list[tuple[str, int, int, int]]:
+        """Event id, place in the order, state and bytes of each row of these ids."""
+        return table.named(ids) + [
+            (entry.row.event_id, entry.seq, entry.state, entry.row.size)
+            for entry in table.sealed()
+            if _concerns(ids, entry, sealing)
+        ]
+
+    def _without(self, rows: Sequence[tuple[str, int, int, int]], erased: Erased) -> Erased:
+        """These are gone from the file: put that into the figures; the receipt with them."""
         event_ids = [row[0] for row in rows]
+        waiting, dead = [row for row in rows if row[2] == WAITING], [row[2:] for row in rows if row[2] in AT_REST]
+        under_way = sum(row[0] in self.cursor.under_way for row in waiting)
         self.cursor.settled(event_ids)
         self._undeleted.difference_update(event_ids)
-        counts, dead = self.counts, [row[2:] for row in rows if row[2] in AT_REST]
-        counts.rows -= len(waiting)
-        counts.octets -= sum(row[3] for row in waiting)
+        self.counts.rows -= len(waiting)
+        self.counts.octets -= sum(row[3] for row in waiting)
         self.dead_letters.erased(dead)
-        counts.forgotten += len(waiting) + len(dead)
-        return event_ids, Erased(waiting=len(waiting), dead_letters=len(dead), under_way=under_way)
+        self.counts.forgotten += len(waiting) + len(dead)
+        return replace(
+            erased,
+            waiting=erased.waiting + len(waiting),
+            dead_letters=erased.dead_letters + len(dead),
+            under_way=erased.under_way + under_way,
+            not_deleted=erased.not_deleted - len(rows),
+        )
 
     # --- the place -------------------------------------------------------------------------------------------
 

@@ -67,6 +67,7 @@ class SqliteOutbox:
         self._wait_s = capture_wait_s
         self._clock = clock
         self.strict_order = strict_order
+        self._max_rows = max_rows
 
         def afresh() -> RowStore:
             return RowStore(
@@ -92,6 +93,9 @@ class SqliteOutbox:
         self.overdue = False
         """So much was written that `maintain` should not wait for its time."""
         self._slow_until = 0.0
+        self._commit_began: float | None = None
+        self._turned_away = 0
+        self._counting_away = threading.RLock()
         self._lock = threading.RLock()
         self._owned: Callable[[], bool] = self._lock._is_owned  # type: ignore[attr-defined] # noqa: SLF001 - an RLock tells it nowhere else
         self._adoption = Adoption()
@@ -105,12 +109,18 @@ class SqliteOutbox:
         Exceptions to that are counted: refused (no room), or pending (the disk, or another thread's commit, takes
         longer than ``capture_wait_s``; whoever holds the lock commits it). Never raises for a fault of the disk.
         """
+        if len(self._queue) >= self._max_rows:  # the disk hangs, and that for long
+            with self._counting_away:
+                self._turned_away += 1
+            return
         self._queue.append(self.sealing.sealed(rows.encode(envelope)))
         self.appended += 1
         if self._owned():
             return  # a signal handler or a finalizer inside our own commit, which will find the row
         if self._slow_until and self._clock() < self._slow_until:
             return  # the delivery thread commits it
+        if (began := self._commit_began) is not None and self._clock() - began > _SLOW_COMMIT_S:
+            return  # whoever is in that commit finds the row
         try:
             if self._lock.acquire(timeout=self._wait_s):
                 self._commit_queue()
@@ -126,8 +136,11 @@ class SqliteOutbox:
             self._row_store, self._closed = self._new_row_store(), False
         while queue:
             batch = [queue[place] for place in range(min(len(queue), _GROUP))]
-            began = self._clock()
-            self._row_store.keep(batch)
+            self._commit_began = began = self._clock()
+            try:
+                self._row_store.keep(batch)
+            finally:
+                self._commit_began = None
             for _ in batch:
                 queue.popleft()
             ended = self._clock()
@@ -306,7 +319,9 @@ class SqliteOutbox:
         """What became of what was captured."""
         locked = self._lock.acquire(timeout=1.0)
         try:
-            return self._row_store.counts.snapshot(len(self._queue), sum(self._adoption.locked.values()))
+            found = self._row_store.counts.snapshot(len(self._queue), sum(self._adoption.locked.values()))
+            away = self._turned_away
+            return replace(found, captured=found.captured + away, refused=found.refused + away) if away else found
         finally:
             if locked:
                 self._lock.release()

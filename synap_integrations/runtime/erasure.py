@@ -134,6 +134,9 @@ class Erasure:
                 why = f"{erased.files_locked} files are sealed with a key that was not given: nothing is sent from them"
                 fix = "name that key in SYNAP_OUTBOX_KEY, after a comma, and forget again"
                 yield Reached(f"outbox {name}", "not reached", counts, why, fix)
+            elif erased.not_deleted:
+                why = f"the disk is full or fails: {erased.not_deleted} of it could not be deleted"
+                yield Reached(f"outbox {name}", "not reached", counts, why, fix="make room, and forget again")
             elif others:
                 processes = ", ".join(str(user_of(path)) for path in others)
                 left = sum(row.path in others for row in before)

@@ -18,7 +18,7 @@ from synap_integrations import Synap
 from synap_integrations.model import Envelope, Scope, UserMessage
 from synap_integrations.outbox import SqliteOutbox
 from synap_integrations.outbox.counts import Counts
-from synap_integrations.runtime.reports import Status
+from synap_integrations.runtime.reports import Forgotten, Reached, Status
 
 
 def turn(text: str = "hello", conversation: str = "c-1") -> Envelope:
@@ -94,6 +94,41 @@ def test_acknowledged_turns_are_deleted_on_a_disk_without_room(folder) -> None:
         assert not reserve.exists()
         assert_accounted(outbox.counts(), captured=40, delivered=20, waiting=20)
         assert not {envelope.event_id for envelope in outbox.claim(40)} & set(claimed)
+        outbox.close()
+
+
+@pytest.mark.parametrize("nth", [1, 3, 6])
+def test_forgetting_on_a_disk_without_room_uses_the_reserve(folder, nth) -> None:
+    """Wherever the room ends, everything of the user goes, and the figures are exact."""
+    with FaultyDisk(folder) as disk:
+        outbox = SqliteOutbox(folder, capture_wait_s=30)
+        for number in range(600):
+            outbox.append(turn(str(number)))
+        outbox.maintain()
+        reserve, began = next(folder.glob("*.reserve")), len(disk.log)
+        disk.on_write = lambda path, _: FULL if reserve.exists() and len(disk.log) - began > nth else OK
+        ids, erased = outbox.forget(Scope(user_id="ana"))
+        assert not reserve.exists()
+        assert (len(set(ids)), erased.waiting, erased.not_deleted) == (600, 600, 0)
+        assert_accounted(outbox.counts(), captured=600, forgotten=600)
+        assert outbox.claim(10) == []
+        outbox.close()
+
+
+def test_what_a_full_disk_does_not_let_go_of_is_in_the_receipt(folder) -> None:
+    """Nobody is told that it was forgotten: it still counts, and a later attempt takes it along."""
+    with FaultyDisk(folder) as disk:
+        outbox = SqliteOutbox(folder, capture_wait_s=30)
+        for number in range(600):
+            outbox.append(turn(str(number)))
+        disk.on_write = lambda path, nth: FULL
+        ids, erased = outbox.forget(Scope(user_id="ana"))
+        assert (ids, erased.waiting, erased.not_deleted) == ([], 0, 600)
+        assert not Forgotten(erased, 0, Reached("platform", "forgotten")).complete
+        assert_accounted(outbox.counts(), captured=600, waiting=600)
+        disk.on_write = lambda path, nth: OK
+        assert outbox.forget(Scope(user_id="ana"))[1].waiting == 600
+        assert_accounted(outbox.counts(), captured=600, forgotten=600)
         outbox.close()
 
 
@@ -182,6 +217,39 @@ def test_a_slow_disk_does_not_hold_the_chain(folder) -> None:
         disk.on_write = lambda path, nth: OK
         outbox.maintain()
         assert_accounted(outbox.counts(), captured=22, waiting=22, pending_commit=0)
+        outbox.close()
+
+
+def test_a_disk_that_hangs_costs_no_more_memory_than_the_cap(folder) -> None:
+    """One commit does not return: nobody waits for it again and again, and what is beyond the cap is counted."""
+    with FaultyDisk(folder) as disk:
+        outbox = SqliteOutbox(folder, capture_wait_s=0.5, max_rows=50)
+        outbox.append(turn("before"))
+        stuck, go_on = threading.Event(), threading.Event()
+
+        def hang(path: str, nth: int) -> int:
+            stuck.set()
+            assert go_on.wait(60)
+            return OK
+
+        disk.on_write = hang
+        hanging = threading.Thread(target=outbox.append, args=(turn("hangs"),))
+        hanging.start()
+        assert stuck.wait(20)
+        time.sleep(1.1)  # as long as a commit may take before it is a slow one
+        began = time.monotonic()
+        for number in range(80):
+            outbox.append(turn(str(number)))
+        assert time.monotonic() - began < 20  # 40 s, if each waited for its half second
+        counts = outbox.counts()
+        assert_accounted(counts, captured=82, refused=31)
+        disk.on_write = lambda path, nth: OK
+        go_on.set()
+        hanging.join(20)
+        outbox.maintain()
+        counts = outbox.counts()
+        assert_accounted(counts, captured=82, pending_commit=0)
+        assert counts.waiting == 50
         outbox.close()
 
 
