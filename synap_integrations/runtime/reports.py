@@ -83,7 +83,8 @@ class Forgotten:
     @property
     def complete(self) -> bool:
         """True if nothing was out of reach: no file in use or put aside, nothing under way or left
-        by a failing disk, and not the platform."""
+        by a failing disk, and not the platform.
+        """
         here = self.outbox
         out_of_reach = here.under_way or here.files_in_use or here.files_put_aside or here.not_deleted
         return self.platform.outcome != "not reached" and not out_of_reach
