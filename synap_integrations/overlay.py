@@ -13,6 +13,9 @@ from collections.abc import Callable
 from types import ModuleType
 from typing import Any, Final
 
+from synap_integrations.guard import contained
+
+_ATTACH: Final = contained("attach")
 _MISSING: Final = object()
 _BORN: Final = "__pydantic_init_subclass__"
 
@@ -40,7 +43,9 @@ class Overlay:
 
         def born(cls: type, /, **named: Any) -> None:  # noqa: ANN401 - any class's keyword arguments
             inherited(cls, **named)
-            cover(cls)
+            with _ATTACH:
+                # A class that we cannot cover is the application's all the same.
+                cover(cls)
 
         with self._lock:
             self._replaced.append((weakref.ref(ancestor), _BORN, vars(ancestor).get(_BORN, _MISSING)))

@@ -35,13 +35,14 @@ def is_command(value: object) -> bool:
     return isinstance(value, _loaded("langgraph.types", "Command"))
 
 
-def resumed_with(command: object) -> str | None:
-    """The words a ``Command`` resumes with: a string, also as the single answer to one interrupt by its id."""
+def resumed_with(command: object) -> tuple[list[str], frozenset[str]]:
+    """The words a ``Command`` resumes with: a string, or the answers to interrupts by their ids; and these ids."""
     resume = getattr(command, "resume", None)
-    if isinstance(resume, Mapping) and len(resume) == 1:
-        ((key, value),) = resume.items()
-        resume = value if isinstance(key, str) and _INTERRUPT_ID.fullmatch(key) else None
-    return resume if isinstance(resume, str) else None
+    if isinstance(resume, Mapping) and resume:
+        ids = [key for key in resume if isinstance(key, str) and _INTERRUPT_ID.fullmatch(key)]
+        if len(ids) == len(resume):
+            return [words for words in resume.values() if isinstance(words, str)], frozenset(ids)
+    return [resume] if isinstance(resume, str) else [], frozenset()
 
 
 def update_of(command: object) -> object:

@@ -5,6 +5,7 @@ Pure, and lazy: histories are long, so they are read from the end and nothing of
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from typing import Final, Literal, NamedTuple, cast
 
@@ -155,6 +156,50 @@ def text_of_content(content: object) -> str:
 def text_of(message: object) -> str:
     """The words of a message, without blocks of ours."""
     return cleaned(text_of_content(content_of(message)))
+
+
+def said_by(message: object) -> str:
+    """What a message of the assistant says: its words, those with which it refuses, else what it consists of.
+
+    Source: langchain-openai 1.1, chat_models/base.py, ``additional_kwargs["refusal"]`` and blocks of type ``refusal``
+    """
+    text = text_of(message)
+    if text.strip():
+        return text
+    refusals = [block.get("refusal") for block in blocks_of(message) if isinstance(block, Mapping)]
+    words = [said for said in (*refusals, _extras(message).get("refusal")) if isinstance(said, str) and said.strip()]
+    return cleaned(words[0]) if words else " ".join([f"[{kind}]" for kind in attachments_of(message)])
+
+
+def without_bytes(content: Sequence[object]) -> str | None:
+    """Blocks of which at least one is an attachment: what each is and how big, never the bytes; None if none is one."""
+    if not any(_is_attachment(block) for block in content):
+        return None
+    return " ".join([_in_brief(block) for block in content if isinstance(block, Mapping)])
+
+
+def _is_attachment(block: object) -> bool:
+    kind = block.get("type") if isinstance(block, Mapping) else None
+    return isinstance(kind, str) and kind not in _TEXT_BLOCKS and any(word in kind for word in _ATTACHMENT_WORDS)
+
+
+def _in_brief(block: Mapping[str, object]) -> str:
+    """``[image/png, 150 bytes, sha256 …]``; the type alone where the data is elsewhere."""
+    source = next((inner for name in ("source", "image_url", "file") if isinstance(inner := block.get(name), dict)), {})
+    fields = {**block, **source}
+    kind = str(next((fields[name] for name in ("mime_type", "media_type") if fields.get(name)), block.get("type")))
+    data = next(
+        (fields[name] for name in ("base64", "data", "file_data", "url", "image_url") if fields.get(name)), None
+    )
+    if isinstance(data, str) and data.startswith("data:"):
+        kind, _, data = data.removeprefix("data:").partition(";base64,")
+    elif isinstance(data, str) and "://" in data:
+        return f"[{kind}, {data}]"
+    raw = data.encode() if isinstance(data, str) else data if isinstance(data, bytes) else b""
+    if not raw:
+        return f"[{kind}]"
+    size = len(raw) if isinstance(data, bytes) else len(raw.rstrip(b"=")) * 3 // 4
+    return f"[{kind}, {size} bytes, sha256 {hashlib.sha256(raw).hexdigest()[:16]}]"
 
 
 def cleaned(text: str) -> str:

@@ -9,8 +9,9 @@ import pytest
 from langchain_core.messages import HumanMessage
 from langchain_core.runnables import RunnableLambda, chain
 from langchain_core.tools import tool
-from langchain_models import ScriptedModel, add, asking, call, echo, make_agent, transcript
+from langchain_models import ScriptedModel, add, asking, call, echo, transcript
 from langgraph.graph import END, START, StateGraph
+from langgraph_agents import make_agent
 
 import synap_integrations
 from synap_integrations import Scope, Synap
@@ -184,7 +185,7 @@ def test_a_sub_agent_with_a_thread_of_its_own_is_no_turn(place, memory) -> None:
         return sub_agent.invoke({"messages": [HumanMessage(task)]}, config)["messages"][-1].content
 
     outer = (
-        make_agent(ScriptedModel(replies=[asking("", call("delegate", {"task": "dig"})), "found it"]), [delegate])
+        make_agent(ScriptedModel(answers=[asking("", call("delegate", {"task": "dig"})), "found it"]), [delegate])
         if place == "tool"
         else work_list("graph", lambda state: {"output": delegate.func("dig") and "found it"})
     )
@@ -228,7 +229,7 @@ def prompts():
         synap.record(UserMessage("My locker PIN is 1111."), scope=Scope("monday", "ana"))
         assert synap.flush(60)
         detach, stop = attach(synap), inject(synap)
-        yield Watched(replies=["yes"] * 9), shown
+        yield Watched(answers=["yes"] * 9), shown
         stop()
         detach()
 
@@ -289,7 +290,7 @@ def test_work_that_outlives_its_turn_and_says_whose_it_is_is_a_turn(named, memor
         return "scheduled"
 
     async def main() -> None:
-        outer = make_agent(ScriptedModel(replies=[asking("", call("remind", {"text": "mum"})), "ok"]), [remind])
+        outer = make_agent(ScriptedModel(answers=[asking("", call("remind", {"text": "mum"})), "ok"]), [remind])
         handler = SynapCallbackHandler(memory)
         await outer.ainvoke(
             {"messages": [HumanMessage("remind me")]},

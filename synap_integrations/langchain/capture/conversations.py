@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Hashable, Iterable
+from collections.abc import Hashable, Iterable, Mapping
 from typing import TYPE_CHECKING, Final
 
 from synap_integrations.langchain.capture.tools import ToolCallIndex
@@ -21,7 +21,7 @@ MAX_SAID: Final = 256
 class Conversation:
     """Message ids seen, words said in this turn, calls without result, words that got no answer. No content is kept."""
 
-    __slots__ = ("_said", "_seen", "calls", "memory", "unanswered")
+    __slots__ = ("_open_questions", "_said", "_seen", "calls", "memory", "unanswered")
 
     def __init__(self, memory: Memory | None) -> None:
         self.memory = memory
@@ -29,6 +29,18 @@ class Conversation:
         self.unanswered: list[int] = []
         self._seen: OrderedDict[str, int] = OrderedDict()
         self._said: set[int] = set()
+        self._open_questions: set[tuple[str, int]] = set()
+
+    def questions_answered(self, ids: frozenset[str]) -> None:
+        """The turn goes on with answers to these questions, or to whatever was open."""
+        self._open_questions = {asked for asked in self._open_questions if asked[0] not in ids} if ids else set()
+
+    def new_questions(self, questions: Mapping[str, str]) -> list[str]:
+        """Those that were not asked before and are still open: a graph asks them again each time it goes on."""
+        asked = {(name, hash(text)): text for name, text in questions.items()}
+        news = [text for question, text in asked.items() if question not in self._open_questions]
+        self._open_questions.update(asked)
+        return news
 
     def new_messages(self, spoken: Iterable[Spoken], *, dedupe_retries: bool, resumes: bool) -> list[UserMessage]:
         """Those to record: not sent before under the same id, not answered before, not the retry of a failed turn."""

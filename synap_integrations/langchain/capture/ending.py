@@ -55,7 +55,7 @@ def of_failure(root: Root, error: BaseException) -> None:
 def _record_questions(root: Root) -> None:
     root.conversation.unanswered = []
     if root.options.interrupts:
-        for question in root.questions.values():
+        for question in root.conversation.new_questions(root.questions):
             root.record_answer(question)
 
 

@@ -155,6 +155,7 @@ class Root:
         if not self.scope_resolved:
             self.opening = opening
             return
+        self.conversation.questions_answered(opening.answered)
         if opening.spoken:
             self.user_words.extend([spoken.text for spoken in opening.spoken])
             for message in self.conversation.new_messages(

@@ -165,7 +165,13 @@ def output_of(output: object, call_id: str | None) -> ToolOutput:
         return inside
     elif graph.is_command(output):
         return ToolOutput(plain(graph.update_of(output)))
-    return ToolOutput(plain(output))
+    return ToolOutput(_of_blocks(output) if isinstance(output, list) else plain(output))
+
+
+def _of_blocks(content: list[object]) -> Plain:
+    """Blocks without words: what is attached by type, size and hash, the rest as it is."""
+    brief = messages.without_bytes(content)
+    return plain(content) if brief is None else brief
 
 
 def _inside(output: object, call_id: str | None) -> ToolOutput | None:
@@ -185,7 +191,7 @@ def output_in(message: object) -> ToolOutput:
     """The result that a tool message carries."""
     content = messages.content_of(message)
     text = messages.text_of_content(content)
-    value = text if text or not isinstance(content, list) else plain(content)
+    value = text if text or not isinstance(content, list) else _of_blocks(content)
     call_id = messages.field_of(message, "tool_call_id")
     return ToolOutput(
         value, messages.field_of(message, "status") == "error", call_id if isinstance(call_id, str) else None

@@ -35,11 +35,14 @@ def is_placeholder(inputs: object) -> bool:
 
 
 class Opening(NamedTuple):
-    """How a turn begins: the user's words, and the messages they came in. ``resumes``: an interrupted turn goes on."""
+    """How a turn begins: the user's words, and the messages they came in. ``resumes``: an interrupted turn goes on,
+    with answers to the questions of these ids (``answered``), or to all.
+    """
 
     spoken: Sequence[Spoken] = ()
     messages: Sequence[object] = ()
     resumes: bool = False
+    answered: frozenset[str] = frozenset()
 
 
 def opening_of(inputs: object, key: Key | None = None) -> Opening | None:
@@ -64,9 +67,10 @@ def _opening(value: object) -> Opening | None:
 
 
 def _opening_of_command(command: object) -> Opening:
-    words = graph.resumed_with(command)
-    if words is not None:
-        return Opening(messages.spoken_text(words), resumes=True)
+    words, answered = graph.resumed_with(command)
+    if words:
+        spoken = [one for text in words for one in messages.spoken_text(text)]
+        return Opening(spoken, resumes=True, answered=answered)
     update = graph.update_of(command)
     found = messages.messages_field(update.get("messages")) if isinstance(update, Mapping) else None
     return Opening(messages.last_words(found), found, resumes=True) if found else Opening(resumes=True)
@@ -141,7 +145,7 @@ def _ending_of_messages(tail: Sequence[object], structured: object) -> Ending:
     last = tail[-1]
     role = messages.role_of(last)
     if role == "assistant" and not messages.has_calls(last):
-        text = messages.text_of(last)
+        text = messages.said_by(last)
         return Ending(text, tail, structured, silent=not text.strip() and structured is None)
     if role == "tool" and structured is None:
         return Ending(messages.text_of(last), tail)

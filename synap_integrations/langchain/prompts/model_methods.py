@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from synap_integrations.guard import contained
+from synap_integrations.guard import contained, is_quiet
 from synap_integrations.langchain.internal import in_internal_run, is_internal
 from synap_integrations.langchain.prompts.injection import SETTLED, Injector
 
@@ -139,9 +139,11 @@ async def _ainto(whose: Whose, model: BaseChatModel, messages: _Messages, run_ma
 def _asked(whose: Whose, model: BaseChatModel, run_manager: _Run) -> tuple[Injector | None, RunnableConfig | None]:
     """The injector, unless it was asked further up or the call is not for the user; and what the run says of itself.
 
+    Not for the user are our own calls, too: an extractor's, a mask's.
+
     Streams are not told their run; what they know is the run around them.
     """
-    if SETTLED.get():
+    if SETTLED.get() or is_quiet():
         return None, None
     injector = whose(model)
     if injector is None or run_manager is None:
