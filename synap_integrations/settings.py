@@ -20,8 +20,9 @@ from .secret import Secret
 CLOUD_URL: Final = "https://synap-cloud-prod.maximem.ai"
 """Source: maximem-synap 0.6.9, transport/http_client.py."""
 
-_HANDED_ON: Final = frozenset({"SYNAP_RUN"})
-"""What `synap run` tells the program that it starts; no setting, because nobody sets it."""
+_UNDER_DEV_EXEC: Final = "SYNAP_DEV_EXEC"
+_HANDED_ON: Final = frozenset({"SYNAP_RUN", _UNDER_DEV_EXEC})
+"""What `synap run` and `synap dev exec` tell the program that they start; no settings, because nobody sets them."""
 
 
 _environ: Final[Mapping[bytes, bytes]] = os.environ._data  # type: ignore[attr-defined] # noqa: SLF001 - see `_said`
@@ -307,6 +308,16 @@ class Settings:
 def environment_with(variables: Mapping[str, str]) -> dict[str, str]:
     """The environment of a program that we start: ours, and these variables."""
     return {**os.environ, **variables}
+
+
+def environment_of_dev_exec(variables: Mapping[str, str]) -> dict[str, str]:
+    """`environment_with`, for a program that is to use the server these variables name, see `by_dev_exec`."""
+    return environment_with({**variables, _UNDER_DEV_EXEC: "1"})
+
+
+def by_dev_exec() -> bool:
+    """True in a program that `synap dev exec` has started."""
+    return _UNDER_DEV_EXEC in os.environ
 
 
 def state_home() -> Path:

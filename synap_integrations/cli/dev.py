@@ -19,7 +19,7 @@ import click
 
 from synap_integrations.errors import InvalidInputError
 from synap_integrations.secret import Secret
-from synap_integrations.settings import Settings, environment_with
+from synap_integrations.settings import Settings, environment_of_dev_exec
 
 from .dev_banner import as_json, as_text
 from .serving import hush_uvicorn, server_packages, told_to_end, when_told
@@ -221,7 +221,7 @@ async def _around(server: DevServer, words: tuple[str, ...]) -> int:
             # What waits for a server that is gone in a moment must not stay in the user's own outbox.
             variables["SYNAP_STORAGE_PATH"] = stack.enter_context(tempfile.TemporaryDirectory(prefix="synap-dev-"))
         try:
-            process = await asyncio.create_subprocess_exec(*words, env=environment_with(variables))
+            process = await asyncio.create_subprocess_exec(*words, env=environment_of_dev_exec(variables))
         except OSError as error:
             message = f"{words[0]} cannot be run ({error.strerror}): pass a command after --"
             raise InvalidInputError(message) from None

@@ -1,7 +1,8 @@
 """The pytest plugin: a Synap for each test, in this process (`synap`) or behind real sockets (`synap_server`).
 
 From the start of the run, what the application captures stays in memory: nothing is written below the user's home and
-nothing is sent, whatever the environment says. ``synap_real = true`` in pytest's configuration leaves it alone.
+nothing is sent, whatever the environment says. ``synap_real = true`` in pytest's configuration leaves it alone, and so
+does a run that `synap run` or `synap dev exec` has started.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     """Nothing that is captured during the run leaves the process."""
     config.addinivalue_line("markers", _MARK)
-    if config.getini("synap_real") or _started_by_synap_run():
+    if config.getini("synap_real") or _started_by_synap_run() or _started_by_dev_exec():
         return
     config.stash[_surroundings] = patch = pytest.MonkeyPatch()
     for name, value in _IN_MEMORY.items():
@@ -42,6 +43,13 @@ def pytest_configure(config: pytest.Config) -> None:
 def _started_by_synap_run() -> bool:
     """True under ``synap run -- pytest``: who starts the tests that way wants to see what they said."""
     return "synap_integrations.auto.start" in sys.modules
+
+
+def _started_by_dev_exec() -> bool:
+    """True under ``synap dev exec -- pytest``: its server is there for these tests."""
+    from synap_integrations.settings import by_dev_exec  # noqa: PLC0415 - loads the model
+
+    return by_dev_exec()
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

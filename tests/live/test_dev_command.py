@@ -300,6 +300,30 @@ def test_a_command_runs_against_a_fresh_server() -> None:
         pass
 
 
+def test_tests_run_against_the_server_that_was_started_for_them(tmp_path) -> None:
+    """`synap dev exec -- pytest`: what a test's application records is at the server, plugin or not."""
+    (tmp_path / "test_theirs.py").write_text(
+        "import asyncio\n"
+        "from synap_integrations import Scope, Synap, SynapClient\n"
+        "from synap_integrations.model import UserMessage\n"
+        "async def turns():\n"
+        "    async with SynapClient() as client:\n"
+        "        return await client.conversation.turns('c-1', user_id='ana')\n"
+        "def test_at_the_server():\n"
+        "    with Synap() as synap:\n"
+        "        synap.record(UserMessage('hello'), scope=Scope('c-1', 'ana'))\n"
+        "        assert synap.flush(20)\n"
+        "        assert synap.status().platform.startswith('http://127.0.0.1:')\n"
+        "    assert [turn.content for turn in asyncio.run(turns())] == ['hello']\n",
+        encoding="utf-8",
+    )
+    plugin = ("-p", "synap_integrations.testing.plugin", "-p", "no:cacheprovider")
+    tests = (sys.executable, "-m", "pytest", "-q", *plugin, str(tmp_path))
+    ended = synap_dev("exec", "--", *tests, PYTEST_DISABLE_PLUGIN_AUTOLOAD="1")
+    assert ended.returncode == 0, ended.stdout
+    assert "1 passed" in ended.stdout
+
+
 @pytest.mark.parametrize(("words", "code"), [("exit 3", 3), ("kill -KILL $$", 137)], ids=["a code", "a signal"])
 def test_a_command_ends_as_a_shell_would_say_it(words, code) -> None:
     """Its code is ours; a signal is 128 and its number."""
