@@ -34,8 +34,9 @@ def arrived(
 
     Those that stand there under their own ids, if there are any: then the platform keeps ids. Else those whose roles
     and words follow the first ``behind`` turns, in order. Where nobody knows how many were confirmed, those that are
-    the end of the conversation, from the first one on, unless it had them before ``since``; if that can be read in two
-    ways, none: rather twice than never.
+    the end of the conversation, from the first one on, unless it had them before ``since``. If that can be read in
+    several ways, the longest, as long as it leaves nothing since then to somebody else; else none: rather twice than
+    never.
     """
     ids = frozenset(turn.message_id for turn in listed)
     if under_own_id := frozenset(one.event_id for one in said if one.event_id in ids):
@@ -50,7 +51,9 @@ def arrived(
         for count in range(1, min(len(said), len(listed)) + 1)
         if all(_same(one, turn, since) for one, turn in zip(said, listed[-count:], strict=False))
     ]
-    return frozenset(one.event_id for one in said[: counts[0]]) if len(counts) == 1 else frozenset()
+    if len(counts) > 1 and any((_dated(turn) or since) >= since for turn in listed[: -counts[-1]]):
+        return frozenset()
+    return frozenset(one.event_id for one in said[: max(counts, default=0)])
 
 
 def _words(said: Envelope) -> tuple[str, str] | None:
@@ -62,14 +65,18 @@ def _words(said: Envelope) -> tuple[str, str] | None:
 
 def _same(said: Envelope, listed: ListedTurn, since: datetime) -> bool:
     """A platform may date a turn by when it came, or by when it was said, which travels with it."""
-    if _words(said) != (listed.role, listed.content):
+    at = _dated(listed)
+    if at is None or _words(said) != (listed.role, listed.content):
         return False
+    return at >= since - _SKEW or abs(at - said.occurred_at) <= _ROUNDED
+
+
+def _dated(listed: ListedTurn) -> datetime | None:
     try:
         at = datetime.fromisoformat(listed.timestamp or "")
     except ValueError:
-        return False
-    at = at if at.tzinfo else at.replace(tzinfo=UTC)
-    return at >= since - _SKEW or abs(at - said.occurred_at) <= _ROUNDED
+        return None
+    return at if at.tzinfo else at.replace(tzinfo=UTC)
 
 
 class Inherited:

@@ -47,12 +47,20 @@ def test_behind_the_confirmed_turns_all_that_arrived_is_found_and_nothing_else(b
 
 
 @given(before=WORDS, ours=WORDS.filter(bool), data=st.data())
-def test_without_a_count_nothing_is_taken_for_arrived_that_has_not(before, ours, data) -> None:
-    """Where the words fit in two ways, the turns are sent again: rather twice than never."""
+def test_without_a_count_the_end_that_tells_of_everything_since_is_ours(before, ours, data) -> None:
+    """However alike the turns are: what was there before has its date, and nobody else has said anything since."""
     count = data.draw(st.integers(0, len(ours)))
     turns = said(*ours)
     conversation = listed(said(*before), LONG_AGO) + listed(turns[:count])
-    assert len(arrived(turns, conversation, behind=None, since=NOW)) <= count
+    assert len(arrived(turns, conversation, behind=None, since=NOW)) == count
+
+
+def test_without_a_count_and_with_turns_of_somebody_else_nothing_is_guessed() -> None:
+    """Where the words fit in two ways, and another one has spoken too, they are sent again: rather twice than never."""
+    turns = said("yes", "no", "yes", "no")
+    for others in (["what?", "why?"], ["yes", "no", "what?", "why?"]):
+        conversation = listed(said(*others)) + listed(turns)
+        assert arrived(turns, conversation, behind=None, since=NOW) == frozenset()
 
 
 def test_without_a_count_an_end_that_fits_once_is_recognised() -> None:
