@@ -19,7 +19,6 @@ from synap_integrations.auto.limits import Limited
 from synap_integrations.auto.terms import HEADERS, Terms
 from synap_integrations.auto.untouched import say, untouched
 from synap_integrations.auto.watcher import ImportWatcher
-from synap_integrations.client.addresses import rest_address, stream_target
 from synap_integrations.model import Scope
 from synap_integrations.named import named
 from synap_integrations.outbox import threads
@@ -146,7 +145,7 @@ def enable(synap: Memory | None = None, *, inject: bool | None = None, identify:
     """
     memory = checked_memory(synap)
     settings = Settings.read()
-    wish = _wish(memory, settings.inject if inject is None else inject, identify, settings)
+    wish = _wish(memory, settings.inject if inject is None else inject, identify)
     if not runtime.capturing():
         return Enabled(None, on=False)
     return Enabled(_switch.turn(wish), on=True)
@@ -168,20 +167,12 @@ def wake() -> None:
 
 
 def _wish_of(terms: Terms) -> _Wish:
-    settings = Settings.read()
-    return _wish(None, terms.inject or settings.inject, terms.identify, settings)
+    return _wish(None, terms.inject or Settings.read().inject, terms.identify)
 
 
-def _wish(synap: Memory | None, inject: bool, identify: Identify | None, settings: Settings) -> _Wish:
-    if synap is None and not settings.embedded:
-        _check_addresses(settings)
+def _wish(synap: Memory | None, inject: bool, identify: Identify | None) -> _Wish:
+    if synap is None:
+        runtime.check_settings()
     doors = identify == HEADERS
     find = None if identify is None else headers_scope if doors else finder(identify)
     return _Wish(synap, inject, find, doors)
-
-
-def _check_addresses(settings: Settings) -> None:
-    """Here, because nobody would hear of it from the delivery thread. Raises: InvalidInputError."""
-    rest_address(settings.rest_url)
-    host, port, tls = settings.stream_address
-    stream_target(host, port, tls=tls)

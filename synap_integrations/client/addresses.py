@@ -14,8 +14,10 @@ import socket
 from collections.abc import Callable
 from functools import cache
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 from synap_integrations.errors import InvalidInputError
+from synap_integrations.settings import Settings
 
 _log = logging.getLogger(__name__)
 
@@ -25,6 +27,32 @@ _URL: Final = re.compile(
     rf"(?P<scheme>https?)://(?P<host>{_HOST})(?::(?P<port>\d{{1,5}}))?(?P<path>(?:/[\w.~-]+)*)/?", re.ASCII
 )
 _BARE_HOST: Final = re.compile(rf"{_HOST}|[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*", re.ASCII)
+
+
+def check(settings: Settings) -> None:
+    """Make sure that what is captured may go where the settings send it, before there is anything to send.
+
+    Raises: InvalidInputError, naming the variable where the environment says it, if an address cannot be used or there
+    is no key for another machine.
+    """
+    if settings.embedded:
+        return
+    try:
+        where = rest_address(settings.rest_url)
+        host, port, tls = settings.stream_address
+        stream_target(host, port, tls=tls)
+    except InvalidInputError as error:
+        argument = str(error.details["argument"])
+        if getattr(settings, argument) not in Settings.addresses_of_the_environment():
+            raise
+        message = error.message.replace(argument, f"SYNAP_{argument.upper()}", 1)
+        raise InvalidInputError(message, details=error.details) from None
+    here = is_loopback(urlsplit(where).hostname or "") and is_loopback(host)
+    if settings.api_key is None and not here:
+        message = (
+            f"SYNAP_BASE_URL={settings.base_url} needs SYNAP_API_KEY: set it; only SYNAP_BASE_URL=local needs none"
+        )
+        raise InvalidInputError(message, details={"argument": "api_key"})
 
 
 def rest_address(url: str) -> str:

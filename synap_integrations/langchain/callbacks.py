@@ -51,7 +51,7 @@ _DOOR: Final = contained("callbacks")
 
 @cache
 def _tracker() -> RunTracker:
-    """Loaded with the first event: making a handler imports nothing."""
+    """Loaded with the first event: making a handler needs none of it."""
     from synap_integrations.langchain.capture.tracker import TRACKER  # noqa: PLC0415 - see above
 
     return TRACKER
@@ -61,6 +61,12 @@ def _memory_over(sdk: object) -> Memory | None:
     from synap_integrations.runtime import memory_over  # noqa: PLC0415 - only for those who hold an SDK object
 
     return memory_over(sdk)
+
+
+def _check_settings() -> None:
+    from synap_integrations.runtime import check_settings  # noqa: PLC0415 - only for those who bring no Synap
+
+    check_settings()
 
 
 def _start(
@@ -85,7 +91,8 @@ class SynapCallbackHandler(BaseCallbackHandler):
 
     ``metadata={"synap": "off"}`` keeps one run out, ``SYNAP_CAPTURE=0`` all of them.
 
-    Raises: InvalidInputError, from the constructor only.
+    Raises: InvalidInputError, from the constructor only: for an argument, or a setting that the process-wide `Synap`
+    could not be made with.
     """
 
     # On the caller's thread, also under asyncio: a hook costs microseconds, a thread pool a hundred times that.
@@ -110,6 +117,8 @@ class SynapCallbackHandler(BaseCallbackHandler):
         dedupe_retries: bool = True,
     ) -> None:
         synap = _memory_over(sdk) if synap is None and sdk is not None else checked_memory(synap)
+        if synap is None:
+            _check_settings()
         if narration not in NARRATIONS:
             message = f"narration must be one of {', '.join(NARRATIONS)}"
             raise InvalidInputError(message, details={"argument": "narration"})
@@ -323,8 +332,10 @@ def _revived(token: str, options: Options) -> SynapCallbackHandler:
     """The handler itself where it lives; in another process one with the same options and that process's Synap."""
     handler = _alive.get(token)
     if handler is None:
-        handler = SynapCallbackHandler()
-        handler.options = options
+        # Not by the constructor, which raises where the settings of that process cannot be used.
+        handler = SynapCallbackHandler.__new__(SynapCallbackHandler)
+        handler.options, handler._token = options, new_id()  # noqa: SLF001 - our own
+        _alive[handler._token] = handler  # noqa: SLF001 - our own
     return handler
 
 

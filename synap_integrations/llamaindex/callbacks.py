@@ -7,14 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 from llama_index.core.callbacks.base_handler import BaseCallbackHandler
 
-from synap_integrations import scoping
+from synap_integrations import runtime, scoping
 from synap_integrations.llamaindex import listener
 from synap_integrations.model import Scope
+from synap_integrations.ports import Memory, checked_memory
 
 if TYPE_CHECKING:
     from llama_index.core.callbacks.schema import CBEventType
-
-    from synap_integrations.ports import Memory
 
 
 class SynapCallbackHandler(BaseCallbackHandler):
@@ -29,7 +28,7 @@ class SynapCallbackHandler(BaseCallbackHandler):
             ``customer_id`` and ``session_id``. What is not given comes from ``with synap_integrations.context(...)``,
             ``instrument_tags``, the memory of the engine, the environment, or is generated per engine.
 
-    Raises: InvalidInputError, if an id cannot be used.
+    Raises: InvalidInputError, if ``synap`` is no memory, or an id, or a setting of the process-wide `Synap`, is wrong.
 
     """
 
@@ -43,6 +42,8 @@ class SynapCallbackHandler(BaseCallbackHandler):
         session_id: str | None = None,
     ) -> None:
         super().__init__(event_starts_to_ignore=[], event_ends_to_ignore=[])
+        if checked_memory(synap) is None:
+            runtime.check_settings()
         scope = Scope(conversation_id, user_id, customer_id=customer_id, session_id=session_id)
         self.attachment: listener.Attachment | None = None
         self.attachment = listener.add(listener.Attachment(synap, scoping.checked(scope)))

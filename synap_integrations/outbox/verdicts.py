@@ -10,6 +10,7 @@ from typing import Final, NamedTuple, assert_never
 from synap_integrations.errors import (
     AuthenticationError,
     InsufficientCreditsError,
+    InvalidInputError,
     ListeningNotActiveError,
     OutcomeUnknownError,
     RateLimitError,
@@ -23,7 +24,7 @@ from .calls import TransportFaultError
 _MIN_WAIT_S: Final = 1.0
 _MAX_WAIT_S: Final = 900.0
 _PROBE_EVERY_S: Final = 300.0
-"""How often a key that was refused, or an empty account, is tried again."""
+"""How often a key that was refused, an empty account, or an address where nothing may go is tried again."""
 _FAULTS: Final = 5
 """Attempts after which an envelope that makes the transport itself fail is a dead letter."""
 
@@ -72,6 +73,11 @@ def _names_a_wait(error: SynapError, _: int) -> bool:
     return _asked_s(error) is not None
 
 
+def _is_about_the_address(error: SynapError, _: int) -> bool:
+    """Nothing was sent: it is where to send to that is wrong, not what."""
+    return error.details.get("argument") in {"base_url", "grpc_host"}
+
+
 def _may_succeed_later(error: SynapError, _: int) -> bool:
     return error.retryable
 
@@ -85,6 +91,7 @@ _TABLE: Final = (
     Rule(AuthenticationError, Do.SUSPEND),
     Rule(InsufficientCreditsError, Do.SUSPEND),
     Rule(OutcomeUnknownError, Do.HOLD),
+    Rule(InvalidInputError, Do.SUSPEND, _is_about_the_address),
     Rule(SynapError, Do.RETRY, _may_succeed_later),
     Rule(SynapError, Do.BURY),
 )

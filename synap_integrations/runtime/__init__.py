@@ -2,7 +2,7 @@
 
 from .borrowed import memory_over
 from .environment import capturing, environment_scope, recent_attributions
-from .process import default_synap, flush, status, use_default
+from .process import check_settings, default_synap, flush, status, use_default
 from .reports import Forgotten, Status
 from .synap import Synap
 
@@ -11,6 +11,7 @@ __all__ = [
     "Status",
     "Synap",
     "capturing",
+    "check_settings",
     "default_synap",
     "environment_scope",
     "flush",

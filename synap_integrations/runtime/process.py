@@ -6,7 +6,12 @@ import threading
 from typing import Final
 
 from synap_integrations import after_fork
+from synap_integrations.client import addresses
+from synap_integrations.guard import incidents
+from synap_integrations.outbox.sealing import Sealing
+from synap_integrations.settings import Settings
 
+from .environment import capturing
 from .reports import Status
 from .synap import Synap
 
@@ -46,6 +51,18 @@ def default_synap() -> Synap:
     return _shared.get()
 
 
+def check_settings() -> None:
+    """Make sure that the process-wide Synap can be made, while there is somebody to tell: where it is needed first, in
+    a callback, nothing is raised. Makes and opens nothing.
+
+    Raises: InvalidInputError, if what the environment says cannot be used. Not while nothing is to be captured.
+    """
+    if _shared.peek() is None and capturing():
+        settings = Settings.read()
+        addresses.check(settings)
+        Sealing.of(settings)
+
+
 def use_default(synap: Synap | None) -> Synap | None:
     """Make this the process-wide Synap; None makes the next `default_synap` build a new one.
 
@@ -61,6 +78,6 @@ def flush(timeout_s: float = 5.0) -> bool:
 
 
 def status() -> Status:
-    """`Synap.status` of the process-wide Synap; zeros if there is none yet."""
+    """`Synap.status` of the process-wide Synap; zeros, and the incidents so far, if there is none yet."""
     synap = _shared.peek()
-    return Status() if synap is None else synap.status()
+    return Status(incidents=incidents.counts()) if synap is None else synap.status()

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, Self, TypedDict
 
 from synap_integrations import after_fork, scoping
+from synap_integrations.client import addresses
 from synap_integrations.context.desk import ContextDesk
 from synap_integrations.context.policy import ContextFilter, ContextPolicy
 from synap_integrations.errors import InvalidInputError
@@ -100,6 +101,8 @@ class Synap:
         self.settings = settings or Settings.read(**explicit)
         self._client = client
         self._embedded = client is None and self.settings.embedded
+        if client is None:
+            addresses.check(self.settings)
         self._lent = self._to_lend(Lent(embeddings, extractor, self.settings.extraction_max_tokens))
         self._listening = after_fork.Event()
         self._started_s: float | None = None

@@ -177,15 +177,15 @@ def test_a_safe_path_is_no_obstacle(own_storage) -> None:
 BROKEN = {
     "an address": (
         {"SYNAP_BASE_URL": "ftp://nowhere"},
-        r"synap: not captured: InvalidInputError: base_url is not of the form https://.*\n",
+        r"synap: not captured: InvalidInputError: SYNAP_BASE_URL is not of the form https://.*\n",
     ),
     "an address in clear text": (
         {"SYNAP_BASE_URL": "http://synap.example.org"},
-        r"synap: not captured: InvalidInputError: base_url names another machine .*\n",
+        r"synap: not captured: InvalidInputError: SYNAP_BASE_URL names another machine .*\n",
     ),
     "a host of the stream": (
         {"SYNAP_API_KEY": "synap_k", "SYNAP_GRPC_HOST": "https://x"},
-        r"synap: not captured: InvalidInputError: grpc_host is no host name .*\n",
+        r"synap: not captured: InvalidInputError: SYNAP_GRPC_HOST is no host name .*\n",
     ),
     "a setting's form": (
         {"SYNAP_RECALL_TIMEOUT_S": "soon"},
@@ -194,6 +194,10 @@ BROKEN = {
     "a file": (
         {"SYNAP_CA_FILE": "/nowhere.pem"},
         r"synap: not captured: InvalidInputError: SYNAP_CA_FILE: .*unset it\n",
+    ),
+    "the cloud without a key": (
+        {"SYNAP_BASE_URL": "cloud"},
+        r"synap: not captured: InvalidInputError: SYNAP_BASE_URL=cloud needs SYNAP_API_KEY: .*\n",
     ),
     "a port": ({"SYNAP_GRPC_PORT": "0"}, r"synap: not captured: InvalidInputError: SYNAP_GRPC_PORT: .*\n"),
 }

@@ -11,6 +11,7 @@ from synap_integrations.client.addresses import (
     stream_target,
 )
 from synap_integrations.errors import AuthenticationError, InvalidInputError
+from synap_integrations.runtime import Synap
 
 KEY = "synap_canary_5f2c"
 
@@ -219,3 +220,36 @@ def test_a_host_that_the_code_names_is_meant(monkeypatch, caplog):
     monkeypatch.setenv("SYNAP_BASE_URL", "https://collector.example.com")
     SynapClient(KEY, base_url="https://synap.example.com")
     assert warnings_of(caplog) == []
+
+
+@pytest.mark.parametrize(
+    ("variables", "says"),
+    [
+        ({"SYNAP_BASE_URL": "htps://foo"}, "SYNAP_BASE_URL is not of the form"),
+        ({"SYNAP_BASE_URL": "x"}, "SYNAP_BASE_URL is no address"),
+        ({"SYNAP_API_KEY": KEY, "SYNAP_GRPC_HOST": "https://x"}, "SYNAP_GRPC_HOST is no host name"),
+        ({"SYNAP_BASE_URL": "cloud"}, "SYNAP_BASE_URL=cloud needs SYNAP_API_KEY"),
+        ({"SYNAP_BASE_URL": "https://synap.example.com"}, "SYNAP_BASE_URL=.* needs SYNAP_API_KEY"),
+    ],
+)
+def test_a_synap_is_not_made_for_an_address_where_nothing_may_go(monkeypatch, variables, says):
+    """The variable is named at once: delivery would find out on its own thread, where nobody hears of it."""
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(InvalidInputError, match=says):
+        Synap()
+
+
+def test_an_address_in_the_code_is_refused_by_its_argument():
+    """What the code says is not blamed on the environment."""
+    with pytest.raises(InvalidInputError, match=r"^base_url is not of the form"):
+        Synap(base_url="htps://foo", api_key=KEY)
+
+
+@pytest.mark.parametrize("variables", [{}, {"SYNAP_BASE_URL": "http://127.0.0.1:8787"}, {"SYNAP_API_KEY": KEY}])
+def test_a_synap_is_made_for_every_other(monkeypatch, variables):
+    """The embedded Synap, a server on this machine, the cloud with a key."""
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    with Synap(storage_path=":memory:") as synap:
+        assert synap.status().captured == 0

@@ -47,6 +47,7 @@ class MayWorkLaterError(SynapError):
         (InsufficientCreditsError("x"), Do.SUSPEND),
         (ListeningNotActiveError("x"), Do.AWAIT_STREAM),
         (InvalidInputError("x"), Do.BURY),
+        (InvalidInputError("base_url is not", details={"argument": "base_url"}), Do.SUSPEND),
         (ContextNotFoundError("x"), Do.BURY),
         (ConflictError("x"), Do.BURY),
         (OutcomeUnknownError("x"), Do.HOLD),
