@@ -11,11 +11,22 @@ from .secret import Secret
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import TypeVar
+
+    N = TypeVar("N", int, float)
 
 ON: Final = frozenset({"1", "true", "yes", "on"})
 OFF: Final = frozenset({"0", "false", "no", "off"})
 _OUTBOX_KEY_BYTES: Final = 32
 _URL_SAFE: Final = str.maketrans("-_", "+/")
+
+
+def _number(kind: Callable[[str], N], raw: str) -> N | int:
+    """The number; one that no setting takes, if it is none."""
+    try:
+        return kind(raw)
+    except ValueError:
+        return -1
 
 
 def text(raw: str) -> str:
@@ -35,16 +46,16 @@ def flag(raw: str) -> bool:
 
 def seconds(raw: str) -> float:
     """A number of seconds."""
-    value = float(raw)
+    value = _number(float, raw)
     if not 0 <= value < float("inf"):
-        message = "is not a number of seconds from 0 up"
+        message = "is not a number of seconds from 0 up, such as 0.15"
         raise ValueError(message)
     return value
 
 
 def share(raw: str) -> float:
     """A number from 0 to 1."""
-    value = float(raw)
+    value = _number(float, raw)
     if not 0 <= value <= 1:
         message = "is not a share from 0 to 1"
         raise ValueError(message)
@@ -53,7 +64,7 @@ def share(raw: str) -> float:
 
 def count(raw: str) -> int:
     """A whole number that is not negative."""
-    value = int(raw)
+    value = _number(int, raw)
     if value < 0:
         message = "is not a whole number from 0 up"
         raise ValueError(message)
@@ -62,7 +73,7 @@ def count(raw: str) -> int:
 
 def port(raw: str) -> int:
     """A port that can be connected to."""
-    value = int(raw)
+    value = _number(int, raw)
     if not 0 < value < 65536:
         message = "is not a port (1 to 65535)"
         raise ValueError(message)

@@ -30,7 +30,10 @@ def test_argument_beats_environment_beats_default() -> None:
 @pytest.mark.parametrize(
     ("variable", "value", "fault"),
     [
-        ("SYNAP_RECALL_TIMEOUT_S", "soon", "soon"),
+        ("SYNAP_RECALL_TIMEOUT_S", "soon", "'soon' is not a number of seconds from 0 up, such as 0.15"),
+        ("SYNAP_SAMPLE_RATE", "half", "'half' is not a share from 0 to 1"),
+        ("SYNAP_OUTBOX_MAX_ROWS", "1.5", "'1.5' is not a whole number from 0 up"),
+        ("SYNAP_GRPC_PORT", "https", "'https' is not a port"),
         ("SYNAP_RECALL_TIMEOUT_S", "-1", "from 0 up"),
         ("SYNAP_RECALL_TIMEOUT_S", "nan", "from 0 up"),
         ("SYNAP_GRPC_PORT", "99999", "1 to 65535"),
