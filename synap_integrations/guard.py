@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _log = logging.getLogger(__name__)
-# Every way into the package that can log comes by here. The application says where log lines go, not we.
-logging.getLogger("synap_integrations").addHandler(logging.NullHandler())
 _QUIET: Final = ContextVar("synap_quiet", default=False)
 
 

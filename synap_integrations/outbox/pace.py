@@ -87,7 +87,7 @@ class Pace:
         """A send went well; True if that ends a time of trouble."""
         recovered = bool(self.why)
         if recovered:
-            _log.warning("synap: delivery goes on (it was held by: %s)", self.why)
+            _log.info("synap: delivery goes on (it was held by: %s)", self.why)
         self._failures, self.why, self._resume_at = 0, "", 0.0
         return recovered
 

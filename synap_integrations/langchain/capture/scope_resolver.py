@@ -37,7 +37,7 @@ class ScopeResolver:
             if root.options.automatic and not last_chance:
                 # A handler of the application's own, on the model, may report next, and know better.
                 return
-            root.scope = self._generated(scope)
+            root.scope = self._generated(scope, automatic=root.options.automatic)
             root.conversation = Conversation(root.options.synap)
         else:
             root.conversation = self._conversations.of(scope, root.options.synap)
@@ -58,11 +58,13 @@ class ScopeResolver:
         elif root.awaiting_other_handler:
             self.resolve(root, last_chance=True)
 
-    def _generated(self, scope: Scope) -> Scope:
+    def _generated(self, scope: Scope, *, automatic: bool) -> Scope:
         if not self._warned:
             self._warned = True
-            _log.warning(
+            # A program that is captured without a line of its own has nobody who could heed it, and says what it says.
+            _log.log(
+                logging.INFO if automatic else logging.WARNING,
                 "synap: a run names no conversation, so it is kept as a conversation of its own; pass "
-                "config={'metadata': {'conversation_id': …, 'user_id': …}} or use synap_integrations.context(…)"
+                "config={'metadata': {'conversation_id': …, 'user_id': …}} or use synap_integrations.context(…)",
             )
         return scoping.merged(scope, Scope(f"conversation-{new_id()}"))
