@@ -83,7 +83,7 @@ index = SummaryIndex.from_documents([Document(text="A page.")])
 READERS: dict[str, tuple[str, str]] = {
     "chain.invoke(": (CHAIN, ""),
     "agent = create_agent(": ("from langchain.agents import create_agent\ntools = []", ""),
-    "model = with_synap_memory(": ("from langchain_openai import ChatOpenAI", "model.invoke('Hello')"),
+    "model = with_synap_memory(": ("from langchain_openai import ChatOpenAI", ""),
     "SynapCallbackHandler()  # captures": (INDEX, "engine.chat('Hello')"),
     "with synap_integrations.context(": ("import synap_integrations", ""),
     "async with SynapClient(": ("", ""),
@@ -92,6 +92,7 @@ READERS: dict[str, tuple[str, str]] = {
 SAYS_SOMETHING = (
     "chain.invoke(",
     "agent = create_agent(",
+    "model = with_synap_memory(",
     "SynapCallbackHandler()  # captures",
     "async with SynapClient(",
 )
