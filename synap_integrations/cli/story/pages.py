@@ -231,7 +231,8 @@ def _accounting(findings: Findings, staging: Staging) -> Page:
         f"In real use the file is {staging.real_file}.\n\n"
     )
     text.append("Next\n", style="bold")
-    text.append('  capture  chain.invoke(…, config={"callbacks": [SynapCallbackHandler()]})\n')
+    text.append('  capture  chain.invoke(…, config={"callbacks": [SynapCallbackHandler()],\n')
+    text.append('               "metadata": {"user_id": "ana", "thread_id": "t-1"}})\n')
     text.append("  cloud    export SYNAP_API_KEY=…   and nothing else changes\n")
     text.append("  off      export SYNAP_CAPTURE=0   or remove the line you added")
     return Page(
