@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +13,16 @@ import pytest
 from langchain_core.language_models import GenericFakeChatModel
 from langchain_core.messages import AIMessage
 
-from synap_integrations.cli.story.dialogue import read_dialogues
+from synap_integrations.cli.story.choosing import known_questions
+from synap_integrations.cli.story.dialogue import Dialogue, Exchange, Question, Session, Utterance, read_dialogues
 from synap_integrations.cli.story.findings import Findings
 from synap_integrations.cli.story.library import MOST_PASSAGES, Passages, pages
 from synap_integrations.cli.story.llamaindex import Answer
 from synap_integrations.cli.story.play import play
 from synap_integrations.cli.story.real_model import RealModel
 from synap_integrations.errors import InvalidInputError
+from synap_integrations.model import Context, ContextItem
+from synap_integrations.testing.fakes import FakeMemory
 
 LOCOMO = Path(__file__).parents[3] / "shared" / "data" / "locomo-two.json"
 needs_locomo = pytest.mark.skipif(not LOCOMO.exists(), reason="the LoCoMo conversations are not on this machine")
@@ -118,12 +122,12 @@ def test_nobody_gets_what_somebody_else_said(shown: dict[str, Any]) -> None:
 def test_llamaindex_knows_what_was_told_to_langchain(shown: dict[str, Any]) -> None:
     """Same user id, other framework, new conversation: the prompt holds the evidence, as context and nowhere else."""
     asked = shown["in_llamaindex"]["asked"]
-    assert "What food is Ines allergic to?" in asked["question"]
+    assert "Where is the place with the shared kiln?" in asked["question"]
     lines = asked["prompt"]
     (evidence,) = [line["text"] for line in lines if line["evidence"]]
-    assert evidence.endswith("I'm badly allergic to shellfish, and Carla is vegetarian.")
-    assert not any("shellfish" in line["text"] for line in lines if not line["injected"])
-    assert asked["answer"].startswith("Shellfish.")
+    assert "Mill Lane" in evidence
+    assert not any("Mill Lane" in line["text"] for line in lines if not line["injected"])
+    assert asked["answer"].startswith("On Mill Lane, above the bakery.")
     said = {text for dialogue in read_dialogues() for text in dialogue.turn_texts().values()}
     said |= {shown["asked"]["question"], shown["asked"]["answer"]}
     recalled = [line.partition(": ")[2] for item in asked["items"] for line in item["text"].splitlines()]
@@ -149,7 +153,7 @@ def test_the_llamaindex_agent_is_captured_with_its_tool(shown: dict[str, Any]) -
     assert [kind for kind, _ in lines] == ["user", "tool call", "tool result", "assistant"]
     assert lines[1][1] == 'read_documents({"words":"how to turn it off"})'
     assert "SYNAP_CAPTURE=0" in lines[2][1]
-    assert lines[3][1].startswith("On Mill Lane")
+    assert lines[3][1].startswith("Shellfish.")
     kept = found["accounting"]
     assert kept["captured"] == kept["delivered"] > 8
     assert kept["turns_said"] == kept["turns_stored"] == 6
@@ -249,6 +253,35 @@ def test_a_model_that_fails_is_named_in_one_sentence(tmp_path: Path) -> None:
         played_with([], tmp_path)
 
 
+def assert_llamaindex_was_told(found: dict[str, Any]) -> None:
+    """Both questions are answered from what LangChain was told, and the page marks where it stands."""
+    assert any(line["evidence"] for line in found["asked"]["prompt"])
+    assert "I was not told." not in found["asked"]["answer"] + found["transcript"]["lines"][-1]["text"]
+
+
+def test_a_question_is_chosen_that_what_is_recalled_answers() -> None:
+    """One whose evidence is not recalled is passed over, one in the best item goes first, none is asked twice."""
+    questions = [Question(f"{word}?", (word,), word) for word in ("shown", "unknown", "worse", "best")]
+    said = {
+        question.text: Utterance(f"I said {question.answer} on that day.", question.evidence) for question in questions
+    }
+    exchanges = tuple(Exchange(utterance, None) for utterance in said.values())
+    session = Session("s-1", datetime(2026, 1, 1, tzinfo=UTC), None, exchanges)
+    dialogue = Dialogue("ana", "Ana", "Robin", (session,), tuple(questions))
+    memory = FakeMemory()
+    items = [
+        ContextItem("i-1", "episodes", text=said["worse?"].text, score=0.4),
+        ContextItem("i-2", "episodes", text=said["best?"].text, score=0.9),
+    ]
+    memory.context = Context(tuple(items))
+    assert [question.text for question in known_questions(dialogue, memory, "And A?", "And B?")] == ["best?", "worse?"]
+    memory.context = Context()
+    assert [question.text for question in known_questions(dialogue, memory, "And A?", "And B?")] == [
+        "unknown?",
+        "worse?",
+    ]
+
+
 @needs_locomo
 def test_a_part_of_the_real_conversations(tmp_path: Path) -> None:
     """Some months of two people, through everything: all turns stored, nothing crosses over."""
@@ -259,6 +292,7 @@ def test_a_part_of_the_real_conversations(tmp_path: Path) -> None:
     assert found["accounting"]["turns_said"] == found["accounting"]["turns_stored"] == 153
     assert found["prompts"]["foreign_turns"] == 0
     assert found["prompts"]["own_turns"] > found["prompts"]["own_questions"]
+    assert_llamaindex_was_told(found["in_llamaindex"])
 
 
 @needs_locomo
@@ -272,4 +306,5 @@ def test_recall_on_the_real_conversations(tmp_path: Path) -> None:
     assert found["recall"]["at_10"] >= 0.70
     assert found["recall"]["at_25"] >= 0.79
     assert found["accounting"]["turns_stored"] == 788
+    assert_llamaindex_was_told(found["in_llamaindex"])
     assert (found["prompts"]["checked"], found["prompts"]["foreign_turns"]) == (604, 0)

@@ -27,6 +27,7 @@ from synap_integrations.llamaindex import SynapMemory
 from synap_integrations.runtime import Synap
 
 from .asking import asked
+from .choosing import known_questions
 from .dialogue import CUSTOMER, Dialogue, Question
 from .findings import Asked
 from .library import Passages
@@ -141,11 +142,11 @@ class Heard:
 
 def ask_in_llamaindex(dialogue: Dialogue, synap: Synap, passages: Passages) -> Heard:
     """The user of this dialogue, known by the id that LangChain's part used, talks to LlamaIndex for the first time."""
-    answerable = [question for question in dialogue.questions if question.answer] or dialogue.questions
+    of_engine, of_agent = known_questions(dialogue, Witness(synap, keeping=False), _LEAVING[0], _OFF[0])
     visit = _Visit(dialogue, synap, passages)
     engines, agents = (f"{dialogue.user_id}-{place}" for place in ("reads-documents", "has-a-tool"))
-    first = visit.ask_engine(answerable[1 % len(answerable)], engines)
-    asyncio.run(visit.ask_agent(answerable[2 % len(answerable)], agents))
+    first = visit.ask_engine(of_engine, engines)
+    asyncio.run(visit.ask_agent(of_agent, agents))
     return Heard(first, agents, visit.model.prompts)
 
 

@@ -36,6 +36,7 @@ Advance = Callable[[str, int], None]
 TALK, SEARCH, ASK, ELSEWHERE = "conversations", "searches", "questions to the agents", "in LlamaIndex"
 
 _FLUSH_S: Final = 60.0
+_RECALL_S: Final = 5.0
 
 
 def sizes(dialogues: Sequence[Dialogue]) -> dict[str, int]:
@@ -57,7 +58,8 @@ def play(dialogues: Sequence[Dialogue], folder: Path, *, model: RealModel | None
     Raises: NetworkTimeoutError, if delivery does not keep up.
     """
     started = time.monotonic()
-    settings = Settings.read({}, base_url="local", storage_path=str(folder))
+    # A busy machine changes how long is waited, and not what is told.
+    settings = Settings.read({}, base_url="local", storage_path=str(folder), recall_timeout_s=_RECALL_S)
     file = settings.root / FILE_NAME
     # Nothing leaves the machine, whatever tracing the environment asks LangChain for.
     with tracing_context(enabled=False), Synap(settings=settings) as synap:
