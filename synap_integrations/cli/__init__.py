@@ -21,7 +21,7 @@ COMMANDS: Final = {
     "import": "Record the conversations of a file: an export, LangChain's or OpenAI's messages.",
     "push": "Move what the embedded Synap holds to the cloud or to another server.",
     "forget": "Forget a user, a customer or a conversation, everywhere this machine reaches.",
-    "demo": "Run the main job on real conversations, here and now, without an account.",
+    "demo": "Run the main job, end to end, here and now, without an account.",
     "doctor": "Look for what is wrong, and say what to type.",
     "status": "Show what this machine holds: what waits for delivery, what the embedded Synap remembers.",
     "prove-isolation": "Run your agent with many users at once and look for words that crossed.",

@@ -1,4 +1,4 @@
-"""`synap demo`: the main job on real conversations, here and now, without an account."""
+"""`synap demo`: the main job, end to end, here and now, without an account."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from .story.dialogue import Dialogue, read_dialogues
 @click.option("--keep", type=click.Path(path_type=Path), metavar="FOLDER", help="Keep the embedded Synap's file here.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object instead of pages.")
 def command(data: Path | None, sessions: int | None, model: str | None, keep: Path | None, *, as_json: bool) -> None:
-    """Run the main job on real conversations, here and now, without an account.
+    """Run the main job, end to end, here and now, without an account.
 
     Leaves nothing behind without --keep.
     """

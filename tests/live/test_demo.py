@@ -209,6 +209,17 @@ def test_the_pages_are_tidy_when_piped(tmp_path: Path) -> None:
     assert "~/.synap/integrations/v1/local.db" in ended.stdout
 
 
+def test_the_readme_shows_what_is_printed(tmp_path: Path) -> None:
+    """Line by line and in order, but for what it leaves out and what differs from run to run."""
+    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    shown = readme.partition("$ make demo\n")[2].partition("```")[0].splitlines()
+    printed = iter(synap_demo(tmp_path).stdout.splitlines())
+    for line in shown:
+        if line.strip(" ▌") not in {"", "[…]"}:
+            pattern = ".*".join(re.escape(part) for part in line.split("…"))
+            assert any(re.fullmatch(pattern, other) for other in printed), line
+
+
 def test_the_file_can_be_kept(tmp_path: Path) -> None:
     """--keep leaves the embedded Synap's file in the folder, and does not touch a folder that holds something."""
     folder = tmp_path / "kept"

@@ -68,7 +68,7 @@ def print_findings(findings: Findings, staging: Staging) -> None:
 
 
 def _introduction(findings: Findings, staging: Staging) -> Text:
-    text = Text("The main job on real conversations\n\n", style="bold")
+    text = Text("The main job, end to end\n\n", style="bold")
     for person in findings.people:
         text.append(
             f"{person.user_name}: {person.turns} turns in {person.conversations} conversations, "
