@@ -7,5 +7,7 @@ from typing import Final
 
 from synap_integrations.runtime.origin import record_from
 
-record: Final = partial(record_from, "langchain")
+FRAMEWORK: Final = "langchain"
+
+record: Final = partial(record_from, FRAMEWORK)
 """Hand ``(memory, event, scope)`` over."""

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ValidationError
 
 from synap_integrations.guard import contained
 from synap_integrations.llamaindex.asking import scope_here
+from synap_integrations.llamaindex.recording import FRAMEWORK
 from synap_integrations.runtime.asking import Asker
 from synap_integrations.runtime.deeds import BROKEN, Deed, Told, adone, done, unusable
 from synap_integrations.runtime.tools import ForgetTool, SearchTool, StoreTool
@@ -56,7 +57,7 @@ class _MemoryTool(AsyncBaseTool):
             if isinstance(arguments, Told):
                 told = arguments
             else:
-                told = done(self._deed, arguments, self._asker.lookup, scope_here(self._asker.stated))
+                told = done(FRAMEWORK, self._deed, arguments, self._asker, scope_here(self._asker.stated))
         return self._output(told, words, passed)
 
     async def acall(self, *words: Any, **passed: Any) -> ToolOutput:
@@ -67,7 +68,7 @@ class _MemoryTool(AsyncBaseTool):
             if isinstance(arguments, Told):
                 told = arguments
             else:
-                told = await adone(self._deed, arguments, self._asker.lookup, scope_here(self._asker.stated))
+                told = await adone(FRAMEWORK, self._deed, arguments, self._asker, scope_here(self._asker.stated))
         return self._output(told, words, passed)
 
     def _arguments(self, words: tuple[Any, ...], passed: dict[str, Any]) -> BaseModel | Told:

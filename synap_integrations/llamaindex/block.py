@@ -11,11 +11,13 @@ from llama_index.core.bridge.pydantic import PrivateAttr
 from llama_index.core.memory import BaseMemoryBlock
 
 from synap_integrations import runtime, scoping
-from synap_integrations.context.render import as_prompt
+from synap_integrations.context.render import as_block
 from synap_integrations.guard import contained
 from synap_integrations.llamaindex import identity, injection, listener, translate
-from synap_integrations.model import Scope
+from synap_integrations.llamaindex.recording import FRAMEWORK
+from synap_integrations.model import Context, Scope
 from synap_integrations.ports import Memory
+from synap_integrations.runtime.usage import record_used, used_of
 
 MAX_CONVERSATIONS: Final = 1_000
 
@@ -58,17 +60,27 @@ class SynapMemoryBlock(BaseMemoryBlock[str]):
             said = translate.text_of(translate.last_user_message(messages or []))
             turn = listener.current_turn()
             asked = (turn.root if turn else None, said)
-            known = self._frozen.get(scope)
             if identity.left_out():
                 return ""
-            if known is None or known[0] != asked:
-                context = await self._sink().arecall(said or None, scope=scope)
-                known = asked, injection.without_templates(as_prompt(context))
-                self._frozen[scope] = known
-                while len(self._frozen) > MAX_CONVERSATIONS:
-                    self._frozen.popitem(last=False)
-            return known[1]
+            if (held := self._held(scope, asked)) is not None:
+                return held
+            context = await self._sink().arecall(said or None, scope=scope)
+            held = self._held(scope, asked)  # by a call of the same turn that was answered earlier
+            return self._freeze(scope, asked, context) if held is None else held
         return ""
+
+    def _held(self, scope: Scope, asked: object) -> str | None:
+        known = self._frozen.get(scope)
+        return known[1] if known is not None and known[0] == asked else None
+
+    def _freeze(self, scope: Scope, asked: object, context: Context) -> str:
+        block = as_block(context)
+        text = injection.without_templates(block.text)
+        self._frozen[scope] = asked, text
+        while len(self._frozen) > MAX_CONVERSATIONS:
+            self._frozen.popitem(last=False)
+        record_used(FRAMEWORK, self._sink(), used_of(context, block.item_ids), scope)
+        return text
 
     async def _aput(self, messages: list[ChatMessage]) -> None:
         """Nothing: what is ejected from the short-term memory is a fraction of what was said."""

@@ -19,7 +19,7 @@ from llama_index_instrumentation.dispatcher import Dispatcher
 from synap_integrations.context.render import as_block, has_context
 from synap_integrations.llamaindex import translate
 from synap_integrations.llamaindex.turns import Injection
-from synap_integrations.model import ContextUsed
+from synap_integrations.runtime.usage import used_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -35,8 +35,7 @@ def rendered(context: Context) -> Injection | None:
     block = as_block(context)
     if not block:
         return None
-    bundle_ids = context.receipt.bundle_ids if context.receipt else ()
-    return Injection(block.text, ContextUsed(bundle_ids, block.item_ids))
+    return Injection(block.text, used_of(context, block.item_ids))
 
 
 def into_call(turn: Turn, arguments: dict[str, object]) -> None:

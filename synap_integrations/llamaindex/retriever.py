@@ -10,9 +10,12 @@ from llama_index.core.base.base_retriever import BaseRetriever
 from llama_index.core.schema import NodeWithScore, QueryBundle, TextNode
 
 from synap_integrations.llamaindex.asking import scope_here
+from synap_integrations.llamaindex.recording import FRAMEWORK
+from synap_integrations.model import Scope
 from synap_integrations.ports import Answer
 from synap_integrations.runtime.asking import Asker
 from synap_integrations.runtime.searching import SearchTerms, metadata_of, text_of
+from synap_integrations.runtime.usage import record_used, used_of
 
 _FOR_MODELS: Final = {"said_at", "type"}
 """Metadata that stands beside a node's text in a prompt; the rest is for programs."""
@@ -70,13 +73,18 @@ class SynapRetriever(BaseRetriever):
         if not query_bundle.query_str.strip():
             return []
         question, scope = self._terms.search(query_bundle.query_str), scope_here(self._asker.stated)
-        return nodes_of(self._asker.lookup.ask(question, scope=scope, timeout_s=self._timeout_s))
+        return self._handed_over(self._asker.lookup.ask(question, scope=scope, timeout_s=self._timeout_s), scope)
 
     async def _aretrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
         if not query_bundle.query_str.strip():
             return []
         question, scope = self._terms.search(query_bundle.query_str), scope_here(self._asker.stated)
-        return nodes_of(await self._asker.lookup.aask(question, scope=scope, timeout_s=self._timeout_s))
+        return self._handed_over(await self._asker.lookup.aask(question, scope=scope, timeout_s=self._timeout_s), scope)
+
+    def _handed_over(self, answer: Answer, scope: Scope) -> list[NodeWithScore]:
+        found = nodes_of(answer)
+        record_used(FRAMEWORK, self._asker.recorder, used_of(answer, [item.item_id for item in answer.items]), scope)
+        return found
 
 
 def nodes_of(answer: Answer) -> list[NodeWithScore]:

@@ -14,12 +14,14 @@ from typing import Final, Literal, NamedTuple, Protocol
 
 from pydantic import BaseModel, Field, ValidationError
 
-from synap_integrations.context.render import as_block, as_prompt
+from synap_integrations.context.render import as_block
 from synap_integrations.errors import SynapError
 from synap_integrations.model import Context, Scope
-from synap_integrations.ports import Answer, Forget, Lookup, PreviewForget, Question, Remember
+from synap_integrations.ports import Answer, Forget, PreviewForget, Question, Remember
 
+from .asking import Asker
 from .searching import SearchTerms
+from .usage import record_used, used_of
 
 _MAX_PREVIEWS: Final = 1_000
 _MAX_SHOWN: Final = 20
@@ -59,6 +61,8 @@ class Told(NamedTuple):
 
     text: str
     failed: bool = False
+    shown: tuple[str, ...] = ()
+    """The memories that are in the text."""
 
 
 BROKEN: Final = Told("Memory did not do this, by a fault of its own. Go on without it.", failed=True)
@@ -91,20 +95,26 @@ class Deed(Protocol):
         ...
 
 
-def done(deed: Deed, arguments: BaseModel, lookup: Lookup, scope: Scope) -> Told:
-    """Do it. Never raises."""
+def done(framework: str, deed: Deed, arguments: BaseModel, asker: Asker, scope: Scope) -> Told:
+    """Do it, and have the platform told what a model was shown of its bundles. Never raises."""
     question = deed.question(arguments, scope)
     if isinstance(question, Told):
         return question
-    return _outcome(deed, question, lookup.ask(question, scope=scope), scope)
+    answer = asker.lookup.ask(question, scope=scope)
+    told = _outcome(deed, question, answer, scope)
+    record_used(framework, asker.recorder, used_of(answer, told.shown), scope)
+    return told
 
 
-async def adone(deed: Deed, arguments: BaseModel, lookup: Lookup, scope: Scope) -> Told:
+async def adone(framework: str, deed: Deed, arguments: BaseModel, asker: Asker, scope: Scope) -> Told:
     """`done` that waits without blocking the event loop."""
     question = deed.question(arguments, scope)
     if isinstance(question, Told):
         return question
-    return _outcome(deed, question, await lookup.aask(question, scope=scope), scope)
+    answer = await asker.lookup.aask(question, scope=scope)
+    told = _outcome(deed, question, answer, scope)
+    record_used(framework, asker.recorder, used_of(answer, told.shown), scope)
+    return told
 
 
 def unusable(error: ValidationError) -> Told:
@@ -144,7 +154,8 @@ class Searching:
 
     def told(self, question: Question, answer: Answer, scope: Scope) -> Told:  # noqa: ARG002 - `Deed`
         """What was found, as data that cannot leave its block."""
-        return Told(as_prompt(Context(answer.items)) or "Nothing is remembered about that.")
+        block = as_block(Context(answer.items))
+        return Told(block.text or "Nothing is remembered about that.", shown=block.item_ids)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from pydantic import BaseModel, PrivateAttr, ValidationError
 
 from synap_integrations.guard import contained
 from synap_integrations.langchain.lookup.asking import scope_for
+from synap_integrations.langchain.recording import FRAMEWORK
 from synap_integrations.runtime.asking import Asker
 from synap_integrations.runtime.deeds import BROKEN, Deed, Told, adone, done, unusable
 from synap_integrations.runtime.tools import ForgetTool, SearchTool, StoreTool
@@ -56,14 +57,14 @@ class _MemoryTool(BaseTool):
         told = BROKEN
         with _TOOL:
             scope = scope_for(self._asker.stated, config)
-            told = done(self._deed, self._arguments(words, passed), self._asker.lookup, scope)
+            told = done(FRAMEWORK, self._deed, self._arguments(words, passed), self._asker, scope)
         return _result(told)
 
     async def _arun(self, *words: str, config: RunnableConfig, **passed: Any) -> str:
         told = BROKEN
         with _TOOL:
             scope = scope_for(self._asker.stated, config)
-            told = await adone(self._deed, self._arguments(words, passed), self._asker.lookup, scope)
+            told = await adone(FRAMEWORK, self._deed, self._arguments(words, passed), self._asker, scope)
         return _result(told)
 
     def _arguments(self, words: tuple[str, ...], passed: dict[str, Any]) -> BaseModel:

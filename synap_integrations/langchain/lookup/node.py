@@ -11,10 +11,11 @@ from synap_integrations.context.render import as_block
 from synap_integrations.guard import contained
 from synap_integrations.langchain.capture import translate
 from synap_integrations.langchain.lookup.asking import scope_for
-from synap_integrations.langchain.recording import record
-from synap_integrations.model import Context, ContextUsed, Scope
+from synap_integrations.langchain.recording import FRAMEWORK
+from synap_integrations.model import Context, Scope
 from synap_integrations.runtime.asking import Asker
 from synap_integrations.runtime.searching import SearchTerms
+from synap_integrations.runtime.usage import record_used, used_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -88,6 +89,5 @@ class _Step:
 
     def _shown(self, answer: Answer, scope: Scope) -> str:
         block = as_block(Context(answer.items))
-        if block and answer.bundle_ids:
-            record(self._asker.recorder, ContextUsed(answer.bundle_ids, block.item_ids), scope)
+        record_used(FRAMEWORK, self._asker.recorder, used_of(answer, block.item_ids), scope)
         return block.text

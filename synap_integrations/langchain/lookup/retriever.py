@@ -12,12 +12,16 @@ from langchain_core.runnables import RunnableConfig
 from pydantic import PrivateAttr
 
 from synap_integrations.langchain.lookup.asking import scope_for
+from synap_integrations.langchain.recording import FRAMEWORK
 from synap_integrations.ports import Answer
 from synap_integrations.runtime.asking import Asker
 from synap_integrations.runtime.searching import SearchTerms, metadata_of, text_of
+from synap_integrations.runtime.usage import record_used, used_of
 
 if TYPE_CHECKING:
     from langchain_core.callbacks import AsyncCallbackManagerForRetrieverRun, CallbackManagerForRetrieverRun
+
+    from synap_integrations.model import Scope
 
 
 _CONFIG: Final[ContextVar[RunnableConfig | None]] = ContextVar("synap_retriever_config", default=None)
@@ -95,7 +99,7 @@ class SynapRetriever(BaseRetriever):
             return []
         scope = scope_for(self._asker.stated, _CONFIG.get())
         answer = self._asker.lookup.ask(self._terms.search(query), scope=scope, timeout_s=self.timeout_s)
-        return documents_of(answer)
+        return self._handed_over(answer, scope)
 
     async def _aget_relevant_documents(
         self,
@@ -107,7 +111,12 @@ class SynapRetriever(BaseRetriever):
             return []
         scope = scope_for(self._asker.stated, _CONFIG.get())
         answer = await self._asker.lookup.aask(self._terms.search(query), scope=scope, timeout_s=self.timeout_s)
-        return documents_of(answer)
+        return self._handed_over(answer, scope)
+
+    def _handed_over(self, answer: Answer, scope: Scope) -> list[Document]:
+        found = documents_of(answer)
+        record_used(FRAMEWORK, self._asker.recorder, used_of(answer, [item.item_id for item in answer.items]), scope)
+        return found
 
 
 def documents_of(answer: Answer) -> list[Document]:

@@ -31,8 +31,9 @@ from synap_integrations.langchain.messages import (
     text_of_content,
 )
 from synap_integrations.langchain.options import Options
-from synap_integrations.langchain.recording import record
-from synap_integrations.model import Context, ContextUsed, Scope
+from synap_integrations.langchain.recording import FRAMEWORK
+from synap_integrations.model import Context, Scope
+from synap_integrations.runtime.usage import record_used, used_of
 
 if TYPE_CHECKING:
     from langchain_core.messages import BaseMessage
@@ -160,9 +161,7 @@ class Injector:
     def shown(self, context: Context, scope: Scope) -> Block:
         """The context as a block that a model is about to see; tells the platform which of its bundles were used."""
         block = as_block(context) if context.items and not is_quiet() else _NOTHING
-        bundle_ids = context.receipt.bundle_ids if context.receipt else ()
-        if block and bundle_ids:
-            record(self.memory, ContextUsed(bundle_ids, block.item_ids), scope)
+        record_used(FRAMEWORK, self.memory, used_of(context, block.item_ids), scope)
         return block
 
 
