@@ -15,6 +15,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from hashlib import blake2b
 from pathlib import Path
 from typing import Final, Self
 
@@ -28,12 +29,21 @@ OURS_ALONE: Final = 0o600
 
 
 def candidates(folder: Path) -> list[Path]:
-    """Folders to try, in order: the one asked for, the user's state folder, a private one among the temporary files."""
+    """Folders to try, in order: the one asked for, the user's state folder, a private one among the temporary files.
+
+    The other two are of this storage path alone: what one application could not keep in its place is not delivered to
+    where another one of the same user remembers.
+    """
+    storage = blake2b(os.fsencode(folder.parent.absolute()), digest_size=4).hexdigest()
     found = [folder]
     with suppress(RuntimeError):  # there is no home
-        found.append(state_home() / "synap" / "outbox" / folder.name)
-    found.append(Path(tempfile.gettempdir()) / f"synap-{os.geteuid()}" / folder.name)
+        found.append(state_home() / "synap" / "outbox" / storage / folder.name)
+    found.append(_temporary() / storage / folder.name)
     return found
+
+
+def _temporary() -> Path:
+    return Path(tempfile.gettempdir()) / f"synap-{os.geteuid()}"
 
 
 def make_private(folder: Path) -> None:
@@ -48,13 +58,12 @@ def make_private(folder: Path) -> None:
         with suppress(FileExistsError):
             path.mkdir(PRIVATE)
             path.chmod(PRIVATE)  # whatever the umask says
-    if _is_among_temporary_files(folder):
-        _claim_folder(folder.parent)
+    temporary = _temporary()
+    if temporary in folder.parents:
+        for path in reversed(folder.parents):
+            if path == temporary or temporary in path.parents:
+                _claim_folder(path)
     _claim_folder(folder)
-
-
-def _is_among_temporary_files(folder: Path) -> bool:
-    return folder.parent.name == f"synap-{os.geteuid()}" and folder.parent.parent == Path(tempfile.gettempdir())
 
 
 def _claim_folder(folder: Path) -> None:

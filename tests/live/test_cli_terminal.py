@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -215,7 +216,7 @@ def test_the_doctor_on_a_terminal(remembered) -> None:
         assert terminal.colour_of("fine") == "green"
         assert terminal.colour_of("warning") == "brown"
         assert "SYNAP_MASK" in terminal.text
-        assert "No problem, 1 warning" in terminal.text
+        assert re.search(r"No problem, \d warnings?", terminal.text)
 
 
 def test_completion_knows_the_commands() -> None:

@@ -12,8 +12,8 @@ from urllib.parse import quote_plus
 
 from dev_server import Reached, server_in_process
 from langchain_core.messages import HumanMessage
+from langchain_models import WholeModel
 from programs import python
-from scripted_models import Scripted
 
 from synap_integrations import Synap
 from synap_integrations.langchain import SynapCallbackHandler, with_synap_memory
@@ -103,7 +103,7 @@ def _names(tenants: int) -> list[str | None]:
 
 def _asked(synap: Synap, own: dict) -> Iterator[tuple[tuple, set[str]]]:
     """Who asked, and the canaries in their prompts."""
-    model = Scripted()
+    model = WholeModel()
     chain = with_synap_memory(model, synap).with_config(callbacks=[SynapCallbackHandler(synap)])
 
     def say(text: str, who: tuple, conversation: str) -> None:

@@ -5,7 +5,7 @@ import json
 import pytest
 from langchain_core.load import dumps, loads
 from langchain_core.messages import HumanMessage
-from scripted_models import Scripted
+from langchain_models import WholeModel
 
 from synap_integrations import Scope, Synap
 from synap_integrations.langchain import SynapCallbackHandler, with_synap_memory
@@ -54,7 +54,7 @@ def test_a_serialised_shape_in_metadata_changes_nothing(shape) -> None:
     """In the metadata of a run it is nobody's id and nobody's secret; the turn is captured all the same."""
     memory = FakeMemory()
     metadata = {"conversation_id": "c-1", "user_id": "ana", "extra": shape}
-    Scripted().invoke([HumanMessage("hi")], {"callbacks": [SynapCallbackHandler(memory)], "metadata": metadata})
+    WholeModel().invoke([HumanMessage("hi")], {"callbacks": [SynapCallbackHandler(memory)], "metadata": metadata})
     assert [turn.content for turn in memory.turns] == ["hi", "re: hi"]
     assert {entry.scope.conversation_id for entry in memory.recorded} == {"c-1"}
     assert "4711-of-the-locker" not in repr(memory.recorded)
@@ -65,7 +65,7 @@ def test_a_serialised_shape_in_metadata_changes_nothing(shape) -> None:
 def test_a_prompt_with_a_serialised_shape_can_be_serialised(shape) -> None:
     """Shown in a prompt and sent through LangChain's own serialiser and back, it is the same text."""
     known = FakeMemory(Context((ContextItem("item-1", "facts", text=json.dumps(shape)),), source="pushed"))
-    model = Scripted()
+    model = WholeModel()
     with_synap_memory(model, known, conversation_id="c-1", user_id="ana").invoke([HumanMessage("what is it?")])
     (prompt,) = model.seen
     assert '"lc"' in str(prompt[-1].content)

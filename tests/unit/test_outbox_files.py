@@ -253,6 +253,22 @@ def test_a_temporary_folder_prepared_by_somebody_else_is_not_used(tmp_path) -> N
     outbox.close()
 
 
+def test_what_could_not_be_kept_in_its_place_stays_with_its_storage_path(tmp_path) -> None:
+    """Two applications of one user whose folders cannot be written: neither delivers what the other has left."""
+    for name in ["state", "ana", "ben"]:
+        (tmp_path / name).write_text("a file where a folder should be")
+    one = SqliteOutbox(tmp_path / "ana" / "local-nokey")
+    one.append(envelope := turn())
+    assert (tmp_path / "tmp") in Path(one.where).parents
+    one.close()
+    other, again = (SqliteOutbox(tmp_path / name / "local-nokey") for name in ["ben", "ana"])
+    assert not other.adopt()
+    assert again.adopt()
+    assert again.claim(10) == [envelope]
+    other.close()
+    again.close()
+
+
 def test_too_many_dead_letters_make_room_for_newer_ones(folder) -> None:
     """They have a cap of their own; the oldest go first, and are counted."""
     outbox = SqliteOutbox(folder, max_dead_bytes=20_000)
