@@ -37,8 +37,24 @@ def checked_memory(synap: object) -> Memory | None:
     """
     if synap is None or isinstance(synap, Memory):
         return synap
-    message = f"synap must have record, recall and arecall; use Synap(client=…) around a {type(synap).__name__}"
+    if isinstance(synap, str):
+        message = "synap must be a Synap, not str; name a user with user_id="
+    else:
+        message = f"synap must have record, recall and arecall; use Synap(client=…) around a {type(synap).__name__}"
     raise InvalidInputError(message, details={"argument": "synap"})
+
+
+def checked_client(client: object) -> object:
+    """``client`` as an argument of `Synap`: something with the documented surface, or None.
+
+    Raises: InvalidInputError, if it is anything else.
+    """
+    if client is None or (hasattr(client, "conversation") and hasattr(client, "instance")):
+        return client
+    message = f"client must be a SynapClient or the platform's SDK object, not {type(client).__name__}"
+    if isinstance(client, str):
+        message += "; a key is passed as api_key="
+    raise InvalidInputError(message, details={"argument": "client"})
 
 
 # --- asking on purpose --------------------------------------------------------------------------------------

@@ -14,6 +14,7 @@ from synap_integrations import runtime, scoping
 from synap_integrations.context.render import as_block
 from synap_integrations.guard import contained
 from synap_integrations.llamaindex import identity, injection, listener, translate
+from synap_integrations.llamaindex.arguments import checked
 from synap_integrations.llamaindex.recording import FRAMEWORK
 from synap_integrations.model import Context, Scope
 from synap_integrations.ports import Memory
@@ -49,8 +50,9 @@ class SynapMemoryBlock(BaseMemoryBlock[str]):
     _frozen: OrderedDict[Scope, tuple[object, str]] = PrivateAttr(default_factory=OrderedDict)
 
     def __init__(self, synap: Memory | None = None, **fields: Any) -> None:
+        memory = checked(synap, fields, type(self).model_fields)
         super().__init__(**fields)
-        self._synap = synap
+        self._synap = memory
         scoping.checked(self._stated())
 
     async def _aget(self, messages: list[ChatMessage] | None = None, **block_kwargs: Any) -> str:

@@ -16,6 +16,7 @@ from llama_index.core.memory.types import BaseMemory
 from synap_integrations import runtime, scoping
 from synap_integrations.guard import contained
 from synap_integrations.llamaindex import identity, injection, listener, translate
+from synap_integrations.llamaindex.arguments import checked
 from synap_integrations.llamaindex.conversations import MAX_CONVERSATIONS, Conversations, conversations_of
 from synap_integrations.llamaindex.history import History, estimate_tokens
 from synap_integrations.llamaindex.loops import at_once, in_a_loop
@@ -52,7 +53,7 @@ class SynapMemory(BaseMemory, Claimant):
         token_limit: most tokens of history that `get` returns.
         tokenizer_fn: text to a sized collection of tokens; by default four characters count as one.
 
-    Raises: InvalidInputError, if an id cannot be used.
+    Raises: InvalidInputError, if ``synap`` is no memory, an id cannot be used, or an argument is unknown.
 
     Source: llama_index.core 0.14.25, memory/types.py, BaseMemory
 
@@ -75,8 +76,9 @@ class SynapMemory(BaseMemory, Claimant):
     """A conversation of its own cannot have earlier turns."""
 
     def __init__(self, synap: Memory | None = None, **fields: Any) -> None:
+        memory = checked(synap, fields, type(self).model_fields)
         super().__init__(**fields)
-        self._synap = synap
+        self._synap = memory
         self._is_new = "instance_key" not in fields
         scoping.checked(self._stated())
         _live[self.instance_key] = self

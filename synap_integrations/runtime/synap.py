@@ -34,7 +34,7 @@ from synap_integrations.model import (
 )
 from synap_integrations.outbox import DeliveryWorker, EphemeralOutbox, SqliteOutbox
 from synap_integrations.outbox.sealing import KeySource, Sealing
-from synap_integrations.ports import Answer, Erase, Lent, Question
+from synap_integrations.ports import Answer, Erase, Lent, Question, checked_client
 from synap_integrations.redaction import Mask, Redaction
 from synap_integrations.settings import Settings
 from synap_integrations.sigterm import sigterm
@@ -83,7 +83,7 @@ class Synap:
     finds by meaning. ``extractor`` is a chat model, or a function of a passage, that notes in the background what users
     say about themselves; it may spend `Settings.extraction_max_tokens`.
 
-    Raises: InvalidInputError, if a setting cannot be used. Nothing else in this class raises.
+    Raises: InvalidInputError, if an argument or a setting cannot be used. Nothing else in this class raises.
     """
 
     def __init__(  # noqa: PLR0913 - each by name
@@ -101,9 +101,9 @@ class Synap:
         self.settings = settings or Settings.read(**explicit)
         self._client = client
         self._embedded = client is None and self.settings.embedded
-        if client is None:
-            addresses.check(self.settings)
         self._lent = self._to_lend(Lent(embeddings, extractor, self.settings.extraction_max_tokens))
+        if checked_client(client) is None:
+            addresses.check(self.settings)
         self._listening = after_fork.Event()
         self._started_s: float | None = None
         self._conversation = f"conversation-{new_id()}"

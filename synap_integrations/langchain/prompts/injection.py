@@ -33,13 +33,13 @@ from synap_integrations.langchain.messages import (
 from synap_integrations.langchain.options import Options
 from synap_integrations.langchain.recording import FRAMEWORK
 from synap_integrations.model import Context, Scope
+from synap_integrations.ports import Memory, checked_memory
 from synap_integrations.runtime.usage import record_used, used_of
 
 if TYPE_CHECKING:
     from langchain_core.messages import BaseMessage
     from langchain_core.runnables import RunnableConfig
 
-    from synap_integrations.ports import Memory
 
 OURS: Final = "synap"
 """``lc_source`` of a message that holds nothing but our block: no framework or handler takes it for the user's."""
@@ -77,7 +77,7 @@ class Injector:
     """
 
     def __init__(self, synap: Memory | None, scope: Scope, *, token: str | None = None) -> None:
-        self._options = Options(synap, scoping.checked(scope))
+        self._options = Options(checked_memory(synap), scoping.checked(scope))
         self._lock = threading.Lock()
         self._frozen: OrderedDict[_Key, Block] = OrderedDict()
         self._token = token or uuid.uuid4().hex
