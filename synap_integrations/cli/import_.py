@@ -82,7 +82,11 @@ def command(  # noqa: PLR0913 - the options
     Exit code 1: not everything was delivered; what waits goes out at the next start.
     """
     asked = scoping.checked(Scope(conversation, user, customer_id=customer))
-    documents = documents_in(file)
+    try:
+        documents = documents_in(file)
+    except OSError as error:
+        message = f"{file} cannot be read ({error.strerror}): pass a file with JSON or JSON lines"
+        raise InvalidInputError(message) from None
     reader = reader_for(documents, name=format_)
     imported = Imported(reader.name)
     events = _identified(_counted(reader.read(documents, name=file.stem), asked, imported))

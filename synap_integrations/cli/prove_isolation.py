@@ -5,15 +5,19 @@ from __future__ import annotations
 import dataclasses
 import json
 import sys
+import traceback
+from concurrent.futures import ThreadPoolExecutor
 from typing import cast
 
 import click
 
+from synap_integrations.errors import InvalidInputError
 from synap_integrations.testing.isolation import WORKERS, Ask, IsolationReport, prove_isolation
 
 from .made import made
 
 _MOST_SHOWN = 10
+_COULD_NOT = 2
 
 
 @click.command("prove-isolation")
@@ -29,13 +33,31 @@ def command(factory: str, users: int, workers: int, *, as_json: bool) -> int:
     model is called three times for each user.
 
     Exit code 0: nothing crossed, and users were reminded of their own words. 1: something crossed, or nobody was ever
-    reminded of anything, which proves nothing.
+    reminded of anything, which proves nothing. 2: it could not be tried.
     """
-    ask = cast("Ask", made(factory, of="prove-isolation"))
-    report = prove_isolation(ask, users=users, workers=workers)
+    ask = made(factory, of="the agent")
+    if not callable(ask):
+        message = (
+            f"the agent {factory}: it returned {type(ask).__name__}, and not ask(text, *, user_id, conversation_id)"
+        )
+        raise InvalidInputError(message)
+    report = _tried(cast("Ask", ask), users=users, workers=workers)
+    if report is None:
+        return _COULD_NOT
     text = json.dumps(dataclasses.asdict(report) | {"proved": report.proved}, indent=2) if as_json else _page(report)
     sys.stdout.write(f"{text}\n")
     return 0 if report.proved else 1
+
+
+def _tried(ask: Ask, *, users: int, workers: int) -> IsolationReport | None:
+    """The report; None if the agent itself has failed, whose traceback is then shown."""
+    with ThreadPoolExecutor(1, thread_name_prefix="isolation-trial") as pool:
+        trial = pool.submit(prove_isolation, ask, users=users, workers=workers)
+        if (error := trial.exception()) is None:
+            return trial.result()
+    traceback.print_exception(error)
+    sys.stderr.write("synap prove-isolation: your agent failed, see above: nothing was proved, and nothing refuted\n")
+    return None
 
 
 def _page(report: IsolationReport) -> str:

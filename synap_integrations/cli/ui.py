@@ -70,8 +70,10 @@ def _opened(path: Path, *, write: bool) -> Iterator[LocalSynap]:
 
 
 def _server(synap: LocalSynap, *, port: int, write: bool) -> PageServer:
-    from synap_integrations.server.serving.access import new_key  # noqa: PLC0415 - not for --help
-    from synap_integrations.server.serving.page_server import PageOptions, PageServer  # noqa: PLC0415 - not for --help
+    """Raises: InvalidInputError, if a package is missing."""
+    with server_packages():
+        from synap_integrations.server.serving.access import new_key  # noqa: PLC0415 - not for --help
+        from synap_integrations.server.serving.page_server import PageOptions, PageServer  # noqa: PLC0415 - may be missing
 
     from .outside import outside  # noqa: PLC0415 - not for --help
 

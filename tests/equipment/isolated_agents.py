@@ -78,3 +78,13 @@ def without_memory():
         return str(WholeModel(answers=[ANSWER]).invoke([HumanMessage(text)], config).content)
 
     return ask
+
+
+def failing():
+    """An agent whose model cannot be reached."""
+
+    def ask(text, *, user_id, conversation_id):
+        message = "the model is down"
+        raise RuntimeError(message)
+
+    return ask

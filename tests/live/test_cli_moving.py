@@ -29,6 +29,14 @@ def synap(*words: str, **environ: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, env=os.environ | environ, capture_output=True, text=True, timeout=90, check=False)
 
 
+def test_a_file_that_cannot_be_read_is_one_line() -> None:
+    """One that fails when it is read, as on a broken disk: exit code 2, and nothing is recorded."""
+    ended = synap("import", "/proc/self/mem")
+    assert ended.returncode == 2
+    assert ended.stderr.startswith("synap import: /proc/self/mem cannot be read (")
+    assert ended.stderr.count("\n") == 1
+
+
 def turns_in(storage: Path) -> list[tuple[str, str, str, str, int]]:
     """Customer, user, role, content and time of every turn in an embedded Synap's file, in order."""
     with closing(sqlite3.connect(storage / "integrations" / "v1" / "local.db")) as db:

@@ -8,10 +8,12 @@ import signal
 import subprocess
 import sys
 import time
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 
 import pytest
 from inspected import Site, World
+
+from synap_integrations.server.database import Database
 
 SCRIPT = """
 import sys, time
@@ -41,6 +43,22 @@ def ui(*options, **environment):
         if process.poll() is None:
             process.send_signal(signal.SIGINT)
         process.communicate(timeout=15)
+
+
+def test_a_missing_package_is_named_with_the_command_that_installs_it(tmp_path):
+    """Without the extra, one line says what to install."""
+    missing = "raise ModuleNotFoundError(\"No module named 'starlette'\", name='starlette')"
+    (tmp_path / "starlette.py").write_text(missing, encoding="utf-8")
+    path = tmp_path / "local.db"
+    with closing(Database(path)) as database:
+        database.open()
+    command = [sys.executable, "-m", "synap_integrations.cli", "ui", "--db", str(path)]
+    environ = os.environ | {"PYTHONPATH": str(tmp_path)}
+    ended = subprocess.run(command, env=environ, capture_output=True, text=True, timeout=60, check=False)
+    assert ended.returncode == 2
+    assert ended.stderr == (
+        "synap ui: the package starlette is missing: run pip install 'synap-integrations[server]'\n"
+    )
 
 
 def site_of(said):

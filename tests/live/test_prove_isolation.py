@@ -84,6 +84,7 @@ def test_the_command_names_a_crossing_and_ends_with_1():
         ("isolated_agents", "module:factory"),
         ("no_such_module:x", "no_such_module"),
         ("isolated_agents:nothing", "nothing"),
+        ("builtins:int", "it returned int, and not ask(text, *, user_id, conversation_id)"),
     ],
 )
 def test_a_factory_that_is_not_there_is_one_line(factory, named):
@@ -91,4 +92,13 @@ def test_a_factory_that_is_not_there_is_one_line(factory, named):
     ended = command(factory)
     assert ended.returncode == 2
     assert named in ended.stderr
+    assert ended.stderr.count("prove-isolation") == 1
     assert ended.stderr.count("\n") == 1
+
+
+def test_an_agent_that_fails_is_no_crossing():
+    """Its traceback is shown, and the exit code is not that of a crossing."""
+    ended = command("--users", "2", "isolated_agents:failing")
+    assert ended.returncode == 2
+    assert "RuntimeError: the model is down" in ended.stderr
+    assert "nothing was proved" in ended.stderr
