@@ -8,6 +8,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+_NO_NEEDS: Mapping[str, str] = {}
+
 
 def is_name(text: str) -> bool:
     """True for the form ``module:attribute``; both may have dots."""
@@ -27,13 +29,23 @@ def named(name: str) -> object:
     return found
 
 
-def lazily(package: str, homes: Mapping[str, str]) -> Callable[[str], object]:
-    """A package's ``__getattr__``: each of its names is taken from its module, relative to it, at its first use."""
+def lazily(package: str, homes: Mapping[str, str], needs: Mapping[str, str] = _NO_NEEDS) -> Callable[[str], object]:
+    """A package's ``__getattr__``: each of its names is taken from its module, relative to it, at its first use.
+
+    ``needs`` has what to install for each foreign package that may be missing: the ImportError says so.
+    """
 
     def found(name: str) -> object:
         if name not in homes:
             message = f"module {package!r} has no attribute {name!r}"
             raise AttributeError(message)
-        return getattr(import_module(homes[name], package), name)
+        try:
+            return getattr(import_module(homes[name], package), name)
+        except ModuleNotFoundError as error:
+            missing = (error.name or "").partition(".")[0]
+            if missing not in needs:
+                raise
+            message = f"{name} needs {missing}, which is not installed: pip install {needs[missing]}"
+            raise ModuleNotFoundError(message, name=error.name) from error
 
     return found

@@ -57,7 +57,7 @@ __all__ = [
 ]
 
 
-__getattr__ = lazily(__name__, _HOME)
+__getattr__ = lazily(__name__, _HOME, {"langchain_core": "'synap-integrations[langchain]'", "langgraph": "langgraph"})
 
 
 def __dir__() -> list[str]:

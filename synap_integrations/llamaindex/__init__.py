@@ -47,7 +47,11 @@ __all__ = [
 ]
 
 
-__getattr__ = lazily(__name__, _HOME)
+_EXTRA = "'synap-integrations[llamaindex]'"
+
+__getattr__ = lazily(
+    __name__, _HOME, {"llama_index": _EXTRA, "llama_index_instrumentation": _EXTRA, "workflows": _EXTRA}
+)
 
 
 def __dir__() -> list[str]:
