@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -232,6 +233,9 @@ def _say_what_was_not_reached(changes: Changes) -> None:
 def _delivered(timeout_s: float, *, as_json: bool) -> int:
     """Deliver what waits for the platform of the settings; 0 if nothing is left there."""
     from synap_integrations.runtime import Synap  # noqa: PLC0415 - not for --help
+    from synap_integrations.runtime.beginnings import owner_of  # noqa: PLC0415 - see above
+
+    from .checks.kept import delivered_by  # noqa: PLC0415 - see above
 
     synap = Synap()
     try:
@@ -240,8 +244,11 @@ def _delivered(timeout_s: float, *, as_json: bool) -> int:
     finally:
         synap.close(1.0)
     left = [row for row in _rows(user=None, conversation=None)[0] if not row.dead]
+    present = owner_of(synap.settings)
+    elsewhere = Counter(row.path.parent.name for row in left if row.path.parent.name != present)
     if as_json:
-        print_json({"delivered": status.delivered, "refused_for_good": status.dead_letters, "waiting": len(left)})
+        said = {"delivered": status.delivered, "refused_for_good": status.dead_letters, "waiting": len(left)}
+        print_json(said | {"of_other_settings": dict(elsewhere)})
     else:
         Paper().line(f"{status.delivered} delivered to {status.platform}.")
         if status.dead_letters:
@@ -251,4 +258,7 @@ def _delivered(timeout_s: float, *, as_json: bool) -> int:
             if any(row.locked for row in left):
                 held = " (sealed with a key that SYNAP_OUTBOX_KEY does not name)"
             Paper().line(Cell(f"{len(left)} still wait{held}.", "warning"))
+        for folder, rows in elsewhere.items():
+            Paper().line(Cell(f"{rows} of them in {folder}, under other settings than these.", "warning"))
+            Paper().line(Cell(f"→ {delivered_by(folder, present=present)}", "command"))
     return int(bool(left or status.dead_letters))

@@ -15,6 +15,7 @@ from synap_integrations import Scope, Settings, Synap
 from synap_integrations.cli.checks.installed import scripted_turn
 from synap_integrations.model import Envelope, UserMessage
 from synap_integrations.outbox import SqliteOutbox
+from synap_integrations.secret import Secret
 
 FRAMEWORKS = {"langchain", "llamaindex"}
 MASK = "def mask(text):\n    return text.replace('flight', 'XXXXXX')\n"
@@ -29,6 +30,12 @@ def doctor(*words: str, path: Path | None = None, **environ: str) -> tuple[int, 
     )
     assert ended.stdout, ended.stderr
     return ended.returncode, json.loads(ended.stdout)
+
+
+def synap(*words: str, **environ: str) -> subprocess.CompletedProcess[str]:
+    """Any command, to its end."""
+    command = [sys.executable, "-m", "synap_integrations.cli", *words]
+    return subprocess.run(command, env=os.environ | environ, capture_output=True, text=True, timeout=150, check=False)
 
 
 def at_a_glance(**environ: str) -> tuple[int, dict]:
@@ -108,6 +115,29 @@ def test_what_waits_and_why_is_said(own_storage: Path) -> None:
     assert {"synap outbox flush", "synap outbox ls --dead"} < fixes
     assert any("ob-1-2-3.corrupt" in fix for fix in fixes)
     assert "422: too long" in findings(said, "last error")[0]["says"]
+
+
+def test_what_waits_under_another_key_has_a_way_out() -> None:
+    """Flushing with this key does nothing for it: the doctor and the flush say what does, and that works."""
+    outbox = SqliteOutbox(Settings.read().root / "cloud-nokey")
+    for number in range(2):
+        outbox.append(Envelope.seal(Scope("c", "ana"), UserMessage(f"turn {number}")))
+    outbox.close()
+    with dev_server() as server:
+        present = f"cloud-{Secret(server.environment['SYNAP_API_KEY']).fingerprint()}"
+        way_out = f"synap reassign cloud-nokey {present}"
+        _, said = at_a_glance(**server.environment)
+        (finding,) = findings(said, "outbox")
+        assert finding["fix"].startswith("export SYNAP_API_KEY=")
+        assert way_out in finding["fix"]
+        flushed = synap("outbox", "flush", "--timeout", "1", **server.environment)
+        assert flushed.returncode == 1
+        assert "2 of them in cloud-nokey, under other settings than these." in flushed.stdout
+        assert way_out in flushed.stdout
+        assert synap(*way_out.split()[1:], **server.environment).returncode == 0
+        again = synap("outbox", "flush", "--json", **server.environment)
+        expected = {"delivered": 2, "refused_for_good": 0, "waiting": 0, "of_other_settings": {}}
+        assert (again.returncode, json.loads(again.stdout)) == (0, expected)
 
 
 def test_conversations_of_nobody_and_look_alike_users_are_named() -> None:

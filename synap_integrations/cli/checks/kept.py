@@ -16,6 +16,7 @@ from synap_integrations.outbox.filesystems import filesystem_of
 from synap_integrations.outbox.inspect_files import OutboxFolder, outboxes
 from synap_integrations.outbox.operations import all_stored_rows
 from synap_integrations.outbox.sealing import Sealing
+from synap_integrations.runtime.beginnings import owner_of
 from synap_integrations.runtime.runs import FILE_NAME as RUNS
 from synap_integrations.runtime.runs import last_runs
 from synap_integrations.scoping import ANONYMOUS
@@ -57,7 +58,7 @@ def outbox_findings(settings: Settings) -> Iterator[Finding]:
     if not any(box.waiting + box.dead_letters + len(box.unreadable) for box in boxes):
         yield Finding("outbox", "fine", "nothing waits, and nothing was refused")
     for box in boxes:
-        yield from _of_one(box)
+        yield from _of_one(box, present=owner_of(settings))
     rows, _ = all_stored_rows(settings.root, sealing)
     errors = sorted((row for row in rows if row.entry.reason), key=lambda row: row.captured_at)[-_ERRORS:]
     for row in errors:
@@ -69,14 +70,31 @@ def outbox_findings(settings: Settings) -> Iterator[Finding]:
         )
 
 
-def _of_one(box: OutboxFolder) -> Iterator[Finding]:
+def delivered_by(folder: str, *, present: str) -> str:
+    """The command that delivers what waits in this outbox folder; ``present`` is that of the settings as they are."""
+    if folder == present:
+        return "synap outbox flush"
+    if folder.startswith("local-"):
+        return "SYNAP_BASE_URL=local synap outbox flush"
+    reassign = (
+        ""
+        if present.startswith("local-")
+        else f", or if both keys are of one account: synap reassign {folder} {present}"
+    )
+    return f"export SYNAP_API_KEY=…  (as it was, and then synap outbox flush{reassign})"
+
+
+def _of_one(box: OutboxFolder, *, present: str) -> Iterator[Finding]:
     name = Path(box.folder).name
+    fix = delivered_by(name, present=present)
     if box.waiting:
         says = f"{box.waiting} wait in {name}, the oldest since {box.oldest}"
         if box.in_use:
             yield Finding("outbox", "note", f"{says}; {counted(box.in_use, 'running process')} at work on them")
+        elif name != present:
+            yield Finding("outbox", "warning", f"{says}, under other settings than these", fix)
         else:
-            yield Finding("outbox", "warning", f"{says}; no running process delivers them", "synap outbox flush")
+            yield Finding("outbox", "warning", f"{says}; no running process delivers them", fix)
     if box.dead_letters:
         says = f"{counted(box.dead_letters, 'dead letter')} in {name}: refused for good"
         yield Finding("outbox", "warning", says, "synap outbox ls --dead")
