@@ -1,5 +1,6 @@
 """Look up: an agent searches memory itself, and a chain retrieves from memory and documents together.
 
+Needs:   pip install langchain-classic, for one of the two retrievers
 Run:     python examples/07_agent_with_memory_tools.py
 Prints:  what the tool found, the agent's answer, and what the two retrievers found together.
 """

@@ -26,6 +26,8 @@ class Reader(SimpleChatModel):
 
 
 if __name__ == "__main__":
+    if len(sys.argv) != 3:
+        sys.exit(__doc__)
     day, words = sys.argv[1:]
     answer = Reader().invoke(words, config={"metadata": {"thread_id": day, "user_id": "ana"}})
     print("agent  ", answer.content)

@@ -1,5 +1,6 @@
 """Tests of an application: the pytest plugin gives each of them a Synap of its own, and takes it away.
 
+Needs:   pip install pytest, and the extra [server] for the test with an outage
 Run:     pytest examples/30_tests_of_an_agent.py
 Prints:  3 passed. Nothing is written below your home, and nothing is sent.
 """
