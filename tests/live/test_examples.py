@@ -47,6 +47,14 @@ def test_every_example_is_run_by_a_test_and_listed_in_the_readme() -> None:
     assert {name for name in found if name not in tests or name not in readme} == set()
 
 
+def test_a_program_that_takes_words_says_which(tmp_path: Path) -> None:
+    """Started without any, it shows how it is started, and no traceback."""
+    ended = run("20_unchanged_chat.py", storage=tmp_path / "storage")
+    assert ended.returncode == 1
+    assert "synap run examples/20_unchanged_chat.py monday" in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
 @pytest.mark.parametrize("name", CASES)
 def test_an_example_runs_as_printed(name: str, tmp_path: Path) -> None:
     """It ends well, prints what its docstring promises, and says nothing on stderr."""
