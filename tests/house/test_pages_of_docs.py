@@ -64,3 +64,20 @@ def test_a_framework_is_forbidden_wherever_it_does_not_live() -> None:
     (at,) = [at for at, names in enumerate(floors) if "langchain" in names]
     below = {f"synap_integrations.{name}" for names in floors[at + 1 :] for name in names}
     assert below == set(lives["source_modules"])
+
+
+def test_an_island_imports_what_its_page_lists() -> None:
+    """The list in docs/adding-a-framework.md is what the islands of today use, by module."""
+    page = (DOCS / "adding-a-framework.md").read_text(encoding="utf-8")
+    listed = set(re.findall(r"`([\w.]+)`", page.partition("## What it may import")[2].partition("Never")[0]))
+    islands = {path.parent.name for path in PACKAGE.glob("*/integration.toml")}
+    used = {
+        module
+        for island in islands
+        for path in (PACKAGE / island).rglob("*.py")
+        for module in re.findall(
+            r"^\s*from synap_integrations\.([\w.]+) import", path.read_text(encoding="utf-8"), re.M
+        )
+        if module.partition(".")[0] not in {*islands, "runtime"}
+    }
+    assert used <= listed
