@@ -76,7 +76,7 @@ def test_an_island_imports_what_its_page_lists() -> None:
         for island in islands
         for path in (PACKAGE / island).rglob("*.py")
         for module in re.findall(
-            r"^\s*from synap_integrations\.([\w.]+) import", path.read_text(encoding="utf-8"), re.M
+            r"^\s*from synap_integrations\.([\w.]+) import", path.read_text(encoding="utf-8"), re.MULTILINE
         )
         if module.partition(".")[0] not in {*islands, "runtime"}
     }
