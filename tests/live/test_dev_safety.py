@@ -1,13 +1,19 @@
 """What a server on loopback must withstand: smugglers, slow readers, floods, and whoever has no key."""
 
+import http.client
 import json
 import re
 import socket
 import time
+from contextlib import closing, suppress
+from pathlib import Path
+from urllib.parse import unquote
 
 import pytest
 from dev_server import KEY, Reached, server_in_process
 from waiting import until
+
+from synap_integrations.server.inspector import assets
 
 ROOT_FILE = b"root:"
 
@@ -283,17 +289,22 @@ def test_a_browser_that_asks_whether_it_may_is_told_no(server) -> None:
         assert b"access-control" not in heard.lower()
 
 
+UP = "../" * 20
+BACK = "..\\" * 20
 PATHS = [
-    "/../etc/passwd", "/../../../../etc/passwd", "/static/../../../../etc/passwd", "/static/%2e%2e/%2e%2e/etc/passwd",
-    "/static/..%2f..%2f..%2fetc/passwd", "/static/..%252f..%252fetc/passwd", "/static/%2e%2e%5c%2e%2e%5cetc%5cpasswd",
-    "/static//etc/passwd", "/static/%2fetc%2fpasswd", "/static/....//....//etc/passwd", "/static/..;/..;/etc/passwd",
-    "/static/%c0%ae%c0%ae/etc/passwd", "/static/%00/etc/passwd", "/static/x%00.js", "/static/.", "/static/..",
-    "/static/%2e", "/static/__init__.py", "/static/../__init__.py", "/static/app.js/../../pages.py", "//etc/passwd",
-    "/file:///etc/passwd", "/%2e%2e/%2e%2e/etc/passwd", "/v1/../etc/passwd", "/read/../../etc/passwd",
-    "/read/%2e%2e/%2e%2e/%2e%2e/etc/passwd", "/proc/self/environ", "/etc/passwd", "/.git/config",
-    "/static/" + "../" * 40, "/static/" + "a" * 5000, "/static/%f0%28%8c%28",
-    "/static/\\..\\..\\etc\\passwd", "/static/~root/.ssh/id_rsa",
+    "/../etc/passwd", f"/{UP}etc/passwd", f"/ui/{UP}etc/passwd", f"/ui/{UP.replace('.', '%2e')}etc/passwd",
+    f"/ui/{UP.replace('/', '%2f')}etc/passwd", f"/ui/{UP.replace('/', '%252f')}etc/passwd",
+    f"/ui/{UP.replace('../', '%2e%2e%5c')}etc%5cpasswd", "/ui//etc/passwd", "/ui/%2fetc%2fpasswd",
+    "/ui/....//....//etc/passwd", "/ui/..;/..;/etc/passwd", "/ui/%c0%ae%c0%ae/etc/passwd", "/ui/%00/etc/passwd",
+    "/ui/x%00.js", "/ui/app.js%00", "/ui/app.js/", "/ui", "/ui/", "/ui/.", "/ui/..", "/ui/%2e", "/ui/__init__.py",
+    "/ui/../__init__.py", "/ui/../assets.py", "/ui/%2e%2e/assets.py", "/ui/..%2fassets.py", "/ui/..%5cassets.py",
+    "/ui/app.js/../../pages.py", "/ui/../templates/shell.html", "/ui/../../schema.sql", "//etc/passwd",
+    "/file:///etc/passwd", "/%2e%2e/%2e%2e/etc/passwd", "/v1/../etc/passwd", f"/read/{UP}etc/passwd",
+    f"/read/{UP.replace('.', '%2e')}etc/passwd", "/proc/self/environ", "/etc/passwd", "/.git/config",
+    "/ui/" + "../" * 40, "/ui/" + "a" * 5000, "/ui/%f0%28%8c%28", f"/ui/{BACK}etc\\passwd",
+    "/ui/~root/.ssh/id_rsa", "/static/app.js", "/static/../assets.py",
 ]  # fmt: skip
+FILES = Path(assets.__file__).parent / "static"
 
 
 @pytest.mark.parametrize("path", PATHS, ids=range(len(PATHS)))
@@ -303,6 +314,34 @@ def test_no_path_leads_to_a_file(server, path) -> None:
     assert 400 <= int(heard.split()[1]) < 500, heard
     assert ROOT_FILE not in heard
     assert b"import " not in heard
+
+
+@pytest.mark.parametrize(
+    "decoded",
+    [str, unquote, lambda path: unquote(unquote(path)), lambda path: unquote(path).replace("\\", "/")],
+    ids=["as it is", "decoded", "decoded twice", "backslashes too"],
+)
+def test_the_paths_would_lead_to_files_if_they_were_joined(decoded) -> None:
+    """Behind the address of the pages' files, they reach the system's and the package's own, for who joins paths."""
+    reached = b""
+    for path in PATHS:
+        _, under_ui, name = decoded(path).partition("/ui/")
+        with suppress(ValueError, OSError):
+            file = FILES / name
+            reached += file.read_bytes() if under_ui and file.is_file() else b""
+    assert ROOT_FILE in reached
+    assert b"import " in reached
+
+
+def test_the_files_of_the_pages_are_served_where_the_paths_look_for_them(server) -> None:
+    """Every file of the table is found below ``/ui/``, beside which the paths above try to go."""
+    for path in (path for path in assets.ASSETS if path.startswith("/ui/")):
+        line = http.client.HTTPConnection("127.0.0.1", server.http_port, timeout=30)
+        with closing(line):
+            line.request("GET", path)
+            answer = line.getresponse()
+            assert answer.status == 200
+            assert answer.read() == (FILES / path.removeprefix("/ui/")).read_bytes()
 
 
 def test_the_key_is_in_no_log_and_no_answer(server, caplog) -> None:
