@@ -130,14 +130,6 @@ def _part(whole: object, name: str) -> object:
     return whole.get(name) if isinstance(whole, Mapping) else getattr(whole, name, None)
 
 
-def asks_for_tools(message: ChatMessage) -> bool:
-    """True for a message that tool results must follow.
-
-    Source: llama_index.core 0.14.25, base/llms/types.py, ToolCallBlock; older adapters: additional_kwargs["tool_calls"]
-    """
-    return bool(message.additional_kwargs.get("tool_calls")) or any(b.block_type == "tool_call" for b in message.blocks)
-
-
 def copied(message: ChatMessage) -> ChatMessage:
     """The message as somebody may change it without changing ours.
 

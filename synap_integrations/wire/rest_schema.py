@@ -74,12 +74,6 @@ class RecordMessage(Shape):
     scope: dict[str, str] | None = None
 
 
-class RecordBatch(Shape):
-    """Several turns, in order."""
-
-    messages: list[dict[str, Any]]
-
-
 class FetchContext(Shape):
     """What is wanted to know, and of whom."""
 

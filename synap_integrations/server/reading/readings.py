@@ -78,7 +78,8 @@ class ReadingStore:
                         add_statement(db, statement, new_id(), owner=number, turns=rows)
                 for statement_id in reading.superseded:
                     db.execute(
-                        "UPDATE statement SET superseded_at = ? WHERE statement_id = ? AND owner = ?",
+                        "UPDATE statement SET superseded_at = ? WHERE statement_id = ? AND owner = ? "
+                        "AND superseded_at IS NULL",
                         (microseconds(now), statement_id, number),
                     )
             db.execute(

@@ -5,8 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 import uuid
-from collections.abc import Collection, Iterable, Sequence
-from datetime import datetime
+from collections.abc import Collection, Sequence
 from typing import Any, Final
 
 from synap_integrations.guard import contained
@@ -79,16 +78,6 @@ class StatementStore:
             match = expression(words, owner=found[0], columns="body")
             rows = db.execute(_SEARCH, (match, limit, *owner, extraction)).fetchall()
         return [(_statement(row), row[-1]) for row in rows]
-
-    def supersede(self, owner: Owner, statement_ids: Iterable[str], *, now: datetime) -> None:
-        """These statements of the owner hold no longer. Unknown ids are ignored."""
-        with self._database.write() as db:
-            for statement_id in statement_ids:
-                db.execute(
-                    "UPDATE statement SET superseded_at = ? WHERE statement_id = ? AND superseded_at IS NULL "
-                    "AND owner = (SELECT id FROM owner WHERE customer_id = ? AND user_id = ?)",
-                    (microseconds(now), statement_id, *owner),
-                )
 
 
 def add_statement(
