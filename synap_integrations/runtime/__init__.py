@@ -2,6 +2,7 @@
 
 from .borrowed import memory_over
 from .environment import capturing, environment_scope, recent_attributions
+from .late import note_late_run
 from .process import check_settings, default_synap, flush, status, use_default
 from .reports import Forgotten, Status
 from .synap import Synap
@@ -16,6 +17,7 @@ __all__ = [
     "environment_scope",
     "flush",
     "memory_over",
+    "note_late_run",
     "recent_attributions",
     "status",
     "use_default",

@@ -12,6 +12,7 @@ from synap_integrations.outbox.sealing import Sealing
 from synap_integrations.settings import Settings
 
 from .environment import capturing
+from .late import late_runs
 from .reports import Status
 from .synap import Synap
 
@@ -78,6 +79,6 @@ def flush(timeout_s: float = 5.0) -> bool:
 
 
 def status() -> Status:
-    """`Synap.status` of the process-wide Synap; zeros, and the incidents so far, if there is none yet."""
+    """`Synap.status` of the process-wide Synap; zeros, and what was left out so far, if there is none yet."""
     synap = _shared.peek()
-    return Status(incidents=incidents.counts()) if synap is None else synap.status()
+    return Status(late=late_runs.count, incidents=incidents.counts()) if synap is None else synap.status()

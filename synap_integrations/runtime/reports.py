@@ -20,8 +20,9 @@ class Status:
     ``adopted`` was captured by earlier processes that ended before it was delivered; ``locked`` too, but sealed with a
     key that ``SYNAP_OUTBOX_KEY`` does not name: it stays on disk. ``storage`` is the kind of file system that the
     outbox is on, and says so if that does not outlive a container, or is on a network. ``state`` is what delivery is
-    doing now; where it is held, `synap doctor` says what to do. ``incidents`` are our own faults that were contained,
-    by door and cause.
+    doing now; where it is held, `synap doctor` says what to do. ``late`` runs of this
+    process began after their turn had ended and named nobody: they are no turns, and are recorded nowhere.
+    ``incidents`` are our own faults that were contained, by door and cause.
     """
 
     captured: int = 0
@@ -41,6 +42,7 @@ class Status:
     outbox: str = ""
     storage: str = ""
     bundles: int = 0
+    late: int = 0
     incidents: dict[str, int] = field(default_factory=dict[str, int])
 
     def __str__(self) -> str:

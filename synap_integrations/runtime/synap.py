@@ -42,6 +42,7 @@ from synap_integrations.sigterm import sigterm
 from .beginnings import Beginnings, owner_of
 from .enquiries import Enquiries
 from .environment import capturing, note_attribution
+from .late import late_runs
 from .reports import Forgotten, Reached, Status
 from .runs import FILE_NAME, RunLog
 
@@ -281,6 +282,7 @@ class Synap:
             outbox=str(self._outbox.where),
             storage=self._outbox.kept_on,
             bundles=len(self._desk.store),
+            late=late_runs.count,
             incidents=incidents.counts(),
         )
 

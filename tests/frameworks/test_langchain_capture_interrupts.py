@@ -1,7 +1,9 @@
 """Interrupts, edits, retries and endings: a turn that stops, goes on, fails or is cut off is told once, as it was."""
 
 import asyncio
+import contextvars
 import gc
+import logging
 import threading
 
 import langgraph.prebuilt
@@ -16,7 +18,10 @@ from langgraph.graph import START, MessagesState, StateGraph
 from langgraph.types import Command, interrupt
 from langgraph_agents import ask, every_mode, make_agent, needs, saver
 
+import synap_integrations
+from synap_integrations import Synap
 from synap_integrations.langchain import SynapCallbackHandler
+from synap_integrations.runtime.late import late_runs
 
 pytestmark = pytest.mark.usefixtures("no_incidents")
 
@@ -354,3 +359,27 @@ async def test_s65_a_task_in_the_background_is_no_turn(memory, config):
     go.set()
     await asyncio.gather(*tasks)
     assert transcript(memory) == ["U hi", "A hello"]
+
+
+def test_s65_work_in_the_background_is_counted_and_explained(memory, config, caplog):
+    """What is left out because its turn was over is a figure of `status()`; the log tells once what to do about it."""
+    contexts = []
+
+    def node(state):
+        contexts.append(contextvars.copy_context())
+        return {"messages": [AIMessage("hello")]}
+
+    single(node).invoke(ask("hi"), config)
+    late_runs.after_fork_in_child()
+    with caplog.at_level(logging.DEBUG, "synap_integrations"):
+        contexts[0].run((QUESTION | echo()).invoke, {"question": "title please"})
+        contexts[0].run((QUESTION | echo()).invoke, {"question": "tags please"})
+    named = {"metadata": {"conversation_id": "later"}}
+    contexts[0].run((QUESTION | echo()).invoke, {"question": "call mum"}, named)
+    assert transcript(memory, "later") == ["U call mum", "A re: call mum"]
+    assert synap_integrations.status().late == 2
+    with Synap() as synap:
+        assert synap.status().late == 2
+    (said,) = [line.getMessage() for line in caplog.records if "began after its turn had ended" in line.getMessage()]
+    assert "status().late" in said
+    assert "please" not in said

@@ -36,7 +36,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
-from synap_integrations import after_fork
+from synap_integrations import after_fork, runtime
 from synap_integrations.guard import contained
 from synap_integrations.langchain import graph, identity, messages
 from synap_integrations.langchain.capture import ending, steps
@@ -45,6 +45,7 @@ from synap_integrations.langchain.capture.scope_resolver import ScopeResolver
 from synap_integrations.langchain.capture.starting import Starts
 from synap_integrations.langchain.capture.translate import Opening
 from synap_integrations.langchain.options import RunId
+from synap_integrations.langchain.recording import FRAMEWORK
 
 if TYPE_CHECKING:
     from langchain_core.messages import BaseMessage
@@ -262,6 +263,8 @@ class RunTracker:
 
     def _finish(self, root: Root, record_ending: Callable[[], None]) -> None:
         """The turn is over: record how it ended, and forget its runs."""
+        if root.is_late:
+            runtime.note_late_run(FRAMEWORK)
         if not (root.excluded or root.children_are_turns or (root.is_frame and not root.input_seen)):
             self._scopes.resolve(root, last_chance=True)
             record_ending()
