@@ -24,6 +24,8 @@ from synap_integrations.server.embedded import FILE_NAME
 from synap_integrations.server.engine import Engine
 from synap_integrations.settings import Settings
 
+from .checks.kept import unwritable
+
 
 @dataclass(frozen=True, slots=True)
 class EmbeddedStore:
@@ -45,6 +47,8 @@ class MachineStatus:
     root: str
     storage: str
     """The kind of file system that the root is on."""
+    unwritable: str
+    """Why nothing can be kept there; empty if it can."""
     outboxes: list[OutboxFolder]
     embedded: EmbeddedStore | None
 
@@ -59,6 +63,7 @@ def command(*, as_json: bool) -> None:
         capture=Settings.capturing(),
         root=str(settings.root),
         storage=str(filesystem_of(settings.root)),
+        unwritable=unwritable(settings),
         outboxes=outboxes(settings.root, Sealing.of(settings)),
         embedded=_embedded(settings.root / FILE_NAME),
     )
@@ -90,6 +95,9 @@ def _page(status: MachineStatus) -> str:
         lines += [f"          {name} cannot be read" for name in box.unreadable]
     if fix := filesystem_of(Path(status.root)).fix:
         lines += [f"storage   {status.storage}", f"          → {fix}"]
+    if status.unwritable:
+        lines.append(f"storage   {status.root.replace(home, '~', 1)} cannot be written: {status.unwritable}")
+        lines.append("          → synap doctor  (says where things are kept instead)")
     if not status.outboxes:
         lines.append("outbox    nothing waits")
     if status.embedded:

@@ -117,6 +117,30 @@ def test_what_waits_and_why_is_said(own_storage: Path) -> None:
     assert "422: too long" in findings(said, "last error")[0]["says"]
 
 
+def test_a_folder_that_cannot_be_written_is_a_problem(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file in its place, and a folder where nobody may write: what happens instead is said, and what to type."""
+    taken = tmp_path / "taken"
+    taken.write_text("a shopping list", encoding="utf-8")
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    for place in (str(taken), "/proc/synap"):
+        code, said = at_a_glance(SYNAP_STORAGE_PATH=place)
+        (finding,) = findings(said, "storage")
+        assert (code, finding["level"]) == (1, "problem")
+        assert str(tmp_path / "state" / "synap" / "outbox") in finding["says"]
+        assert finding["fix"].startswith("export SYNAP_STORAGE_PATH=")
+        assert "cannot be written" in synap("status", SYNAP_STORAGE_PATH=place).stdout
+    assert taken.read_text(encoding="utf-8") == "a shopping list"
+
+
+def test_a_folder_that_can_be_written_is_left_as_it_was(own_storage: Path) -> None:
+    """The trial leaves no file and makes no folder."""
+    Settings.read().root.mkdir(parents=True)
+    before = sorted(own_storage.rglob("*"))
+    _, said = at_a_glance()
+    assert [finding for finding in findings(said, "storage") if finding["level"] != "note"] == []
+    assert sorted(own_storage.rglob("*")) == before
+
+
 def test_what_waits_under_another_key_has_a_way_out() -> None:
     """Flushing with this key does nothing for it: the doctor and the flush say what does, and that works."""
     outbox = SqliteOutbox(Settings.read().root / "cloud-nokey")

@@ -8,10 +8,12 @@ from collections.abc import Iterator
 from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import TYPE_CHECKING, Final
 
 from synap_integrations.cli.terminal import counted
 from synap_integrations.errors import InvalidInputError
+from synap_integrations.outbox.files import candidates
 from synap_integrations.outbox.filesystems import filesystem_of
 from synap_integrations.outbox.inspect_files import OutboxFolder, outboxes
 from synap_integrations.outbox.operations import all_stored_rows
@@ -20,7 +22,7 @@ from synap_integrations.runtime.beginnings import owner_of
 from synap_integrations.runtime.runs import FILE_NAME as RUNS
 from synap_integrations.runtime.runs import last_runs
 from synap_integrations.scoping import ANONYMOUS
-from synap_integrations.server.embedded import FILE_NAME
+from synap_integrations.server.embedded import FILE_NAME, IN_MEMORY
 from synap_integrations.server.inspector.file import ReadOnlyDatabase
 from synap_integrations.server.inspector.reading import Reading
 from synap_integrations.settings import Settings
@@ -44,11 +46,37 @@ _SOURCES: Final = {
 
 
 def storage_findings(settings: Settings) -> Iterator[Finding]:
-    """Whether what is kept outlives the container, or lies on a network."""
+    """Whether anything can be kept, and whether that outlives the container, or lies on a network."""
+    if why := unwritable(settings):
+        says = f"{settings.root} cannot be written ({why}): turns wait in {_where_instead(settings)}"
+        memory = ", and what the embedded Synap remembers is lost with its process" if settings.embedded else ""
+        yield Finding("storage", "problem", f"{says}{memory}", "export SYNAP_STORAGE_PATH=…  (a folder to write in)")
+        return
     found = filesystem_of(settings.root)
     if found.fix:
         level: Level = "warning" if found.kind == "network" else "note"
         yield Finding("storage", level, f"{settings.root} is on {found}", found.fix)
+
+
+def unwritable(settings: Settings) -> str:
+    """Why nothing can be kept in the folder of the settings; empty if it can. A file is made there, or in the nearest
+    folder above that is there already, and removed.
+    """
+    if settings.storage_path == IN_MEMORY:
+        return ""
+    try:
+        place = next(place for place in (settings.root, *settings.root.parents) if place.exists())
+        with TemporaryFile(dir=place) as file:
+            file.write(b"synap doctor")
+            file.flush()
+    except OSError as error:
+        return error.strerror or str(error)
+    return ""
+
+
+def _where_instead(settings: Settings) -> str:
+    places = [folder.parent for folder in candidates(settings.root / owner_of(settings))[1:]]
+    return f"{places[0]} instead" if places else "memory"
 
 
 def outbox_findings(settings: Settings) -> Iterator[Finding]:
@@ -76,11 +104,8 @@ def delivered_by(folder: str, *, present: str) -> str:
         return "synap outbox flush"
     if folder.startswith("local-"):
         return "SYNAP_BASE_URL=local synap outbox flush"
-    reassign = (
-        ""
-        if present.startswith("local-")
-        else f", or if both keys are of one account: synap reassign {folder} {present}"
-    )
+    move = f", or if both keys are of one account: synap reassign {folder} {present}"
+    reassign = "" if present.startswith("local-") else move
     return f"export SYNAP_API_KEY=…  (as it was, and then synap outbox flush{reassign})"
 
 
