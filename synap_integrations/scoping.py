@@ -192,6 +192,9 @@ def usable(value: object) -> str | None:
 
 def checked(scope: Scope) -> Scope:
     """The same scope, or InvalidInputError naming the id that cannot be used and why."""
+    if not isinstance(scope, Scope):
+        message = f"scope must be a Scope, not {type(scope).__name__}: pass Scope(user_id=…)"
+        raise InvalidInputError(message, details={"argument": "scope"})
     for name in _FIELDS:
         value = getattr(scope, name)
         if value is None:

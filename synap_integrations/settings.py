@@ -206,9 +206,7 @@ class Settings:
         for name, row in known.items():
             variable: str = row.metadata["variable"]
             if (given := explicit.get(name)) is not None:
-                values[name] = (
-                    _parsed(row.metadata["parse"], str(given), name) if isinstance(given, str | Path) else given
-                )
+                values[name] = _taken(row.metadata["parse"], given, name)
             elif raw := environ.get(variable, "").strip():
                 values[name] = _parsed(row.metadata["parse"], raw, variable)
         return cls(**values)
@@ -331,6 +329,31 @@ def _unknown(name: str, known: Collection[str]) -> InvalidInputError:
     alike = get_close_matches(name, known, 1)
     hint = f"did you mean {alike[0]}?" if alike else f"the settings are {', '.join(known)}"
     return InvalidInputError(f"unknown setting {name!r}: {hint}", details={"argument": name})
+
+
+_TYPES: Final[Mapping[Any, tuple[type, ...]]] = {
+    Secret: (Secret,),
+    flag: (bool,),
+    seconds: (int, float),
+    share: (int, float),
+    count: (int,),
+    port: (int,),
+    words: (tuple, list, set, frozenset),
+    outbox_keys: (tuple, list),
+}
+"""What an argument may be beside text, by its parser."""
+
+
+def _taken(parse: Callable[[str], Any], given: object, name: str) -> Any:  # noqa: ANN401 - any setting's type
+    """A setting that is given in code. Raises: InvalidInputError, if it is of a type that is none of the setting's."""
+    if isinstance(given, str | Path):
+        return _parsed(parse, str(given), name)
+    types = _TYPES.get(parse, ())
+    if isinstance(given, types):
+        return given
+    wanted = [kind.__name__ for kind in types if kind is not Secret] or ["str"]
+    message = f"{name} must be {' or '.join(wanted)}, not {type(given).__name__}"
+    raise InvalidInputError(message, details={"argument": name})
 
 
 def _parsed(parse: Callable[[str], Any], raw: str, name: str) -> Any:  # noqa: ANN401 - any setting's type

@@ -56,8 +56,8 @@ class Faults:
 
         Raises: InvalidInputError, if that is not the status of an error.
         """
-        if not 400 <= code <= 599:
-            message = f"{code} is not the status of an error: pass 400 to 599"
+        if not (isinstance(code, int) and 400 <= code <= 599):
+            message = f"{code!r} is not the status of an error: pass 400 to 599"
             raise InvalidInputError(message)
         with self._lock:
             self._status, self._left = code, math.inf if times is None else times

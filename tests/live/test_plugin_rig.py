@@ -194,8 +194,9 @@ def test_delays_end_with_the_fault(rig) -> None:
 
 def test_faults_that_make_no_sense_are_refused(synap) -> None:
     """The message says what would."""
-    with pytest.raises(InvalidInputError, match="400 to 599"):
-        synap.faults.status(200)
+    for code in (200, "x"):
+        with pytest.raises(InvalidInputError, match="400 to 599"):
+            synap.faults.status(code)
     with pytest.raises(InvalidInputError, match="0 or more"):
         synap.faults.delay(-1)
 

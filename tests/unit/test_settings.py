@@ -152,3 +152,25 @@ def test_fingerprints_tell_keys_apart() -> None:
     assert Secret("a").fingerprint() != Secret("b").fingerprint()
     assert Secret(KEY).fingerprint() == Secret(KEY).fingerprint()
     assert len(Secret(KEY).fingerprint()) == 8
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ({"api_key": 5}, "api_key must be str, not int"),
+        ({"base_url": 5}, "base_url must be str, not int"),
+        ({"recall_timeout_s": [1]}, "recall_timeout_s must be int or float, not list"),
+        ({"capture": object()}, "capture must be bool, not object"),
+        ({"turns": 1}, "turns must be str, not int"),
+    ],
+)
+def test_an_argument_of_another_type_is_refused_by_name(given, says) -> None:
+    """At once, and not by whatever uses it first."""
+    with pytest.raises(InvalidInputError, match=says):
+        Settings.read({}, **given)
+
+
+def test_whom_to_forget_is_a_scope() -> None:
+    """A user's id alone could be a conversation's."""
+    with Synap(storage_path=":memory:") as synap, pytest.raises(InvalidInputError, match=r"Scope\(user_id=…\)"):
+        synap.forget("ana")
