@@ -3,6 +3,7 @@
 import asyncio
 import copy
 import pickle
+import tracemalloc
 import warnings
 from importlib.metadata import version
 
@@ -24,6 +25,7 @@ from synap_integrations import langchain as synap_langchain
 from synap_integrations.context.render import without_context
 from synap_integrations.guard import incidents
 from synap_integrations.langchain import SynapCallbackHandler, SynapMemory, synap_context, with_synap_memory
+from synap_integrations.langchain.prompts.injection import Injector
 from synap_integrations.model import Context, ContextUsed, RecentTurn
 from synap_integrations.ports import Answer, ReadConversation
 from synap_integrations.testing import FakeMemory
@@ -173,6 +175,30 @@ def test_s86_laps_of_one_turn_see_the_same_bytes(memory):
     assert blocks_in(augmented.seen[-1]) == [5]
     assert augmented.seen[-1][:5] == [*history, AIMessage("two")]
     assert "level 4" in text_of(augmented.seen[-1][5])
+
+
+def test_the_texts_of_turns_do_not_stay_in_memory():
+    """A turn without a message id is known by its text in its later laps, and its text is not kept for that."""
+    asked = []
+
+    class Knowing(FakeMemory):
+        def recall(self, query, *, scope):
+            asked.append(len(query))
+            return Context()
+
+    injector, size = Injector(Knowing(), Scope()), 500_000
+    tracemalloc.start()
+    try:
+        for turn in range(20):
+            question = HumanMessage(f"{turn} \ud800" + "x" * size)
+            for lap in ([], [AIMessage("one moment")], [AIMessage("one moment"), AIMessage("nearly")]):
+                injector.into([question, *lap], Scope("c"))
+        del question
+        kept, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert len(asked) == 20
+    assert kept < size
 
 
 def test_s87_content_blocks_keep_their_places(memory):

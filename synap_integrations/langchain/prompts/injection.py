@@ -9,6 +9,7 @@ byte for byte what they were, and a tool call keeps its result beside it.
 
 from __future__ import annotations
 
+import hashlib
 import threading
 import uuid
 import weakref
@@ -54,10 +55,10 @@ _living: Final[weakref.WeakValueDictionary[str, Injector]] = weakref.WeakValueDi
 
 
 class _Key(NamedTuple):
-    """What a turn is recognised by: the message's id, or its place and text where it has none."""
+    """What a turn is recognised by: the message's id, or its place and a digest of its text where it has none."""
 
     scope: Scope
-    message: str | tuple[int, str]
+    message: str | tuple[int, bytes]
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,7 +188,12 @@ def _target(messages: Sequence[BaseMessage], scope: Scope) -> _Target | None:
     message = messages[place]
     query = text_of(message)
     repeats = message.id is not None or place < len(messages) - 1
-    return _Target(place, query, _Key(scope, message.id or (place, query)), repeats)
+    return _Target(place, query, _Key(scope, message.id or (place, _digest(query))), repeats)
+
+
+def _digest(text: str) -> bytes:
+    """Stands for a text: a thousand long questions must not stay in memory."""
+    return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest()
 
 
 def _is_provided(messages: Sequence[BaseMessage], place: int) -> bool:
