@@ -62,6 +62,17 @@ def text(value: str, *, limit: int = MAX_TEXT) -> str:
     return value.replace("\0", "\u2400") if "\0" in value else value
 
 
+def attachment(kind: str, data: bytes, *, base64: bool) -> str:
+    """What is kept of an attachment: ``[image/png, 150 bytes, sha256 …]``; the kind alone if there is no data.
+
+    ``base64`` says how the data is written: the size is that of what it stands for, the hash that of what was given.
+    """
+    if not data:
+        return f"[{kind}]"
+    size = len(data.rstrip(b"=")) * 3 // 4 if base64 else len(data)
+    return f"[{kind}, {size} bytes, sha256 {hashlib.sha256(data).hexdigest()[:16]}]"
+
+
 def plain(value: object) -> Plain:
     """The JSON form of any value, at most `MAX_DEPTH` deep and `MAX_NODES` large."""
     if type(value) is dict and len(value) <= _AT_A_GLANCE:

@@ -5,7 +5,6 @@ Pure, and lazy: histories are long, so they are read from the end and nothing of
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from typing import Final, Literal, NamedTuple, cast
 
@@ -21,6 +20,7 @@ from langchain_core.messages import (
 from langchain_core.prompt_values import PromptValue
 
 from synap_integrations.context.render import without_context
+from synap_integrations.plain import attachment
 
 Role = Literal["user", "assistant", "system", "tool", "other"]
 
@@ -196,10 +196,7 @@ def _in_brief(block: Mapping[str, object]) -> str:
     elif isinstance(data, str) and "://" in data:
         return f"[{kind}, {data}]"
     raw = data.encode() if isinstance(data, str) else data if isinstance(data, bytes) else b""
-    if not raw:
-        return f"[{kind}]"
-    size = len(raw) if isinstance(data, bytes) else len(raw.rstrip(b"=")) * 3 // 4
-    return f"[{kind}, {size} bytes, sha256 {hashlib.sha256(raw).hexdigest()[:16]}]"
+    return attachment(kind, raw, base64=isinstance(data, str))
 
 
 def cleaned(text: str) -> str:

@@ -7,20 +7,22 @@ versions.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Final, cast
 
 from llama_index.core.base.llms.types import ChatMessage, MessageRole, TextBlock
 
 from synap_integrations.context.render import newly_said, without_context
 from synap_integrations.model import AssistantMessage, Event, RecentTurn, Thinking, ToolCall, ToolResult, UserMessage
-from synap_integrations.plain import plain, text
+from synap_integrations.plain import attachment, plain, text
 
 if TYPE_CHECKING:
     from llama_index.core.tools.types import ToolOutput
 
 NARRATION: Final = "narration"
 REASONING: Final = "reasoning"
+_NO_ATTACHMENT: Final = frozenset({"text", "thinking", "tool_call", "cache"})
+_DEEP: Final = 4
 _ANSWER: Final = "Answer:"
 _SCRATCHPAD: Final = ("Thought:", "Action:", "Observation:")
 
@@ -42,8 +44,7 @@ def user_message(message: ChatMessage | str | None) -> UserMessage | None:
 
 def attachments_of(message: ChatMessage) -> tuple[str, ...]:
     """The kinds of what is in the message beside text: ``image``, ``audio``, ``document``, …"""
-    beside = {"text", "thinking", "tool_call", "cache"}
-    return tuple([kind for block in message.blocks if (kind := str(block.block_type)) not in beside])
+    return tuple([kind for block in message.blocks if (kind := str(block.block_type)) not in _NO_ATTACHMENT])
 
 
 def thinking_of(message: ChatMessage) -> str:
@@ -73,8 +74,67 @@ def arguments_of(given: object) -> Mapping[str, object]:
 
 
 def tool_result(name: str, call_id: str, output: ToolOutput) -> ToolResult:
-    """What the tool gave back to the model."""
-    return ToolResult(name, text(str(newly_said(output.content or ""))), call_id, is_error=output.is_error)
+    """What the tool gave back to the model; of what is no text its type, size and hash."""
+    said = _described(output.blocks) or _without_bytes(output)
+    return ToolResult(name, text(str(newly_said(said))), call_id, is_error=output.is_error)
+
+
+def _described(blocks: Sequence[object]) -> str | None:
+    """Blocks of which at least one is an attachment, each on a line of its own; None if none is one."""
+    if not any(_is_attachment(block) for block in blocks):
+        return None
+    return "\n".join([line for block in blocks if (line := _in_brief(block))])
+
+
+def _is_attachment(block: object) -> bool:
+    inner = _parts_of(block)
+    return any(_is_attachment(one) for one in inner) if inner else _kind_of(block) not in _NO_ATTACHMENT
+
+
+def _in_brief(block: object) -> str:
+    """A block as text: ``[image/png, 150 bytes, sha256 …]``, or where it is; the bytes never.
+
+    Source: llama_index.core 0.12.52 to 0.14.25, base/llms/types.py: blocks hold their bytes in base64
+    """
+    if inner := _parts_of(block):
+        return "\n".join([line for one in inner if (line := _in_brief(one))])
+    kind = _kind_of(block)
+    if kind in _NO_ATTACHMENT:
+        return str(getattr(block, "text", None) or "")
+    named = getattr(block, f"{kind}_mimetype", None) or getattr(block, "format", None) or kind
+    place = str(getattr(block, "path", None) or getattr(block, "url", None) or "")
+    data = getattr(block, "data" if kind == "document" else kind, None)
+    if place.startswith("data:"):
+        named, _, encoded = place.removeprefix("data:").partition(";base64,")
+        data, place = encoded.encode(), ""
+    given = data if isinstance(data, bytes) else b""
+    return f"[{named}, {place}]" if place and not given else attachment(str(named), given, base64=True)
+
+
+def _kind_of(block: object) -> str:
+    return str(getattr(block, "block_type", "text"))
+
+
+def _parts_of(block: object) -> list[object]:
+    """The blocks within a block that is citable, or cites."""
+    inner = getattr(block, "content", None) if _kind_of(block) == "citable" else getattr(block, "cited_content", None)
+    return inner if isinstance(inner, list) else [] if inner is None else [inner]
+
+
+def _without_bytes(output: ToolOutput) -> str:
+    """The words of a result; bytes among it are described, as their literals in it are of no use to anybody."""
+    words, raw = output.content or "", output.raw_output
+    if _holds_bytes(raw) and words == str(raw):
+        return str(plain(raw))
+    return words
+
+
+def _holds_bytes(value: object, depth: int = 0) -> bool:
+    if isinstance(value, bytes | bytearray):
+        return True
+    if depth > _DEEP or not isinstance(value, Mapping | list | tuple):
+        return False
+    return any(_holds_bytes(one, depth + 1) for one in (value.values() if isinstance(value, Mapping) else value))
 
 
 def answer_in(scratchpad: str) -> str:
@@ -92,8 +152,8 @@ def events_of(message: ChatMessage) -> list[Event]:
             said = user_message(message)
             return [said] if said else []
         case MessageRole.TOOL | MessageRole.FUNCTION:
-            carried = message.additional_kwargs
-            return [ToolResult(str(carried.get("name", "tool")), words, str(carried.get("tool_call_id", "")))]
+            carried, result = message.additional_kwargs, text(_described(message.blocks) or words)
+            return [ToolResult(str(carried.get("name", "tool")), result, str(carried.get("tool_call_id", "")))]
         case MessageRole.ASSISTANT | MessageRole.CHATBOT:
             calls = _calls_of(message)
             if words.strip():

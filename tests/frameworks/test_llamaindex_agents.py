@@ -1,20 +1,22 @@
 """Agents of LlamaIndex: every call, result and thought stands in the transcript, also when the run does not succeed."""
 
 import asyncio
+import base64
+import hashlib
 
 import pytest
 
 pytest.importorskip("llama_index.core", reason="LlamaIndex is not installed in this environment")
 
 from llama_index.core.agent.workflow import AgentWorkflow, CodeActAgent, FunctionAgent, ReActAgent
-from llama_index.core.base.llms.types import ChatMessage, ImageBlock, TextBlock
+from llama_index.core.base.llms.types import ChatMessage, CitableBlock, ImageBlock, TextBlock
 from llama_index.core.tools import FunctionTool, ToolSelection
 from llamaindex_models import Say, ScriptedLLM
 from llamaindex_world import transcript
 
 from synap_integrations.llamaindex import SynapMemory
-from synap_integrations.llamaindex.translate import arguments_of
-from synap_integrations.model import AssistantMessage, UserMessage
+from synap_integrations.llamaindex.translate import arguments_of, events_of
+from synap_integrations.model import AssistantMessage, ToolResult, UserMessage
 from synap_integrations.testing import FakeMemory
 
 # LlamaIndex itself uses what pydantic has deprecated.
@@ -377,6 +379,45 @@ async def test_s41_state_is_not_what_the_user_said(sink, memory):
     assert transcript(sink) == ["U hi", "A hello", "U more", "A again"]
     assert [m.content for m in memory.get_all()] == ["hi", "hello", "more", "again"]
     assert llm.asked[1][0] == ("user", "hi")
+
+
+PNG = b"\x89PNG\r\n\x1a\n" + b"x" * 149_992
+IN_BASE64 = base64.b64encode(PNG)
+IN_BRIEF = f"[image/png, 150000 bytes, sha256 {hashlib.sha256(IN_BASE64).hexdigest()[:16]}]"
+
+
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [
+        (lambda: ImageBlock(image=PNG), IN_BRIEF),
+        (lambda: ImageBlock(url=f"data:image/png;base64,{IN_BASE64.decode()}"), IN_BRIEF),
+        (lambda: ImageBlock(url="https://example.com/cat.png"), "[image/png, https://example.com/cat.png]"),
+        (lambda: [TextBlock(text="a cat"), ImageBlock(image=PNG)], f"a cat\n{IN_BRIEF}"),
+        (lambda: CitableBlock(title="t", source="s", content=[ImageBlock(image=PNG)]), IN_BRIEF),
+        (lambda: PNG, f"[150000 bytes, sha256 {hashlib.sha256(PNG).hexdigest()}]"),
+        (lambda: {"shots": [PNG]}, f"{{'shots': ['[150000 bytes, sha256 {hashlib.sha256(PNG).hexdigest()}]']}}"),
+    ],
+    ids=["block", "inline url", "url", "beside text", "citable", "bytes", "bytes within"],
+)
+async def test_s47_a_picture_that_a_tool_gives_back_is_named_and_not_kept(given, kept, sink, memory):
+    """Of a picture, in a block or as bytes, the record has type, size and hash, and nothing else."""
+
+    def photo() -> object:
+        """Take a picture."""
+        return given()
+
+    llm = ScriptedLLM(calls(("c1", "photo", {})), "nice")
+    await FunctionAgent(llm=llm, tools=[FunctionTool.from_defaults(photo)]).run("look", memory=memory)
+    (result,) = [event for event in sink.events if isinstance(event, ToolResult)]
+    assert result.tool_result == kept
+    assert not result.is_error
+
+
+def test_s47_a_picture_in_a_tool_message_is_named_and_not_kept():
+    """The same for a result that somebody puts into a memory by hand."""
+    message = ChatMessage(role="tool", blocks=[ImageBlock(image=PNG)], additional_kwargs={"tool_call_id": "c1"})
+    (result,) = events_of(message)
+    assert result.tool_result == IN_BRIEF
 
 
 async def test_s47_a_message_with_a_picture(sink, memory):
