@@ -17,8 +17,14 @@ from synap_integrations.settings import Settings
 
 from .story.dialogue import Dialogue, read_dialogues
 
+_EPILOG = """\b
+Examples:
+  synap demo
+  synap demo --model openai:gpt-5
+  synap demo --keep ./demo --json > findings.json"""
 
-@click.command("demo")
+
+@click.command("demo", epilog=_EPILOG)
 @click.option("--data", type=click.Path(path_type=Path), metavar="FILE", help="Dialogues to play; else a small one.")
 @click.option("--sessions", type=click.IntRange(1), metavar="N", help="At most so many conversations of each person.")
 @click.option("--model", metavar="PROVIDER:NAME", help="A real model for the question that is shown.")

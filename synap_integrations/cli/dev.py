@@ -32,6 +32,17 @@ MEMORY: Final = ":memory:"
 _PORT: Final = 8787
 _LEAST_KEY_CHARS: Final = 32
 _NO: Final = 1
+_EPILOG: Final = """\b
+Examples:
+  synap dev
+  synap dev --port 0 --db :memory: --json
+  synap dev --seed turns.jsonl --reset --yes
+  synap dev exec -- pytest"""
+_EXEC_EPILOG: Final = """\b
+Examples:
+  synap dev exec -- pytest
+  synap dev exec -- python app.py
+  synap dev --seed turns.jsonl exec -- python app.py"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,7 +63,7 @@ class Wanted:
     extractor: str | None
 
 
-@click.group("dev", invoke_without_command=True)
+@click.group("dev", invoke_without_command=True, epilog=_EPILOG)
 @click.option("--port", type=click.IntRange(0, 65535), help=f"Port of REST and pages; 0 = any. [default: {_PORT}]")
 @click.option("--grpc-port", type=click.IntRange(0, 65535), help="Port of the stream. [default: the one after --port]")
 @click.option("--db", metavar="FILE", help=f"The database, or {MEMORY}. [default: the embedded Synap's file]")
@@ -69,7 +80,7 @@ class Wanted:
 def command(context: click.Context, /, **given: object) -> int:
     """Run a local Synap as a server: REST, stream and pages on this machine.
 
-    Ctrl-C stops it. Exit code 1: it was not to forget what is in the file.
+    Ctrl-C stops it. Exit code 1: you answered no when --reset asked.
     """
     context.obj = wanted = Wanted(**given)  # type: ignore[arg-type] # click has converted them
     if context.invoked_subcommand is not None:
@@ -81,7 +92,12 @@ def command(context: click.Context, /, **given: object) -> int:
     return 0
 
 
-@command.command("exec", context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
+@command.command(
+    "exec",
+    short_help="Run a command against a fresh server.",
+    epilog=_EXEC_EPILOG,
+    context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False},
+)
 @click.argument("words", nargs=-1, required=True, type=click.UNPROCESSED, metavar="-- COMMAND…")
 @click.pass_obj
 def execute(wanted: Wanted, words: tuple[str, ...]) -> int:
@@ -223,11 +239,18 @@ async def _around(server: DevServer, words: tuple[str, ...]) -> int:
         try:
             process = await asyncio.create_subprocess_exec(*words, env=environment_of_dev_exec(variables))
         except OSError as error:
-            message = f"{words[0]} cannot be run ({error.strerror}): pass a command after --"
+            message = f"cannot run {words[0]!r}: {_why(error)}"
             raise InvalidInputError(message) from None
         when_told(partial(_pass_on, process))
         code = await process.wait()
         return code if code >= 0 else 128 - code
+
+
+def _why(error: OSError) -> str:
+    """In the words of a shell, where there are such."""
+    if isinstance(error, FileNotFoundError):
+        return "command not found"
+    return (error.strerror or str(error)).lower()
 
 
 def _pass_on(process: asyncio.subprocess.Process, number: int) -> None:

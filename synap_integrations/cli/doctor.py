@@ -27,9 +27,10 @@ _LOOKS: Final = {
     "problem": Cell("problem", "bad"),
 }
 _EPILOG: Final = """\b
-synap doctor
-synap doctor --json | jq '.findings[] | select(.level == "problem")'
-SYNAP_MASK=app.privacy:mask synap doctor --bytes"""
+Examples:
+  synap doctor
+  synap doctor --json | jq '.findings[] | select(.level == "problem")'
+  SYNAP_MASK=app.privacy:mask synap doctor --bytes"""
 
 
 @click.command("doctor", epilog=_EPILOG)

@@ -16,9 +16,10 @@ from .stored import CONVERSATION, CUSTOMER, DB, USER, as_line, opened, stored_in
 from .terminal import at_home, print_json
 
 _EPILOG = """\b
-synap export --output everything.jsonl
-synap export --user ana | jq -r 'select(.kind == "turn") | .content'
-synap export | SYNAP_STORAGE_PATH=elsewhere synap import /dev/stdin"""
+Examples:
+  synap export --output everything.jsonl
+  synap export --user ana | jq -r 'select(.kind == "turn") | .content'
+  synap export | SYNAP_STORAGE_PATH=elsewhere synap import /dev/stdin"""
 
 
 @click.command("export", epilog=_EPILOG)

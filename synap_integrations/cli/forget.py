@@ -21,9 +21,10 @@ if TYPE_CHECKING:
 
 _STYLES = {"forgotten": "good", "nothing there": "dim", "not reached": "bad"}
 _EPILOG = """\b
-synap forget --user ana
-synap forget --user ana --customer acme --yes --json > receipt.json
-synap forget --conversation c-42 --dry-run"""
+Examples:
+  synap forget --user ana
+  synap forget --user ana --customer acme --yes --json > receipt.json
+  synap forget --conversation c-42 --dry-run"""
 
 
 @click.command("forget", epilog=_EPILOG)

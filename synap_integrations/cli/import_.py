@@ -32,9 +32,10 @@ if TYPE_CHECKING:
 _IDS: Final = UUID("5d0b3c52-7d0a-5b39-9d32-0b8a3b5f2a10")
 _AT_ONCE: Final = 1_000
 _EPILOG: Final = """\b
-synap import history.jsonl --user ana
-synap import message_store.json --user ana --conversation c-42
-synap import everything.jsonl --dry-run"""
+Examples:
+  synap import history.jsonl --user ana
+  synap import message_store.json --user ana --conversation c-42
+  synap import everything.jsonl --dry-run"""
 
 
 @dataclass(slots=True)

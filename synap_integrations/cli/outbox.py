@@ -21,11 +21,35 @@ if TYPE_CHECKING:
     from synap_integrations.outbox.operations import Changes
 
 _EPILOG = """\b
-synap outbox ls --dead
-synap outbox flush
-synap outbox retry --user ana
-synap outbox export > waiting.jsonl
-synap outbox drop --dead --yes"""
+Examples:
+  synap outbox ls --dead
+  synap outbox flush
+  synap outbox retry --user ana
+  synap outbox export > waiting.jsonl
+  synap outbox drop --dead --yes"""
+_LS: Final = """\b
+Examples:
+  synap outbox ls
+  synap outbox ls --dead --user ana
+  synap outbox ls --json | jq -r .reason"""
+_FLUSH: Final = """\b
+Examples:
+  synap outbox flush
+  synap outbox flush --timeout 120 --json"""
+_RETRY: Final = """\b
+Examples:
+  synap outbox retry
+  synap outbox retry --user ana
+  synap outbox retry 01a1ffe46d06"""
+_EXPORT: Final = """\b
+Examples:
+  synap outbox export > waiting.jsonl
+  synap outbox export --dead | jq -r .reason"""
+_DROP: Final = """\b
+Examples:
+  synap outbox drop --dead --yes
+  synap outbox drop 01a1ffe46d06
+  synap outbox drop --waiting --user ana"""
 _IDS: Final = click.argument("ids", nargs=-1, metavar="[EVENT_ID]...")
 _TIMEOUT: Final = click.option(
     "--timeout", type=click.FloatRange(0.1), default=30.0, show_default=True, metavar="S", help="Longest wait, seconds."
@@ -43,7 +67,7 @@ def command() -> None:
     """
 
 
-@command.command("ls")
+@command.command("ls", short_help="List what waits, and the dead letters.", epilog=_LS)
 @click.option("--dead", is_flag=True, help="Dead letters only.")
 @click.option("--waiting", is_flag=True, help="Only what waits.")
 @USER
@@ -73,7 +97,7 @@ def ls(  # noqa: PLR0913 - the options
         Paper().line(Cell(f"{at_home(path)} cannot be read", "bad"))
 
 
-@command.command("flush")
+@command.command("flush", short_help="Deliver now what was left behind.", epilog=_FLUSH)
 @_TIMEOUT
 @AS_JSON
 def flush(*, timeout: float, as_json: bool) -> int:
@@ -84,7 +108,7 @@ def flush(*, timeout: float, as_json: bool) -> int:
     return _delivered(timeout, as_json=as_json)
 
 
-@command.command("retry")
+@command.command("retry", short_help="Give dead letters another chance.", epilog=_RETRY)
 @_IDS
 @USER
 @CONVERSATION
@@ -105,7 +129,7 @@ def retry(ids: tuple[str, ...], user: str | None, conversation: str | None, time
     return max(_delivered(timeout, as_json=as_json), int(changes.rows < len(rows)))
 
 
-@command.command("export")
+@command.command("export", short_help="Write what waits as JSON lines.", epilog=_EXPORT)
 @click.option("--dead", is_flag=True, help="Dead letters only.")
 @USER
 @CONVERSATION
@@ -117,7 +141,7 @@ def export(*, dead: bool, user: str | None, conversation: str | None) -> None:
         sys.stderr.write(f"synap outbox export: {path} cannot be read\n")
 
 
-@command.command("drop")
+@command.command("drop", short_help="Delete dead letters or what waits.", epilog=_DROP)
 @_IDS
 @click.option("--dead", is_flag=True, help="All dead letters.")
 @click.option("--waiting", is_flag=True, help="All that waits.")

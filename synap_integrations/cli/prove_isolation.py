@@ -18,9 +18,14 @@ from .made import made
 
 _MOST_SHOWN = 10
 _COULD_NOT = 2
+_EPILOG = """\b
+Examples:
+  synap prove-isolation app.agents:make
+  synap prove-isolation app.agents:make --users 50 --workers 4
+  synap prove-isolation app.agents:make --json | jq .crossings"""
 
 
-@click.command("prove-isolation")
+@click.command("prove-isolation", epilog=_EPILOG)
 @click.argument("factory", metavar="MODULE:FACTORY")
 @click.option("--users", type=click.IntRange(2), default=200, show_default=True, help="How many users talk to it.")
 @click.option("--workers", type=click.IntRange(1), default=WORKERS, show_default=True, help="How many at a time.")

@@ -25,9 +25,10 @@ if TYPE_CHECKING:
     from .replay import Replayed
 
 _EPILOG: Final = """\b
-synap push --dry-run
-SYNAP_API_KEY=… synap push --to cloud
-SYNAP_API_KEY=… synap push --to http://127.0.0.1:8787 --db ~/.synap/integrations/v1/local.db"""
+Examples:
+  SYNAP_API_KEY=… synap push --to cloud --dry-run
+  SYNAP_API_KEY=… synap push --to cloud
+  SYNAP_API_KEY=… synap push --to http://127.0.0.1:8787 --db ~/.synap/integrations/v1/local.db"""
 _LABELS: Final = ("turns", "events", "documents")
 _MOST_REASONS: Final = 5
 

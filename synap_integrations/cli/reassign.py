@@ -11,8 +11,14 @@ from synap_integrations.errors import InvalidInputError
 from synap_integrations.outbox.reassign import reassign
 from synap_integrations.settings import Settings
 
+_EPILOG = """\b
+Examples:
+  synap status
+  synap reassign cloud-nokey cloud-1a2b3c4d
+  synap reassign cloud-1a2b3c4d cloud-5e6f7a8b --json"""
 
-@click.command("reassign")
+
+@click.command("reassign", epilog=_EPILOG)
 @click.argument("source")
 @click.argument("target")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object instead of text.")

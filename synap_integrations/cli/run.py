@@ -28,9 +28,11 @@ _EXAMPLES = """\b
 Examples:
   synap run app.py --its-own options
   synap run -m package.module
+  synap run -c "import app; app.main()"
   synap run --inject -- uvicorn app:app --port 8000
   synap run --follow-children -- uvicorn app:app --reload
   synap run --identify headers -- gunicorn --preload -w 4 app:app
+
 \b
 Exit code: the program's own; 2 if it could not be started."""
 
@@ -91,7 +93,9 @@ def _command() -> click.Command:
 
     parameters: list[click.Parameter] = [click.Option([name], is_flag=True, help=text) for name, text in _FLAGS.items()]
     parameters.append(click.Option(["--identify"], metavar="HOW", help=_IDENTIFY))
-    parameters.append(click.Argument(["program"], nargs=-1, type=click.UNPROCESSED, metavar="[--] PROGRAM…"))
+    parameters.append(
+        click.Argument(["program"], nargs=-1, type=click.UNPROCESSED, metavar="[--] PROGRAM | -m MODULE | -c CODE …")
+    )
     return click.Command("run", params=parameters, help=HELP, epilog=_EXAMPLES)
 
 

@@ -14,8 +14,14 @@ from synap_integrations.errors import InvalidInputError
 from synap_integrations.secret import Secret
 from synap_integrations.settings import Settings
 
+_EPILOG = """\b
+Examples:
+  synap settings
+  synap settings turns=stream recall_timeout_s=0.5
+  synap settings --json | jq '.settings[] | select(.origin != "default")'"""
 
-@click.command("settings")
+
+@click.command("settings", epilog=_EPILOG)
 @click.argument("tried", nargs=-1, metavar="[NAME=VALUE]...")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object instead of text.")
 def command(tried: tuple[str, ...], *, as_json: bool) -> None:

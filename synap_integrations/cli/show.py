@@ -19,9 +19,10 @@ if TYPE_CHECKING:
     from synap_integrations.server.inspector.views import Chat
 
 _EPILOG = """\b
-synap show c-42
-synap show c-42 --user ana --markdown > c-42.md
-synap show c-42 --json | jq '.entries[] | select(.kind == "turn") | .content'"""
+Examples:
+  synap show c-42
+  synap show c-42 --user ana --markdown > c-42.md
+  synap show c-42 --json | jq '.entries[] | select(.kind == "turn") | .content'"""
 
 
 @click.command("show", epilog=_EPILOG)

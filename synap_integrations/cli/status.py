@@ -26,6 +26,11 @@ from synap_integrations.settings import Settings
 
 from .checks.kept import unwritable
 
+_EPILOG = """\b
+Examples:
+  synap status
+  synap status --json | jq '[.outboxes[].waiting] | add'"""
+
 
 @dataclass(frozen=True, slots=True)
 class EmbeddedStore:
@@ -53,7 +58,7 @@ class MachineStatus:
     embedded: EmbeddedStore | None
 
 
-@click.command("status")
+@click.command("status", epilog=_EPILOG)
 @click.option("--json", "as_json", is_flag=True, help="One JSON object instead of text.")
 def command(*, as_json: bool) -> None:
     """Show what this machine holds: what waits for delivery, what the embedded Synap remembers."""

@@ -23,9 +23,10 @@ _POLL_S: Final = 0.2
 _TRIES: Final = 50
 _KINDS: Final = ("user", "assistant", "tool", "thinking", "pushed", "shown")
 _EPILOG = """\b
-synap tail
-synap tail --user ana --kind user --kind assistant
-synap tail -n 100 --no-follow --json"""
+Examples:
+  synap tail
+  synap tail --user ana --kind user --kind assistant
+  synap tail -n 100 --no-follow --json"""
 
 
 @click.command("tail", epilog=_EPILOG)

@@ -22,9 +22,14 @@ from .serving import hush_uvicorn, server_packages, told_to_end
 if TYPE_CHECKING:
     from synap_integrations.server.embedded import LocalSynap
     from synap_integrations.server.serving.page_server import PageServer
+_EPILOG = """\b
+Examples:
+  synap ui --open
+  synap ui --db ~/.synap/integrations/v1/local.db --write
+  synap ui --json | jq -r .pages"""
 
 
-@click.command("ui")
+@click.command("ui", epilog=_EPILOG)
 @click.option("--db", type=click.Path(path_type=Path), metavar="FILE", help="[default: the embedded Synap's file]")
 @click.option("--port", type=click.IntRange(0, 65535), default=0, help="Port of the pages. [default: any that is free]")
 @click.option("--write", is_flag=True, help="Allow to forget users.")

@@ -111,7 +111,12 @@ class Rest:
                 fault.correlation_id = correlation_id
                 return fault
             reached = not isinstance(error, httpx.ConnectError | httpx.ProxyError)
-            message = f"{call.path}: the connection failed ({type(error).__name__})"
+            where = str(self._http.base_url).rstrip("/")
+            message = (
+                f"{call.path}: the connection failed ({type(error).__name__})"
+                if reached
+                else f"{where} cannot be reached; is it running?"
+            )
             return NetworkError(message, details={"sent": reached}, correlation_id=correlation_id)
 
     async def close(self) -> None:

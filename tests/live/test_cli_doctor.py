@@ -86,7 +86,7 @@ def test_a_platform_that_is_down_or_refuses_is_a_problem_with_a_command() -> Non
     """Nobody there, a wrong key, no key, an address that a key must not go to: each has its own sentence and fix."""
     with dev_server() as server:
         cases = {
-            "connection failed": unreachable(),
+            "cannot be reached; is it running?": unreachable(),
             "SYNAP_API_KEY": server.environment | {"SYNAP_API_KEY": "wrong"},
             "no key": {"SYNAP_BASE_URL": "cloud"},
             "http": {"SYNAP_BASE_URL": "http://example.com", "SYNAP_API_KEY": KEY},

@@ -334,7 +334,7 @@ def test_a_command_that_cannot_be_run_is_named() -> None:
     """One line says which."""
     ended = synap_dev("exec", "--", "no-such-command")
     assert ended.returncode == 2
-    assert "no-such-command cannot be run" in ended.stderr
+    assert "cannot run 'no-such-command': command not found" in ended.stderr
 
 
 def test_a_command_is_told_when_we_are() -> None:
