@@ -6,6 +6,8 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from .terminal import counted
+
 if TYPE_CHECKING:
     from synap_integrations.server.serving.dev_server import DevServer
 
@@ -49,7 +51,7 @@ def as_text(server: DevServer) -> str:
 
 def _memory(server: DevServer) -> str:
     counts = server.synap.engine.stats()
-    held = f"{counts['turns']} turns of {counts['users']} users"
+    held = f"{counted(counts['turns'], 'turn')} of {counted(counts['users'], 'user')}"
     path = server.synap.engine.database.path
     if path is None:
         return f"in memory, gone when this stops ({held} so far); --db FILE keeps it"

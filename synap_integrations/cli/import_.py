@@ -21,7 +21,7 @@ from synap_integrations.transcripts.formats import documents_in, reader_for
 from synap_integrations.transcripts.messages import Skipped, completed
 
 from .stored import AS_JSON
-from .terminal import Cell, Paper, print_json
+from .terminal import Cell, Paper, counted, print_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -169,14 +169,18 @@ def _report(imported: Imported, outcome: dict[str, object] | None, *, as_json: b
     paper = Paper((10,))
     turns = imported.events[UserMessage.__name__] + imported.events[AssistantMessage.__name__]
     others = imported.events.total() - turns
-    paper.line("read", f"{turns} turns and {others} other events in {len(imported.conversations)} conversations")
+    held = counted(len(imported.conversations), "conversation")
+    read = f"{counted(turns, 'turn')} and {counted(others, 'other event')} in {held}"
+    paper.line("read", read)
     paper.line("format", imported.format)
     for what, count in imported.skipped.items():
         paper.line(Cell("skipped", "warning"), f"{count} {what}")
     if any(user is None for _, user in imported.users):
         paper.line(Cell("nobody", "warning"), "is named for some of them: pass --user, or each is remembered by itself")
     if imported.undated:
-        paper.line(Cell("undated", "warning"), f"{imported.undated} have no date and count as said now")
+        paper.line(
+            Cell("undated", "warning"), f"{imported.undated} without a date: said now, as far as anybody can tell"
+        )
     if outcome is None:
         paper.line(Cell("dry run", "dim"), "nothing was recorded")
         return

@@ -14,7 +14,7 @@ from synap_integrations.errors import ContextNotFoundError
 from synap_integrations.settings import Settings
 
 from .stored import AS_JSON, CONVERSATION, USER
-from .terminal import Cell, Paper, agreed, at_home, counted, in_short, print_json
+from .terminal import Cell, Paper, agreed, at_home, counted, in_short, kind_in_words, print_json
 
 if TYPE_CHECKING:
     from synap_integrations.outbox.inspect_files import StoredRow
@@ -232,9 +232,9 @@ def _cells(row: StoredRow) -> list[Cell]:
     state = Cell(_state(row), "bad" if row.dead else "warning" if entry.attempts else "")
     what = in_short(row.text, 60)
     why = f"\n{in_short(entry.reason, 200)}" if entry.reason else ""
-    tries = f", tried {entry.attempts} times" if entry.attempts else ""
+    tries = f", tried {counted(entry.attempts, 'time')}" if entry.attempts else ""
     whose = "" if row.locked else f" of {row.user_id} in {row.conversation_id}"
-    about = f"{entry.row.kind}{whose}{tries}\n{what}{why}"
+    about = f"{kind_in_words(entry.row.kind)}{whose}{tries}\n{what}{why}"
     # Ids begin with the time: it is their ends that differ.
     return [
         Cell(f"{row.captured_at.astimezone():%Y-%m-%d %H:%M}", "dim"),

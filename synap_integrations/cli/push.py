@@ -17,7 +17,7 @@ from synap_integrations.errors import InvalidInputError
 from synap_integrations.settings import Settings
 
 from .stored import AS_JSON, opened
-from .terminal import Cell, Paper, print_json
+from .terminal import Cell, Paper, counted, print_json
 
 if TYPE_CHECKING:
     from synap_integrations.server.inspector.reading import Reading
@@ -107,8 +107,8 @@ def _say_plan(counts: dict[str, int], settings: Settings, *, as_json: bool) -> N
     if as_json:
         print_json({"to": settings.rest_url, **counts})
         return
-    parts = ", ".join(f"{counts[label]} {label}" for label in _LABELS)
-    Paper().line(f"would push {parts} of {counts['conversations']} conversations to {settings.rest_url}")
+    parts = ", ".join(counted(counts[label], label.removesuffix("s")) for label in _LABELS)
+    Paper().line(f"would push {parts} of {counted(counts['conversations'], 'conversation')} to {settings.rest_url}")
     if counts["before"]:
         Paper().line(f"{counts['before']} of them are there already")
 
@@ -118,7 +118,7 @@ def _say_result(done: Replayed, settings: Settings, *, as_json: bool) -> int:
         counts = {label: getattr(done, label) for label in (*_LABELS, "before")}
         print_json({"to": settings.rest_url, **counts, "refused": list(done.refused.values())})
         return 1 if done.refused else 0
-    parts = ", ".join(f"{getattr(done, label)} {label}" for label in _LABELS)
+    parts = ", ".join(counted(getattr(done, label), label.removesuffix("s")) for label in _LABELS)
     Paper().line(f"pushed {parts} to {settings.rest_url}; {done.before} were there already")
     for reason in list(done.refused.values())[:_MOST_REASONS]:
         Paper().line(Cell(f"refused: {reason}", "bad"))

@@ -19,6 +19,7 @@ Examples:
   synap settings
   synap settings turns=stream recall_timeout_s=0.5
   synap settings --json | jq '.settings[] | select(.origin != "default")'"""
+_VALUE = 32
 
 
 @click.command("settings", epilog=_EPILOG)
@@ -66,6 +67,8 @@ def _shown(value: object) -> object:
         return f"set (fingerprint {value.fingerprint()})"
     if isinstance(value, tuple) and all(isinstance(one, Secret) for one in value):
         return f"set (fingerprint {', '.join(one.fingerprint() for one in value)})" if value else None
+    if isinstance(value, tuple):
+        return ", ".join(map(str, value)) or None
     return value if value is None or isinstance(value, bool | int | float | str) else str(value)
 
 
@@ -78,11 +81,18 @@ def effect(settings: Settings) -> dict[str, object]:
     return {"platform": settings.rest_url, "stream": stream, "folder": str(settings.root)}
 
 
+def _word(value: object) -> str:
+    """A value as people write it."""
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    return "-" if value is None else str(value)
+
+
 def _page(rows: list[dict[str, Any]], in_effect: dict[str, object]) -> str:
     lines = [f"{name:<10}{value}" for name, value in in_effect.items()]
     lines += ["", "An argument wins over the environment, the environment over the default.", ""]
+    wide = max(len(row["variable"]) for row in rows)
     for row in rows:
-        value = "-" if row["value"] is None else row["value"]
-        lines.append(f"{row['variable']:<28}{value!s:<34}{row['origin']}")
+        lines.append(f"{row['variable']:<{wide}}  {_word(row['value']):<{_VALUE}}  {row['origin']}")
         lines += textwrap.wrap(row["help"], 76, initial_indent="    ", subsequent_indent="    ")
     return "\n".join(lines)

@@ -79,11 +79,16 @@ def _chosen(reading: Reading, name: str, user: str | None, customer: str | None)
         raise InvalidInputError(message)
     if found:
         return found[0]
+    asked = f" of {user or customer}" if user or customer else ""
+    others = ", ".join(_whose(chat) for chat in reading.called(name)[:3]) if asked else ""
+    if others:
+        sys.stderr.write(f"synap show: there is no conversation {name}{asked}; there is {name} of {others}\n")
+        return None
     alike = ", ".join(chat.name for chat in reading.search(name, limit=3)) or ", ".join(
         chat.name for chat in reading.chats(limit=3)
     )
     hint = f"; there is {alike}" if alike else "; nothing was recorded yet"
-    sys.stderr.write(f"synap show: there is no conversation {name}{hint}\n")
+    sys.stderr.write(f"synap show: there is no conversation {name}{asked}{hint}\n")
     return None
 
 

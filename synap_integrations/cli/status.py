@@ -25,6 +25,7 @@ from synap_integrations.server.engine import Engine
 from synap_integrations.settings import Settings
 
 from .checks.kept import unwritable
+from .terminal import counted
 
 _EPILOG = """\b
 Examples:
@@ -87,16 +88,21 @@ def _embedded(path: Path) -> EmbeddedStore | None:
     return None
 
 
+def _waits(number: int) -> str:
+    return "1 turn or tool event waits" if number == 1 else f"{number} turns and tool events wait"
+
+
 def _page(status: MachineStatus) -> str:
     home = str(Path.home())
     lines = [f"platform  {status.platform}", f"capture   {'on' if status.capture else 'off (SYNAP_CAPTURE)'}", ""]
     for box in status.outboxes:
         since = f", the oldest since {box.oldest}" if box.oldest else ""
         lines.append(f"outbox    {box.folder.replace(home, '~', 1)}")
-        lines.append(f"          {box.waiting} turns and tool events wait{since}; {box.dead_letters} dead letters")
-        lines.append(f"          {box.files} files, {box.in_use} of them in use by a process")
+        lines.append(f"          {_waits(box.waiting)}{since}; {counted(box.dead_letters, 'dead letter')}")
+        lines.append(f"          {counted(box.files, 'file')}, {box.in_use} of them in use by a process")
         if box.locked:
-            lines.append(f"          {box.locked} of them are sealed with a key that SYNAP_OUTBOX_KEY does not name")
+            are = "is" if box.locked == 1 else "are"
+            lines.append(f"          {box.locked} of them {are} sealed with a key that SYNAP_OUTBOX_KEY does not name")
         lines += [f"          {name} cannot be read" for name in box.unreadable]
     if fix := filesystem_of(Path(status.root)).fix:
         lines += [f"storage   {status.storage}", f"          → {fix}"]
@@ -107,8 +113,12 @@ def _page(status: MachineStatus) -> str:
         lines.append("outbox    nothing waits")
     if status.embedded:
         store = status.embedded
+        stored = (
+            f"{counted(store.turns, 'turn')} in {counted(store.conversations, 'conversation')} "
+            f"of {counted(store.users, 'user')}"
+        )
         lines.append(f"embedded  {store.file.replace(home, '~', 1)}, {store.size / 1e6:.1f} MB")
-        lines.append(f"          {store.turns} turns in {store.conversations} conversations of {store.users} users")
+        lines.append(f"          {stored}")
     else:
         lines.append(f"embedded  nothing stored yet in {status.root.replace(home, '~', 1)}")
     lines += ["", "What a process has captured and delivered, it tells itself: print(synap_integrations.status())"]

@@ -12,7 +12,7 @@ import click
 from synap_integrations.errors import InvalidInputError
 from synap_integrations.settings import Settings
 
-from .terminal import Cell, in_short
+from .terminal import Cell, counted, in_short
 
 if TYPE_CHECKING:
     from synap_integrations.server.inspector.file import ReadOnlyDatabase
@@ -100,12 +100,13 @@ def described(entry: Entry) -> tuple[Cell, Cell]:
             return Cell("thinking", "dim"), Cell(event.text("content"), "dim")
         case Pushed(push):
             bundle = push.bundle
-            text = f"{len(bundle.item_ids)} items, because of {bundle.pattern}; {len(bundle.used_item_ids)} shown"
+            because = bundle.pattern.replace("_", " ").replace("user message", "user turn")
+            text = f"{counted(len(bundle.item_ids), 'item')}, because of a {because}; {len(bundle.used_item_ids)} shown"
             return Cell("pushed", "pushed"), Cell(text, "dim")
         case Shown(event, reported=reported):
-            return Cell("shown", "pushed"), Cell(f"{reported} items to the model", "dim")
+            return Cell("shown", "pushed"), Cell(f"{counted(reported, 'item')} to the model", "dim")
         case Other(event):
-            return Cell(event.kind, "dim"), Cell("")
+            return Cell(event.kind.replace("_", " "), "dim"), Cell("")
 
 
 def _tool_text(body: Mapping[str, object], name: str) -> str:

@@ -6,6 +6,7 @@ Whatever was stored is somebody else's text: no control character of it reaches 
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -130,6 +131,14 @@ def print_json(value: Mapping[str, object] | Sequence[object], *, lines: bool = 
 def counted(number: int, thing: str) -> str:
     """``1 turn``, ``2 turns``."""
     return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
+
+
+_KINDS: Final = {"UserMessage": "user turn", "AssistantMessage": "assistant turn", "ContextUsed": "context shown"}
+
+
+def kind_in_words(kind: str) -> str:
+    """A kind of event as people call it: ``UserMessage`` is a user turn, ``ToolCall`` a tool call."""
+    return _KINDS.get(kind) or re.sub(r"(?<=[a-z])(?=[A-Z])", " ", kind).lower()
 
 
 def at_home(path: Path | str) -> str:

@@ -106,7 +106,7 @@ def judge(error: SynapError, attempts: int = 1) -> Verdict:
     """What to do about this error; ``attempts`` have failed by now, this one included."""
     do = next(do for kind, do, when in _TABLE if isinstance(error, kind) and when(error, attempts))
     why = AWAIT_STREAM.why if do is Do.AWAIT_STREAM else error.code
-    return Verdict(do, why, _wait_s(do, error), ascii(error.message)[1:201])
+    return Verdict(do, why, _wait_s(do, error), ascii(error.message)[1:-1][:200])
 
 
 def _wait_s(do: Do, error: SynapError) -> float:

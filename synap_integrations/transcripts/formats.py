@@ -75,6 +75,9 @@ def documents_in(path: Path) -> list[Document]:
         message = f"{path} is not UTF-8 text (byte {error.start})"
         raise InvalidInputError(message) from None
     lines = [(number, line) for number, line in enumerate(text.split("\n"), 1) if line.strip()]
+    if not lines:
+        message = f"{path} is empty"
+        raise InvalidInputError(message)
     if len(lines) > 1 and not _is_json(lines[0][1]):
         return [Document(1, _parsed(text, path, 1))]
     return [Document(number, _parsed(line, path, number)) for number, line in lines]
@@ -89,7 +92,7 @@ def reader_for(documents: Sequence[Document], *, name: str | None) -> Reader:
         if name in (None, reader.name) and (name or any(map(reader.sniff, _samples(documents)))):
             return reader
     known = "; ".join(f"{reader.name} ({reader.title})" for reader in READERS)
-    message = f"the format is not known; these are: {known}"
+    message = f"{f'{name!r} is no format' if name else 'the format is not known'}; these are: {known}"
     raise InvalidInputError(message)
 
 

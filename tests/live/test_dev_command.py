@@ -152,7 +152,7 @@ def test_without_a_file_it_serves_what_the_embedded_synap_remembers(own_storage)
     )
     subprocess.run([sys.executable, "-c", program], check=True, timeout=60)
     said = banner()
-    assert "1 turns of 1 users" in said
+    assert "1 turn of 1 user" in said
     assert "local.db" in said
 
 

@@ -140,12 +140,18 @@ def test_parts_of_a_content_find_their_places(read) -> None:
     ]
 
 
-@pytest.mark.parametrize("text", ["", "[]", "17", '{"hello": "world"}', '[{"role": "owner"}]'])
+@pytest.mark.parametrize("text", ["[]", "17", '{"hello": "world"}', '[{"role": "owner"}]'])
 def test_what_no_reader_knows_is_an_error_that_names_them_all(read, text: str) -> None:
     """Nothing is imported by a guess; the message lists what can be read."""
     with pytest.raises(InvalidInputError) as refused:
         read(text)
     assert all(reader.name in str(refused.value) for reader in READERS)
+
+
+def test_an_empty_file_is_called_empty(read) -> None:
+    """Not a file of an unknown format."""
+    with pytest.raises(InvalidInputError, match="is empty"):
+        read(" \n")
 
 
 def test_a_line_that_is_no_json_is_named(read) -> None:

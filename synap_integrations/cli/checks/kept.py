@@ -11,7 +11,7 @@ from pathlib import Path
 from tempfile import TemporaryFile
 from typing import TYPE_CHECKING, Final
 
-from synap_integrations.cli.terminal import counted
+from synap_integrations.cli.terminal import counted, kind_in_words
 from synap_integrations.errors import InvalidInputError
 from synap_integrations.outbox.files import candidates
 from synap_integrations.outbox.filesystems import filesystem_of
@@ -90,7 +90,7 @@ def outbox_findings(settings: Settings) -> Iterator[Finding]:
     rows, _ = all_stored_rows(settings.root, sealing)
     errors = sorted((row for row in rows if row.entry.reason), key=lambda row: row.captured_at)[-_ERRORS:]
     for row in errors:
-        says = f"{row.captured_at:%Y-%m-%d %H:%M} {row.entry.row.kind}: {row.entry.reason}"
+        says = f"{row.captured_at:%Y-%m-%d %H:%M} {kind_in_words(row.entry.row.kind)}: {row.entry.reason}"
         yield Finding("last error", "note", says, "" if row.dead else "synap outbox flush")
     for path in sorted(settings.root.glob("*/*.corrupt")):
         yield Finding(
@@ -179,10 +179,12 @@ def run_findings(settings: Settings) -> Iterator[Finding]:
         ]
     }
     if nobody := sources["nobody"]:
-        says = f"of the last {len(runs)} turns, {nobody} have no user: {says}"
+        says = f"of the last {counted(len(runs), 'turn')}, {nobody} without a user: {says}"
         yield Finding("runs", "warning", says, _IDENTIFY, details)
     else:
-        yield Finding("runs", "fine", f"users of the last {len(runs)} turns were named by: {says}", "", details)
+        yield Finding(
+            "runs", "fine", f"who named the users of the last {counted(len(runs), 'turn')}: {says}", "", details
+        )
 
 
 def _identity(chats: list[Chat]) -> Iterator[Finding]:
