@@ -71,6 +71,7 @@ check: $(VENV)/.test ## Run the quick checks: style, types, layers
 	@$(BIN)/ruff format --check --quiet .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-cache
+	@echo "check: all passed"
 
 floor: $(VENV)/.test $(FLOOR)/.test ## Run the framework tests on the oldest supported versions
 	@$(FLOOR)/bin/python -m pytest tests/frameworks -m "not soak" -n 2 --dist worksteal
