@@ -70,7 +70,7 @@ check: $(VENV)/.test ## Run the quick checks: style, types, layers
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check --quiet .
 	@$(BIN)/mypy
-	@$(BIN)/lint-imports --no-cache
+	@$(BIN)/lint-imports --no-cache --no-logo
 	@echo "check: all passed"
 
 floor: $(VENV)/.test $(FLOOR)/.test ## Run the framework tests on the oldest supported versions
