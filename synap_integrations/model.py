@@ -114,12 +114,29 @@ class ContextRequest:
     context_types: tuple[str, ...] = field(default=(), kw_only=True)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Assembly:
+    """How what a model was shown came about: a receipt in figures, without words of users.
+
+    ``source`` is that of `Context`; ``why`` is a sentence of the package's own; ``dropped`` is how many items were left
+    out for each reason. What is not known is None.
+    """
+
+    source: str
+    why: str = ""
+    tokens: int | None = None
+    token_budget: int | None = None
+    waited_ms: int | None = None
+    dropped: Mapping[str, int] = field(default_factory=dict[str, int])
+
+
 @dataclass(frozen=True, slots=True)
 class ContextUsed:
     """These items of these pushed bundles were shown to the model."""
 
     bundle_ids: tuple[str, ...]
     item_ids: tuple[str, ...]
+    assembly: Assembly | None = field(default=None, kw_only=True)
 
 
 Turn = UserMessage | AssistantMessage

@@ -148,7 +148,10 @@ class Instance:
         """Say which pushed items a model was shown. Raises: as `send_message`."""
         stream = self._open_stream()
         sent, _ = self._connection.addressed(scope)
-        await stream.send(grpc_codec.context_used(used, scope=sent, now=datetime.now(UTC)))
+        now = datetime.now(UTC)
+        if used.assembly is not None:  # first, so that it is known when the report is read
+            await stream.send(grpc_codec.receipt(used, used.assembly, scope=sent, now=now))
+        await stream.send(grpc_codec.context_used(used, scope=sent, now=now))
 
     async def end_session(self, conversation_id: str) -> None:
         """The conversation is over for now; nothing happens if no session is open for it."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import zlib
 from collections.abc import Callable
+from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from hashlib import blake2b
@@ -16,6 +17,7 @@ from json.encoder import encode_basestring
 from typing import Final, NamedTuple, assert_never
 
 from synap_integrations.model import (
+    Assembly,
     AssistantMessage,
     ContextRequest,
     ContextUsed,
@@ -147,7 +149,8 @@ def _fields(event: Event) -> dict[str, Plain]:
         case ContextRequest(queries):
             fields = {"search_queries": list(queries), "context_types": list(event.context_types)}
         case ContextUsed(bundle_ids, item_ids):
-            fields = {"bundle_ids": list(bundle_ids), "item_ids": list(item_ids)}
+            assembly = asdict(event.assembly) if event.assembly else None
+            fields = {"bundle_ids": list(bundle_ids), "item_ids": list(item_ids), "assembly": assembly}
         case _:
             assert_never(event)
     return {name: plain(value) for name, value in fields.items()}
@@ -207,7 +210,24 @@ def _context_request(fields: dict[str, Plain]) -> Event:
 
 
 def _context_used(fields: dict[str, Plain]) -> Event:
-    return ContextUsed(_texts(fields["bundle_ids"]), _texts(fields["item_ids"]))
+    bundle_ids, item_ids = _texts(fields["bundle_ids"]), _texts(fields["item_ids"])
+    return ContextUsed(bundle_ids, item_ids, assembly=_assembly(fields.get("assembly")))
+
+
+def _assembly(told: Plain) -> Assembly | None:
+    """None if there is none, as in rows of older versions."""
+    if not isinstance(told, dict):
+        return None
+    dropped = told.get("dropped")
+    counts = {reason: _number(count) or 0 for reason, count in dropped.items()} if isinstance(dropped, dict) else {}
+    return Assembly(
+        source=_read(told.get("source") or ""),
+        why=_read(told.get("why") or ""),
+        tokens=_number(told.get("tokens")),
+        token_budget=_number(told.get("token_budget")),
+        waited_ms=_number(told.get("waited_ms")),
+        dropped=counts,
+    )
 
 
 def _read(value: Plain) -> str:

@@ -11,6 +11,7 @@ from typing import Final, Literal
 
 from synap_integrations.model import (
     Ack,
+    Assembly,
     ContextUsed,
     ConversationState,
     Scope,
@@ -105,6 +106,30 @@ def context_used(used: ContextUsed, *, scope: Scope, now: datetime) -> StreamEve
             timestamp_ms=_ms(now),
         )
     )
+
+
+def receipt(used: ContextUsed, assembly: Assembly, *, scope: Scope, now: datetime) -> StreamEvent:
+    """How what is reported at this very moment came about, as the platform's own SDK says it after each fetch, but
+    without the query; what that has no field for is metadata under names of ours. Never acknowledged: it has no id.
+    """
+    told: dict[str, object | None] = {
+        "source": {"pushed": "anticipation", "fetched": "cloud"}.get(assembly.source, assembly.source),
+        "items_count": len(used.item_ids),
+        "scope": "conversation" if scope.conversation_id else "user",
+        "synap_used_at_ms": _ms(now),
+        "synap_source": assembly.source,
+        "synap_why": assembly.why,
+        "synap_tokens": assembly.tokens,
+        "synap_token_budget": assembly.token_budget,
+        "synap_waited_ms": assembly.waited_ms,
+        "synap_dropped": json_text(dict(assembly.dropped)),
+    }
+    report = Report(
+        event_type="context_fetch",
+        role="system",
+        metadata=string_map({name: value for name, value in told.items() if value is not None}),
+    )
+    return conversation_event(report, event_id="", scope=scope, sent_at=now, now=now)
 
 
 def session_control(action: Literal["start", "end"], *, scope: Scope) -> StreamEvent:

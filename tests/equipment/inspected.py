@@ -13,12 +13,14 @@ from pathlib import Path
 from local_synap import Caller, Clock, engine_of
 
 from synap_integrations.cli.outside import outside
+from synap_integrations.model import Assembly, ContextUsed, Scope
 from synap_integrations.secret import Secret
 from synap_integrations.server.database import Database
 from synap_integrations.server.embedded import EmbeddedSynap, LocalSynap
 from synap_integrations.server.serving.dev_server import DevServer, ServerOptions, on_a_thread
 from synap_integrations.settings import Settings
-from synap_integrations.wire.proto import ContextUsedEvent, ConversationEvent, StreamEvent, StreamResponse
+from synap_integrations.wire import grpc_codec
+from synap_integrations.wire.proto import ConversationEvent, StreamEvent, StreamResponse
 
 KEY = "synap_test_key_for_the_inspector"
 
@@ -40,6 +42,16 @@ HOSTILE = (
     "--></main><main id=pwned>",
 )
 """Text that would do something, if a page, a stream of events or a script took it for more than text."""
+
+
+ASSEMBLY = Assembly(
+    source="pushed",
+    why="the platform answered while we waited",
+    tokens=61,
+    token_budget=800,
+    waited_ms=12,
+    dropped={"budget": 2, "weak": 1},
+)
 
 
 class World:
@@ -78,19 +90,18 @@ class World:
         self._stream.receive(StreamEvent(conversation_event=event).SerializeToString())
         self._caller.platform.drain()
 
-    def show_last_bundle(self, *, user: str = "ana", conversation: str = "chat") -> list[str]:
-        """A client reports that a model saw the newest bundle; the ids of its items."""
+    def show_last_bundle(
+        self, *, user: str = "ana", conversation: str = "chat", assembly: Assembly | None = None
+    ) -> list[str]:
+        """A client reports that a model saw the newest bundle, and how that came about; the ids of its items."""
         self.clock.advance(milliseconds=5)
         bundle = next(said.context_bundle for said in reversed(self.said) if said.HasField("context_bundle"))
         items = [item.item_id for held in bundle.items_by_type.values() for item in held.items]
-        used = ContextUsedEvent(
-            bundle_id=bundle.bundle_id,
-            source_bundle_ids=[bundle.bundle_id],
-            served_item_ids=items,
-            conversation_id=conversation,
-            user_id=user,
-        )
-        self._stream.receive(StreamEvent(context_used=used).SerializeToString())
+        used, scope = ContextUsed((bundle.bundle_id,), tuple(items)), Scope(conversation, user)
+        if assembly is not None:
+            told = grpc_codec.receipt(used, assembly, scope=scope, now=self.clock.now)
+            self._stream.receive(told.SerializeToString())
+        self._stream.receive(grpc_codec.context_used(used, scope=scope, now=self.clock.now).SerializeToString())
         return items
 
     def agent_run(self, conversation: str = "flight") -> None:
@@ -99,7 +110,7 @@ class World:
         self.say("Ten days in Lisbon, how nice.", role="assistant", conversation="booking")
         self.clock.advance(days=3)
         self.say("When is my flight to Lisbon?", conversation=conversation)
-        self.show_last_bundle(conversation=conversation)
+        self.show_last_bundle(conversation=conversation, assembly=ASSEMBLY)
         self.happen("agent_thinking", conversation=conversation, content="The booking says June. Check the airline.")
         call = {"tool_name": "timetable", "tool_call_id": "call-1"}
         self.happen("tool_call", conversation=conversation, tool_args_json='{"city": "Lisbon", "day": 14}', **call)

@@ -26,7 +26,7 @@ from synap_integrations.context.render import without_context
 from synap_integrations.guard import incidents
 from synap_integrations.langchain import SynapCallbackHandler, SynapMemory, synap_context, with_synap_memory
 from synap_integrations.langchain.prompts.injection import Injector
-from synap_integrations.model import Context, ContextUsed, RecentTurn
+from synap_integrations.model import Assembly, Context, ContextUsed, RecentTurn
 from synap_integrations.ports import Answer, ReadConversation
 from synap_integrations.testing import FakeMemory
 
@@ -63,7 +63,8 @@ def test_s84_model_sees_context_once_beside_the_question(memory, model, mode):
     assert KNOWN in text_of(seen[1])
     assert (seen[0], given) == (given[0], before)
     assert memory.recalled == [("where?", Scope("c"))]
-    assert used(memory) == [ContextUsed((BUNDLE,), ("item-1",))]
+    assembly = Assembly(source="pushed", tokens=0, token_budget=0, waited_ms=0)
+    assert used(memory) == [ContextUsed((BUNDLE,), ("item-1",), assembly=assembly)]
 
 
 @MODELS

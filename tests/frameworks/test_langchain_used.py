@@ -10,7 +10,7 @@ from waiting import until
 from synap_integrations import Scope
 from synap_integrations.langchain import SynapRetriever, SynapSearchTool, create_synap_node
 from synap_integrations.model import ContextItem, ContextUsed, UserMessage
-from synap_integrations.ports import Answer
+from synap_integrations.ports import Answer, Search
 from synap_integrations.testing import FakeMemory
 
 BOTH = pytest.mark.parametrize("mode", ["invoke", "ainvoke"])
@@ -29,10 +29,11 @@ ITEMS = (ContextItem("i1", "facts", text="Ana is allergic."), ContextItem("i2", 
 @WAYS
 def test_the_platform_learns_that_its_bundle_was_shown(look_up, mode, synap, strict_guard):
     """A bundle that was pushed for a question and answers it counts as used, with the items that were shown."""
+    ana = Scope("tuesday", "ana")
     synap.record(UserMessage("I'm allergic to shellfish."), scope=Scope("monday", "ana"))
     synap.settle()
-    synap.record(UserMessage(QUESTION), scope=Scope("tuesday", "ana"))
-    synap.settle()
+    synap.record(UserMessage(QUESTION), scope=ana)
+    until(lambda: synap.memory.ask(Search(QUESTION), scope=ana).source == "pushed", what="the bundle to arrive")
     assert [push.used_at for push in synap.pushed()] == [None] * len(synap.pushed())
     assert "shellfish" in str(look_up(mode, synap.memory))
     # A report of use is not acknowledged: it takes effect soon after it is delivered.
@@ -47,7 +48,8 @@ def test_what_was_pushed_and_shown_is_recorded_once(look_up, mode, strict_guard)
     memory = FakeMemory(answer=Answer(items=ITEMS, bundle_ids=("b",), source="pushed"))
     look_up(mode, memory)
     (entry,) = memory.recorded
-    assert entry.event == ContextUsed(("b",), ("i1", "i2"))
+    assert entry.event == ContextUsed(("b",), ("i1", "i2"), assembly=entry.event.assembly)
+    assert entry.event.assembly.source == "pushed"
     assert (entry.scope.user_id, entry.scope.conversation_id) == ("ana", "tuesday")
 
 

@@ -13,7 +13,7 @@ from waiting import until
 from synap_integrations import Scope
 from synap_integrations.llamaindex import SynapMemoryBlock, SynapRetriever, SynapSearchTool
 from synap_integrations.model import Context, ContextItem, ContextUsed, Receipt, UserMessage
-from synap_integrations.ports import Answer
+from synap_integrations.ports import Answer, Search
 from synap_integrations.testing import FakeMemory
 
 # LlamaIndex itself uses what pydantic has deprecated.
@@ -54,10 +54,11 @@ def knowing(items=ITEMS, bundle_ids=("b",)):
 @WAYS
 def test_the_platform_learns_that_its_bundle_was_shown(look_up, synap):
     """A bundle that was pushed for a question and answers it counts as used, with the items that were shown."""
+    ana = Scope("tuesday", "ana")
     synap.record(UserMessage("I'm allergic to shellfish."), scope=Scope("monday", "ana"))
     synap.settle()
-    synap.record(UserMessage(QUESTION), scope=Scope("tuesday", "ana"))
-    synap.settle()
+    synap.record(UserMessage(QUESTION), scope=ana)
+    until(lambda: synap.memory.ask(Search(QUESTION), scope=ana).source == "pushed", what="the bundle to arrive")
     assert [push.used_at for push in synap.pushed()] == [None] * len(synap.pushed())
     assert "shellfish" in str(look_up(synap.memory))
     # A report of use is not acknowledged: it takes effect soon after it is delivered.
@@ -71,7 +72,7 @@ def test_what_was_pushed_and_shown_is_recorded_once(look_up):
     memory = knowing()
     look_up(memory)
     (entry,) = memory.recorded
-    assert entry.event == ContextUsed(("b",), ("i1", "i2"))
+    assert entry.event == ContextUsed(("b",), ("i1", "i2"), assembly=entry.event.assembly)
     assert (entry.scope.user_id, entry.scope.conversation_id) == ("ana", "tuesday")
 
 
@@ -101,4 +102,5 @@ async def test_calls_of_one_turn_at_once_report_the_block_once():
     asked = [ChatMessage(role="user", content=QUESTION)]
     first, second = await asyncio.gather(block.aget(asked), block.aget(asked))
     assert first == second != ""
-    assert memory.events == [ContextUsed(("b",), ("i1", "i2"))]
+    (event,) = memory.events
+    assert (event.bundle_ids, event.item_ids) == (("b",), ("i1", "i2"))

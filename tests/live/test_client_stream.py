@@ -9,7 +9,7 @@ from socket_platform import KEY
 
 from synap_integrations import errors
 from synap_integrations.client import Backoff, SynapClient, Timing
-from synap_integrations.model import Ack, ContextBundle, ContextUsed, ConversationState, Scope, Signal
+from synap_integrations.model import Ack, Assembly, ContextBundle, ContextUsed, ConversationState, Scope, Signal
 from synap_integrations.wire.proto import (
     ContextBundleProto,
     ContextItemList,
@@ -352,6 +352,30 @@ async def test_what_was_shown_is_reported_and_a_session_can_end(client, synap_pl
     await client.instance.end_session("never opened")
     await synap_platform.until(lambda: [control.action for control in synap_platform.controls] == ["start", "end"])
     assert [list(used.served_item_ids) for used in synap_platform.used] == [["i"]]
+
+
+async def test_what_was_shown_comes_with_its_receipt(client, synap_platform):
+    """How a block came about is told as one ``context_fetch`` of the same moment, without a query, never repeated."""
+    await client.instance.listen()
+    assembly = Assembly(source="pushed", why="w", tokens=61, token_budget=800, waited_ms=12, dropped={"budget": 2})
+    used = ContextUsed(("b",), ("i",), assembly=assembly)
+    await client.instance.report_context_used(used, scope=Scope("chat", "ana"))
+    await synap_platform.until(lambda: synap_platform.used)
+    (told,), (reported,) = synap_platform.events, synap_platform.used
+    assert (told.event_type, told.role, told.event_id) == ("context_fetch", "system", "")
+    assert list(told.search_queries) == []
+    assert dict(told.metadata) == {
+        "source": "anticipation",
+        "items_count": "1",
+        "scope": "conversation",
+        "synap_used_at_ms": str(reported.timestamp_ms),
+        "synap_source": "pushed",
+        "synap_why": "w",
+        "synap_tokens": "61",
+        "synap_token_budget": "800",
+        "synap_waited_ms": "12",
+        "synap_dropped": '{"budget":2}',
+    }
 
 
 async def test_a_conversation_that_two_users_share_is_a_session_of_each(client, synap_platform):

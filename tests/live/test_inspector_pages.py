@@ -123,6 +123,17 @@ def test_the_block_is_the_one_a_client_renders(site, world):
     assert "I booked Lisbon for 14 June" in block
 
 
+def test_a_block_stands_with_its_receipt(site, world):
+    """Beside the block: pushed or asked for and why, its size, how long was waited, what was left out and why."""
+    _, _, body = site.get(f"/read/conversations/{chat(world)}")
+    html = body.decode() if isinstance(body, bytes) else body
+    receipt = " ".join(re.sub(r"<[^>]+>", " ", html[html.index('<dl class="receipt') : html.index("</dl>")]).split())
+    assert receipt == (
+        "Came as it was pushed: the platform answered while we waited Size 61 of 800 tokens Waited 12 ms "
+        "Items 1 shown, 3 left out: 2 over the token budget, 1 fit the question too little"
+    )
+
+
 def test_a_bundle_says_why_and_whether_it_was_of_use(site, world):
     """A bundle names the turn that caused it, what was looked for, its items with scores, and which were shown."""
     with world.synap.engine.database.read() as db:

@@ -255,6 +255,7 @@ async def test_our_client_reports_acknowledgements(synap_platform):
         "agent_thinking",
         "context_request",
     ]
+    await synap_platform.until(lambda: synap_platform.used)  # never acknowledged: it may come after all others
     assert [list(used.served_item_ids) for used in synap_platform.used] == [["i"]]
     assert {event.metadata["synap_event_id"] for event in synap_platform.events} == streamed
     keys = [r.headers["idempotency-key"] for r in synap_platform.requests if r.path.endswith("messages")]

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 import pytest
 
 from synap_integrations.model import (
+    Assembly,
     AssistantMessage,
     ContextRequest,
     ContextUsed,
@@ -38,6 +39,10 @@ EVENTS = [
     Thinking("hm", step_index=2, thought_type="plan"),
     ContextRequest(("what?",), context_types=("facts",)),
     ContextUsed(("b-1",), ("i-1", "i-2")),
+    ContextUsed(("b-1",), ("i-1",), assembly=Assembly(source="pushed", why="x", tokens=7, waited_ms=0)),
+    ContextUsed(
+        ("b-1",), ("i-1",), assembly=Assembly(source="fetched", token_budget=800, dropped={"budget": 2, "weak": 1})
+    ),
 ]
 
 

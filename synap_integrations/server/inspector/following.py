@@ -10,7 +10,7 @@ from typing import Final, NamedTuple
 from synap_integrations.server.records import Owner
 
 from .reading import Reading
-from .timeline import Entry, Other, Pushed, Said, at, entries, shown
+from .timeline import Entry, Other, Pushed, Said, at, entries, is_receipt, shown
 from .views import Occurrence, Push
 
 _BATCH: Final = 500
@@ -55,7 +55,7 @@ class Following:
 
     def __init__(self, reading: Reading, wanted: Wanted) -> None:
         self._reading = reading
-        self._wanted = wanted
+        self._wanted: Wanted = lambda news: _stands_alone(news.entry) and wanted(news)
         self._cursor = Cursor()
 
     def everything(self) -> Iterator[News]:
@@ -120,6 +120,11 @@ def _entry(event: Occurrence) -> Entry:
     if event.kind == "context_used":
         return shown(event, [])
     return next(iter(entries([event], [], [])), Other(event))
+
+
+def _stands_alone(entry: Entry) -> bool:
+    """False for what is shown as part of another entry."""
+    return not (isinstance(entry, Other) and is_receipt(entry.event))
 
 
 def _stored_at(news: News) -> float:

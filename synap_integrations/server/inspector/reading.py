@@ -139,6 +139,16 @@ class Reading:
         )
         return [_event(row) for row in self._all(asked, (chat.person, chat.conversation_id, tool_call_id))]
 
+    def receipt_of(self, chat: Chat, report: Occurrence) -> Occurrence | None:
+        """What the client told, at the very moment of this report, about how it came about."""
+        asked = (
+            f"{_EVENT} WHERE owner = ? AND conversation_id = ? AND kind = 'context_fetch' AND id < ? "
+            "AND json_extract(body, '$.metadata.synap_used_at_ms') = ? ORDER BY id DESC LIMIT 1"
+        )
+        moment = str(report.body.get("sent_at_ms") or "")
+        found = self._all(asked, (chat.person, chat.conversation_id, report.number, moment)) if moment else []
+        return _event(found[0]) if found else None
+
     # --- what was pushed -------------------------------------------------------------------------------------
 
     def pushes(

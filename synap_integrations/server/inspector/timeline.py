@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import assert_never
+from typing import Final, assert_never
 
 from synap_integrations.server.records import Item, Turn
 
@@ -51,6 +52,35 @@ class Pushed:
     push: Push
 
 
+_LEFT_OUT: Final = {
+    "budget": "over the token budget",
+    "room": "more than a block holds",
+    "weak": "fit the question too little",
+    "duplicate": "said already by another",
+    "expired": "held no longer",
+    "filtered": "taken out by the application's filter",
+    "quarantine": "kept out of prompts by a setting",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """How a client says that a block came about. What it did not say is ""."""
+
+    source: str
+    why: str
+    tokens: str
+    token_budget: str
+    waited_ms: str
+    dropped: tuple[tuple[int, str], ...]
+    """How many items were left out, and why, in words."""
+
+    @property
+    def left_out(self) -> int:
+        """How many items were not shown."""
+        return sum(count for count, _ in self.dropped)
+
+
 @dataclass(frozen=True, slots=True)
 class Shown:
     """A client reported that a model was shown these items; those whose text is still known."""
@@ -59,6 +89,7 @@ class Shown:
     items: tuple[Item, ...]
     reported: int
     bundles: tuple[Push, ...]
+    receipt: Receipt | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,12 +132,50 @@ def key(entry: Entry) -> str:
             assert_never(entry)
 
 
-def shown(event: Occurrence, pushes: Sequence[Push]) -> Shown:
+def is_receipt(event: Occurrence) -> bool:
+    """True for what a client tells about a block that it also reports: part of that report."""
+    metadata = event.body.get("metadata")
+    return event.kind == "context_fetch" and isinstance(metadata, Mapping) and "synap_used_at_ms" in metadata
+
+
+def receipt(event: Occurrence) -> Receipt:
+    """What a client told about a block, beside which items are in it."""
+    metadata = event.body.get("metadata")
+    told = metadata if isinstance(metadata, Mapping) else {}
+
+    def said(name: str) -> str:
+        value = told.get(f"synap_{name}")
+        return value if isinstance(value, str) else ""
+
+    def figure(name: str) -> str:
+        value = said(name)
+        return value if value.isdecimal() else ""
+
+    return Receipt(
+        source=said("source"),
+        why=said("why"),
+        tokens=figure("tokens"),
+        token_budget=figure("token_budget"),
+        waited_ms=figure("waited_ms"),
+        dropped=_dropped(said("dropped")),
+    )
+
+
+def _dropped(told: str) -> tuple[tuple[int, str], ...]:
+    try:
+        counts = json.loads(told or "{}")
+    except ValueError:
+        return ()
+    found = counts.items() if isinstance(counts, dict) else ()
+    return tuple((count, _LEFT_OUT.get(str(reason), str(reason))) for reason, count in found if isinstance(count, int))
+
+
+def shown(event: Occurrence, pushes: Sequence[Push], receipt: Receipt | None = None) -> Shown:
     """The report of a client with the items it names, in the order in which they are put into a prompt."""
     named = event.body.get("item_ids")
     wanted = {str(item_id) for item_id in named} if isinstance(named, list) else set[str]()
     held = {item.item_id: item for push in pushes for item in push.bundle.items if item.item_id in wanted}
-    return Shown(event, tuple(sorted(held.values(), key=_said_at)), len(wanted), tuple(pushes))
+    return Shown(event, tuple(sorted(held.values(), key=_said_at)), len(wanted), tuple(pushes), receipt)
 
 
 def bundle_ids(event: Occurrence) -> list[str]:

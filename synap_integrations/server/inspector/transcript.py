@@ -7,7 +7,7 @@ from typing import Final
 from synap_integrations.server.records import microseconds
 
 from .reading import Reading
-from .timeline import Entry, Shown, bundle_ids, entries, shown, woven
+from .timeline import Entry, Shown, bundle_ids, entries, receipt, shown, woven
 from .views import Chat, Occurrence
 
 _FOREVER_US: Final = 1 << 62
@@ -27,4 +27,5 @@ def line(reading: Reading, chat: Chat, first: int, last: int) -> list[Entry]:
 
 def report(reading: Reading, chat: Chat, event: Occurrence) -> Shown:
     """What a client reported to have shown to a model."""
-    return shown(event, reading.pushes_of(chat.owner, bundle_ids(event)))
+    told = reading.receipt_of(chat, event)
+    return shown(event, reading.pushes_of(chat.owner, bundle_ids(event)), receipt(told) if told else None)
