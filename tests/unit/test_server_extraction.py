@@ -1,6 +1,7 @@
 """A chat model that reads along: notes beside turns, each with the turns it rests on, and nothing when it fails."""
 
 import json
+import re
 import threading
 from datetime import UTC, datetime, timedelta
 
@@ -17,6 +18,9 @@ from synap_integrations.guard import incidents
 from synap_integrations.ports import Lent
 from synap_integrations.server import background
 from synap_integrations.server.database import Database
+from synap_integrations.server.embedded import LocalSynap
+from synap_integrations.server.inspector.outside import Outside
+from synap_integrations.server.inspector.pages import Ask, Pages
 from synap_integrations.server.reading.extraction import Extraction, Passage, extractor_of, reading_of
 from synap_integrations.server.records import Happening, NewTurn, Owner
 
@@ -184,6 +188,21 @@ def test_an_event_has_its_day(engine) -> None:
     assert flies.when.start == datetime(2026, 5, 7, tzinfo=UTC)
     assert flies.when.end - flies.when.start == timedelta(days=1)
     assert marries.when is None
+
+
+def test_the_health_page_shows_what_reading_has_cost(engine) -> None:
+    """Before a model is lent the page says so; then it says how much of its tokens is spent, and when that is all."""
+    pages = Pages(LocalSynap(engine.database, ":memory:", engine=engine), Outside())
+    assert "None is lent to this process." in pages.health(Ask())
+    engine.lend(Lent(extractor=Scripted({}, MOVED), extraction_tokens=1))
+    tell(engine, 10)
+    assert engine.reader.drain()
+    spent = engine.reader.stats()
+    assert spent["tokens"] > 1
+    page = " ".join(re.sub(r"<[^>]+>", " ", pages.health(Ask())).split())
+    assert f"extractor {spent['tokens']:,} of 1 tokens, estimated" in page
+    assert "spent: it reads no more" in page
+    assert f"passages {spent['passages']}" in page
 
 
 def test_what_no_longer_holds_is_superseded(engine) -> None:

@@ -182,6 +182,7 @@ class Pages:
             outboxes=outboxes,
             listeners=listeners,
             stats=self.engine.stats(),
+            models=self.engine.models(),
         )
 
     # --- parts -----------------------------------------------------------------------------------------------
