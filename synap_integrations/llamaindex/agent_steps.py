@@ -16,7 +16,7 @@ from llama_index.core.agent.workflow.workflow_events import ToolCallResult as To
 from llama_index.core.tools.types import BaseTool, ToolOutput
 from llama_index.core.workflow import StopEvent
 
-from synap_integrations.llamaindex import identity, translate
+from synap_integrations.llamaindex import human, identity, translate
 from synap_integrations.model import Thinking, ToolCall, ToolResult, UserMessage, new_id
 from synap_integrations.plain import text
 
@@ -84,6 +84,7 @@ def tool_returned(turn: Turn, span_id: str, result: object) -> None:
     call = turn.calls.pop(span_id)
     output = result.tool_output if isinstance(result, ToolResultEvent) else result
     if isinstance(output, ToolOutput):
+        human.over(turn, call.tool_call_id)
         turn.say(translate.tool_result(call.tool_name, call.tool_call_id, output))
     else:
         turn.waiting[call.tool_call_id] = call
@@ -95,6 +96,7 @@ def tool_failed(turn: Turn, span_id: str, error: BaseException | None) -> None:
     if type(error).__name__ == "WaitingForEvent":  # how workflows 2.9 to 2.15 leave a step that waits for a human
         turn.waiting[call.tool_call_id] = call
     elif not isinstance(error, asyncio.CancelledError):
+        human.over(turn, call.tool_call_id)
         turn.say(ToolResult(call.tool_name, text(str(error)), call.tool_call_id, is_error=True))
 
 

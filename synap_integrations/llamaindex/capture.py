@@ -74,6 +74,10 @@ class Capture:
         turn = self._given_up.get(span_id)
         return turn if turn and turn.root != span_id else None
 
+    def place_of(self, span_id: str | None) -> Place | None:
+        """Where a span stands in an open turn."""
+        return self._places.get(span_id) if span_id else None
+
     def asking_turn(self, span_id: str | None) -> Turn | None:
         """The open turn that a model asked under this span answers; None inside its tools and retrievers."""
         place = self._places.get(span_id) if span_id else None
@@ -203,7 +207,7 @@ class Capture:
         elif method in _ASIDE:
             self._keep(span_id, Place(turn, aside=True))
         elif method == "call_tool" or (method in _TOOL and not turn.is_agent and isinstance(instance, BaseTool)):
-            self._keep(span_id, Place(turn, aside=True))
+            self._keep(span_id, Place(turn, aside=True, call=span_id))
             agent_steps.tool_called(turn, span_id, arguments, instance)
         else:
             self._keep(span_id, place)

@@ -1,4 +1,4 @@
-"""Listen on LlamaIndex's root dispatcher; nothing is patched.
+"""Listen on LlamaIndex's root dispatcher, and to what agents ask humans (`human`).
 
 Source: llama_index_instrumentation 0.6.0, dispatcher.py, Dispatcher.add_span_handler and add_event_handler
 """
@@ -24,15 +24,16 @@ from llama_index_instrumentation import get_dispatcher
 
 from synap_integrations import runtime, scoping
 from synap_integrations.guard import contained
-from synap_integrations.llamaindex import identity
+from synap_integrations.llamaindex import human, identity
 from synap_integrations.llamaindex.capture import Capture
 from synap_integrations.llamaindex.turns import Destination
 from synap_integrations.model import Scope
+from synap_integrations.overlay import Overlay
 
 if TYPE_CHECKING:
     from llama_index.core.instrumentation.events import BaseEvent
 
-    from synap_integrations.llamaindex.turns import Turn
+    from synap_integrations.llamaindex.turns import Place, Turn
     from synap_integrations.ports import Memory
 
 _CALLBACKS: Final = contained("callbacks")
@@ -200,6 +201,7 @@ class SynapEventHandler(BaseEventHandler):
 
 _lock: Final = threading.Lock()
 _memories: Final[list[bool]] = []
+_overlay: Final = Overlay()
 
 
 def listen() -> None:
@@ -208,6 +210,7 @@ def listen() -> None:
     with _lock:
         if not any(handler.class_name() == SynapSpanHandler.class_name() for handler in root.span_handlers):
             root.add_span_handler(SynapSpanHandler())
+            human.listen(_overlay, _current_place)
         if not any(handler.class_name() == SynapEventHandler.class_name() for handler in root.event_handlers):
             root.add_event_handler(SynapEventHandler())
 
@@ -235,11 +238,16 @@ def remove(attachment: Attachment) -> None:
     with _lock:
         root.span_handlers[:] = [h for h in root.span_handlers if h.class_name() != SynapSpanHandler.class_name()]
         root.event_handlers[:] = [h for h in root.event_handlers if h.class_name() != SynapEventHandler.class_name()]
+        _overlay.remove()
 
 
 def current_turn() -> Turn | None:
     """The open turn that the calling code is part of; seen in tools, memories and writer threads alike."""
     return capture.turn_of(active_span_id.get())
+
+
+def _current_place() -> Place | None:
+    return capture.place_of(active_span_id.get())
 
 
 os.register_at_fork(after_in_child=capture.forget_all)

@@ -16,6 +16,7 @@ from synap_integrations.model import AssistantMessage, ContextUsed, Event, Scope
 if TYPE_CHECKING:
     from llama_index.core.base.llms.types import ChatMessage, ContentBlock
 
+    from synap_integrations.llamaindex.human import Dialogue
     from synap_integrations.ports import Memory
 
 
@@ -63,6 +64,8 @@ class Place(NamedTuple):
 
     turn: Turn
     aside: bool
+    call: str = ""
+    """The span of the tool call it is inside of."""
 
 
 @dataclass(eq=False, slots=True, weakref_slot=True)
@@ -87,6 +90,10 @@ class Turn:
     """Tool calls whose span is open, by span id."""
     waiting: dict[str, ToolCall] = field(default_factory=dict[str, ToolCall])
     """Tool calls that wait for a human, by tool call id."""
+    dialogues: dict[str, Dialogue] = field(default_factory=dict)
+    """What tools and a human say to each other, by tool call id."""
+    answers: list[tuple[object, Dialogue]] = field(default_factory=list)
+    """What humans have answered to the calls that are open: one answer may end the waits of several."""
     deltas: list[str] = field(default_factory=list[str])
     unfinished: ChatMessage | None = None
     thinking: str = ""

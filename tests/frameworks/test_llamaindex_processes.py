@@ -125,10 +125,10 @@ def test_s42_a_human_answers_in_another_process():
     listening before, the call is told again, under the id it had.
     """
     waiting = process("wait_for_the_human")
-    assert waiting["transcript"] == ["U go", "C w1 confirm {}"]
+    assert waiting["transcript"] == ["U go", "C w1 confirm {}", "A sure?"]
     resumed = process("answer", "yes", written=waiting["context"])
     again = ["C w1 confirm {}"] if WORKFLOWS in ((2, 14), (2, 15)) else []
-    assert resumed["transcript"] == [*again, "T w1 human said yes", "A done"]
+    assert resumed["transcript"] == [*again, "U yes", "T w1 human said yes", "A done"]
 
 
 async def confirm(ctx: Context) -> str:
@@ -144,7 +144,7 @@ def an_agent(*script):
 
 
 ASK = Say("", calls=[("w1", "confirm", {})])
-TOLD_ONCE = ["U go", "C w1 confirm {}", "T w1 human said yes", "A done"]
+TOLD_ONCE = ["U go", "C w1 confirm {}", "A sure?", "U yes", "T w1 human said yes", "A done"]
 
 
 async def test_s42_a_human_answers_while_the_run_waits(sink, memory):
