@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Literal, Self, TypedDict, cast, get_args
 
 from synap_integrations.errors import InvalidInputError
@@ -38,13 +38,17 @@ class ShortTerm:
                 raise InvalidInputError(message, details={"argument": name})
         return cls(ReadConversation(cast("Style", style)), on_error == "raise")
 
-    def told(self, answer: Answer) -> str:
-        """The conversation as a block that its content cannot leave, ``""`` if there is none.
+    def told(self, answer: Answer, memory: object, scope: Scope) -> str:
+        """The conversation as a block that its content cannot leave, ``""`` if there is none. Of one that was
+        begun anew, the turns since then: the platform's own text tells of all.
 
         Raises: SynapError, if the platform did not answer and that was asked for.
         """
         if answer.fault is not None and self.raises:
             raise answer.fault
+        since = said_since(answer.turns, memory, scope)
+        if isinstance(memory, Beginnings) and memory.begun_at(scope) is not None:
+            answer = replace(answer, text="\n".join(f"{turn.role}: {turn.content}" for turn in since))
         return conversation_block(answer)
 
 
@@ -100,9 +104,9 @@ class ShortTermMessage:
 
         Raises: SynapError, if the platform did not answer and that was asked for.
         """
-        block = self._terms.told(
-            await self._asker.lookup.aask(self._terms.question, scope=scope_for(self._asker.stated))
-        )
+        scope = scope_for(self._asker.stated)
+        answer = await self._asker.lookup.aask(self._terms.question, scope=scope)
+        block = self._terms.told(answer, self._asker.lookup, scope)
         opening, closing = self._frame
         if block and opening and closing:
             block = f"{opening}\n{block}\n{closing}"

@@ -45,10 +45,12 @@ def synap_st_runnable(  # noqa: PLR0913 - each by name
     terms = ShortTerm.checked(style=style, on_error=on_error)
 
     def told(_: object, config: RunnableConfig) -> str:
-        return terms.told(asker.lookup.ask(terms.question, scope=scope_for(asker.stated, config)))
+        scope = scope_for(asker.stated, config)
+        return terms.told(asker.lookup.ask(terms.question, scope=scope), asker.lookup, scope)
 
     async def atold(_: object, config: RunnableConfig) -> str:
-        return terms.told(await asker.lookup.aask(terms.question, scope=scope_for(asker.stated, config)))
+        scope = scope_for(asker.stated, config)
+        return terms.told(await asker.lookup.aask(terms.question, scope=scope), asker.lookup, scope)
 
     return RunnableLambda(told, atold, name="synap_st")
 
