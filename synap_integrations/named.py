@@ -6,7 +6,7 @@ from importlib import import_module
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Collection, Mapping
 
 _NO_NEEDS: Mapping[str, str] = {}
 
@@ -49,3 +49,9 @@ def lazily(package: str, homes: Mapping[str, str], needs: Mapping[str, str] = _N
             raise ModuleNotFoundError(message, name=error.name) from error
 
     return found
+
+
+def no_attribute(owner: object, name: str, *, elsewhere: Collection[str], instead: str) -> AttributeError:
+    """What a ``__getattr__`` raises: for a name that only another framework asks for, with what to use there."""
+    message = f"{type(owner).__name__!r} object has no attribute {name!r}"
+    return AttributeError(f"{message}: {instead}" if name in elsewhere else message, name=name, obj=owner)

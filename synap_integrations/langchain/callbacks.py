@@ -38,6 +38,7 @@ from synap_integrations.guard import contained
 from synap_integrations.langchain import graph
 from synap_integrations.langchain.options import NARRATIONS, Key, Narration, Options, Start
 from synap_integrations.model import Scope, new_id
+from synap_integrations.named import no_attribute
 from synap_integrations.ports import Memory, checked_memory
 from synap_integrations.scoping import NOWHERE, checked
 
@@ -47,6 +48,8 @@ if TYPE_CHECKING:
     from synap_integrations.langchain.capture.tracker import RunTracker
 
 _DOOR: Final = contained("callbacks")
+_OF_LLAMAINDEX: Final = frozenset({"event_starts_to_ignore", "event_ends_to_ignore", "start_trace", "on_event_start"})
+_IN_LLAMAINDEX: Final = "this is the handler for LangChain; use synap_integrations.llamaindex.SynapCallbackHandler"
 
 
 @cache
@@ -309,6 +312,12 @@ class SynapCallbackHandler(BaseCallbackHandler):
         """
         kind: type = type(self)
         return _with_lifecycle(kind) if graph.LIFECYCLE in sys.modules else kind
+
+    if not TYPE_CHECKING:  # a type checker would take every name for an attribute
+
+        def __getattr__(self, name: str) -> object:
+            """For names that only the other framework asks for, with what to use there."""
+            raise no_attribute(self, name, elsewhere=_OF_LLAMAINDEX, instead=_IN_LLAMAINDEX)
 
     # --- one object, wherever it is copied to ------------------------------------------------------------------------
 

@@ -3,17 +3,24 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from llama_index.core.callbacks.base_handler import BaseCallbackHandler
 
 from synap_integrations import runtime, scoping
 from synap_integrations.llamaindex import listener
 from synap_integrations.model import Scope
+from synap_integrations.named import no_attribute
 from synap_integrations.ports import Memory, checked_memory
 
 if TYPE_CHECKING:
     from llama_index.core.callbacks.schema import CBEventType
+
+
+_OF_LANGCHAIN: Final = frozenset(
+    f"ignore_{what}" for what in ("llm", "chain", "agent", "retriever", "retry", "chat_model", "custom_event")
+)
+_IN_LANGCHAIN: Final = "this is LlamaIndex's handler; LangChain's is synap_integrations.langchain.SynapCallbackHandler"
 
 
 class SynapCallbackHandler(BaseCallbackHandler):
@@ -47,6 +54,16 @@ class SynapCallbackHandler(BaseCallbackHandler):
         scope = Scope(conversation_id, user_id, customer_id=customer_id, session_id=session_id)
         self.attachment: listener.Attachment | None = None
         self.attachment = listener.add(listener.Attachment(synap, scoping.checked(scope)))
+
+    # LangChain asks every handler for these. It then goes on, and its log says what `__getattr__` does.
+    raise_error = False
+    run_inline = True
+
+    if not TYPE_CHECKING:  # a type checker would take every name for an attribute
+
+        def __getattr__(self, name: str) -> object:
+            """For names that only the other framework asks for, with what to use there."""
+            raise no_attribute(self, name, elsewhere=_OF_LANGCHAIN, instead=_IN_LANGCHAIN)
 
     def detach(self) -> None:
         """Record nothing more. Idempotent."""

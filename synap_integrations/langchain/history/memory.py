@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from langchain_core.chat_history import BaseChatMessageHistory
 from langchain_core.messages import BaseMessage, HumanMessage
@@ -16,9 +16,14 @@ from synap_integrations.langchain.messages import has_calls, role_of, text_of
 from synap_integrations.langchain.prompts.injection import OURS, Injector
 from synap_integrations.langchain.recording import record
 from synap_integrations.model import AssistantMessage, Context, Scope, UserMessage
+from synap_integrations.named import no_attribute
 from synap_integrations.ports import Answer, Beginnings, Lookup, Memory, ReadConversation
 from synap_integrations.runtime.short_term import said_since
 
+_OF_LLAMAINDEX: Final = frozenset(
+    {"put", "aput", "put_messages", "aput_messages", "get", "aget", "get_all", "aget_all"}
+)
+_IN_LLAMAINDEX: Final = "this is the memory for LangChain; use synap_integrations.llamaindex.SynapMemory"
 _RECALL: Final = contained("recall")
 _RECORD: Final = contained("record")
 _NOTHING: Final = Answer()
@@ -55,6 +60,12 @@ class SynapMemory(BaseChatMessageHistory):
         session = session_id if conversation_id else None
         self._injector = Injector(synap, Scope(conversation, user_id, customer_id=customer_id, session_id=session))
         self._reading: _Reading | None = None
+
+    if not TYPE_CHECKING:  # a type checker would take every name for an attribute
+
+        def __getattr__(self, name: str) -> object:
+            """For names that only the other framework asks for, with what to use there."""
+            raise no_attribute(self, name, elsewhere=_OF_LLAMAINDEX, instead=_IN_LLAMAINDEX)
 
     @property
     def messages(self) -> list[BaseMessage]:  # type: ignore[override] # LangChain declares an attribute, means either
