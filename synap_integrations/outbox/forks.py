@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+# Who registers last is asked first: the locks of these two are still free while ours come to rest, which is when our
+# thread may be importing what needs them.
+import concurrent.futures.thread  # noqa: F401 - see above
+import logging  # noqa: F401 - see above
 import os
 import weakref
 from typing import Final, Protocol

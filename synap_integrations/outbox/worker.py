@@ -35,6 +35,7 @@ _GOODBYE_SHARE: Final = 0.2
 _START_S: Final = 0.5
 """Time after the start in which the stream may be on its way up."""
 _RESTART_S: Final = 1.0
+_FORK_WAIT_S: Final = 5.0
 _MAX_RESTART_S: Final = 60.0
 
 
@@ -75,6 +76,7 @@ class DeliveryWorker:
         self._eager: list[Envelope] = []
         self._asks: list[PendingAsk] = []
         self._started_at = 0.0
+        self._loading, self._fork_waits = threading.Lock(), False
 
     # --- any thread ------------------------------------------------------------------------------------------
 
@@ -219,15 +221,18 @@ class DeliveryWorker:
                 pause_s = min(2 * pause_s, _MAX_RESTART_S)
 
     def _deliver(self) -> None:
-        import asyncio  # noqa: PLC0415 - so that a program that records nothing does not load it
+        with self._loading:
+            import asyncio  # noqa: PLC0415 - so that a program that records nothing does not load it
 
-        from .delivery import Delivery  # noqa: PLC0415 - see above
+            from .delivery import Delivery  # noqa: PLC0415 - see above
 
         async def deliver() -> None:
             self._loop = asyncio.get_running_loop()
+            with self._loading:
+                transport = self._transport()
             delivery = Delivery(
                 self._store,
-                self._transport(),
+                transport,
                 on_inbound=self._on_inbound,
                 on_progress=self._tell_waiting,
                 rhythm=self._rhythm,
@@ -291,10 +296,13 @@ class DeliveryWorker:
     # --- forks -----------------------------------------------------------------------------------------------
 
     def before_fork(self) -> None:
-        """Nothing to bring to rest: the child forgets the thread."""
+        """Let the thread finish what it imports: in the child, a module that is half there stays so."""
+        self._fork_waits = self._loading.acquire(timeout=_FORK_WAIT_S)
 
     def after_fork_in_parent(self) -> None:
         """Go on."""
+        if self._fork_waits:
+            self._loading.release()
 
     def after_fork_in_child(self) -> None:
         """The thread is the parent's; the first record here starts another one."""
