@@ -198,8 +198,11 @@ class DeliveryWorker:
         if not self.able:
             threads.refusal(threads.replaced_by())
             return
+        if self._closed or not _exit.watch(self):
+            _exit.let_go_of(self)
+            return
         with self._lock:
-            if self._thread is not None or self._closed or not _exit.watch(self):
+            if self._thread is not None or self._closed:
                 return
             self._started_at = time.monotonic()
             thread = threading.Thread(target=self._run, name="synap-delivery", daemon=True)
@@ -314,7 +317,8 @@ class _AtExit:
 
     def __init__(self) -> None:
         self._workers: weakref.WeakSet[DeliveryWorker] = weakref.WeakSet()
-        self._registered = self._over = False
+        self._late: weakref.WeakSet[DeliveryWorker] = weakref.WeakSet()
+        self._registered = self._over = self._ended = False
 
     def watch(self, worker: DeliveryWorker) -> bool:
         """Include the worker in the farewell; False if it is too late, and nothing should be started any more."""
@@ -328,6 +332,22 @@ class _AtExit:
         if not self._over:
             self._workers.add(worker)
         return not self._over
+
+    def let_go_of(self, worker: DeliveryWorker) -> None:
+        """Something was appended too late to be delivered, and has opened the store again: close it at the very end."""
+        self._late.add(worker)
+        if self._ended:
+            worker.leave(0.0)
+
+    def end(self) -> None:
+        """Let go of the stores of the late: one that the interpreter has to close is a ResourceWarning.
+
+        Source: CPython 3.13, Modules/_sqlite/connection.c, connection_finalize.
+        """
+        self._ended = True
+        with contained("exit"):
+            for worker in list(self._late):
+                worker.leave(0.0)
 
     def drain(self, deadline: float) -> None:
         """Deliver what waits, and go on: the process may not end yet."""
@@ -381,3 +401,5 @@ def _close(workers: Sequence[DeliveryWorker], timeout_s: float) -> bool:
 
 
 _exit: Final = _AtExit()
+# What a program registers after it has loaded us is called before this.
+atexit.register(_exit.end)

@@ -727,9 +727,8 @@ def test_items_are_turns_that_people_can_read(here, tmp_path) -> None:
     with SynapStore(here) as store:
         store.put(ANA, "food", {"text": "likes pizza"})
     (file,) = Path(tmp_path).rglob(FILE_NAME)
-    with sqlite3.connect(file) as db:
+    with closing(sqlite3.connect(file)) as db:
         rows = db.execute("SELECT user_id, role, content FROM owned_turn ORDER BY id").fetchall()
-    db.close()
     assert [(user, role) for user, role, _ in rows] == [(APPLICATION, "assistant"), ("ana", "assistant")]
     assert '"item": "food"' in rows[1][2]
 

@@ -7,6 +7,7 @@ import sqlite3
 import subprocess
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -63,7 +64,7 @@ def contents(storage: Path, conversation: str) -> list[str]:
 
 def sound(storage: Path) -> bool:
     """True if SQLite finds nothing wrong with the file, and the index agrees with the turns."""
-    with sqlite3.connect(file_of(storage)) as db:
+    with closing(sqlite3.connect(file_of(storage))) as db:
         (verdict,) = db.execute("PRAGMA integrity_check").fetchone()
         indexed = db.execute("SELECT count(*) FROM turn_words").fetchone()
         stored = db.execute("SELECT count(*) FROM turn").fetchone()
@@ -169,9 +170,8 @@ def spoil_with_garbage(path: Path) -> None:
 
 def spoil_with_the_future(path: Path) -> None:
     """A file of a newer version."""
-    with sqlite3.connect(path) as db:
+    with closing(sqlite3.connect(path)) as db, db:
         db.execute("PRAGMA user_version=999")
-    db.close()
 
 
 def spoil_with_a_link(path: Path) -> None:

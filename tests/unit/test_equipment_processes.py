@@ -5,7 +5,7 @@ import ssl
 
 import pytest
 import zygote
-from certificates import TlsServer
+from certificates import TlsServer, written
 from delivery_world import DELIVERED, DOWN, WRITTEN, call, play, turn
 from dev_server import dev_server, server_in_process
 from killpoints import POINTS
@@ -63,7 +63,7 @@ def test_every_point_names_a_function_that_exists() -> None:
 @pytest.mark.parametrize("fault", ["expired", "wrong-host", "unknown"])
 def test_a_certificate_is_wrong_for_the_reason_that_is_named(fault, tmp_path) -> None:
     """Trusted as it is, the one of an unknown issuer is fine; the other two are refused for their own reasons."""
-    with TlsServer(tmp_path, fault) as server:
+    with TlsServer(written(tmp_path, fault)) as server:
         context = ssl.create_default_context(cafile=str(tmp_path / "server.pem"))
         with socket.create_connection(("127.0.0.1", server.port), timeout=10) as plain:
             if fault == "unknown":

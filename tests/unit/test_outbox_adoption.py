@@ -4,6 +4,7 @@ import os
 import random
 import shutil
 import sqlite3
+from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -240,9 +241,8 @@ def test_the_database_of_another_program_is_put_aside_unchanged(outbox_in, folde
     """What is not ours is not deleted, whatever it is called."""
     folder.mkdir(mode=0o700)
     path = folder / "ob-x-1-aa.db"
-    with sqlite3.connect(path) as other:
+    with closing(sqlite3.connect(path)) as other, other:
         other.execute("CREATE TABLE turn(x)")
-    other.close()
     before = path.read_bytes()
     adopt_all(outbox_in(turn("own")))
     assert (folder / "ob-x-1-aa.corrupt").read_bytes() == before
@@ -251,9 +251,8 @@ def test_the_database_of_another_program_is_put_aside_unchanged(outbox_in, folde
 def test_a_file_of_a_newer_version_is_left_alone(outbox_in, folder) -> None:
     """A downgrade keeps what the newer version captured."""
     path = orphan(outbox_in, turn("from the future"))
-    with sqlite3.connect(path) as newer:
+    with closing(sqlite3.connect(path)) as newer, newer:
         newer.execute("PRAGMA user_version = 99")
-    newer.close()
     own = outbox_in(turn("own"))
     assert adopt_all(own) == 0
     assert path.exists()

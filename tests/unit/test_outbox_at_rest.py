@@ -73,6 +73,7 @@ def test_what_is_held_of_somebody_is_forgotten_with_the_rest() -> None:
     _, erased = outbox.forget(Scope(user_id="ana"))
     assert erased.dead_letters == 1
     assert_accounted(outbox.counts(), captured=1, forgotten=1, dead_letters=0, held=0)
+    outbox.close()
 
 
 @pytest.mark.parametrize("how", ["hold", "bury"])
@@ -105,6 +106,7 @@ def test_forgetting_what_blocks_a_conversation_lets_it_go_on() -> None:
     assert said(outbox) == []
     outbox.forget(Scope(user_id="ben"))
     assert said(outbox) == ["two"]
+    outbox.close()
 
 
 @pytest.mark.parametrize("strict", [True, False], ids=["strict", "not-strict"])

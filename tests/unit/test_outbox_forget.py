@@ -161,6 +161,7 @@ def test_an_outbox_in_memory_forgets_too() -> None:
     _, erased = outbox.forget(Scope(user_id="ana"))
     assert erased.waiting == 1
     assert_accounted(outbox.counts(), captured=1, forgotten=1, waiting=0)
+    outbox.close()
 
 
 class Down:

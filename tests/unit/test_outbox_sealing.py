@@ -5,6 +5,7 @@ import random
 import shutil
 import sqlite3
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -321,9 +322,8 @@ def test_a_file_of_the_version_before_is_taken_over(folder, outbox_in) -> None:
     folder.mkdir(mode=0o700)
     for suffix in (".db", ".lock"):
         shutil.copy(golden.with_suffix(suffix), folder / f"ob-golden-1-aa{suffix}")
-    with sqlite3.connect(folder / "ob-golden-1-aa.db") as file:
+    with closing(sqlite3.connect(folder / "ob-golden-1-aa.db")) as file:
         assert file.execute("PRAGMA user_version").fetchone() == (1,)
-    file.close()
     own = outbox_in(keys=(NEW,))
     assert own.adopt()
     found = own.claim(20)

@@ -188,6 +188,7 @@ def test_order_is_kept_while_the_stream_is_on_its_way() -> None:
         assert texts(transport.received) == ["1", "ToolCall", "2"]
         world.delivery.stop()
         await sender
+        world.store.close()
 
     in_virtual_time(main)
 

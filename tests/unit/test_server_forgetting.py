@@ -1,6 +1,7 @@
 """What is forgotten is gone: from every table, from every index, and from every byte of the file."""
 
 import sqlite3
+from contextlib import closing
 
 import pytest
 from local_synap import Caller, engine_of
@@ -45,7 +46,7 @@ def bytes_of(file):
 
 def owned_rows(file, number):
     """Rows by table that name this owner, whatever tables there are."""
-    with sqlite3.connect(file) as db:
+    with closing(sqlite3.connect(file)) as db:
         tables = [name for (name,) in db.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")]
         columns = {table: [row[1] for row in db.execute(f"PRAGMA table_info('{table}')")] for table in tables}
         owned = [table for table, names in columns.items() if "owner" in names and "words" not in table]
@@ -60,7 +61,7 @@ def owned_rows(file, number):
 def test_a_forgotten_user_is_in_no_byte_of_the_file(synap, file) -> None:
     """Turns, words, events, bundles, statements: nothing is left on disk, and others keep all they have."""
     assert CANARY.encode() in bytes_of(file)
-    with sqlite3.connect(file) as db:
+    with closing(sqlite3.connect(file)) as db:
         (number,) = db.execute("SELECT id FROM owner WHERE user_id = 'ana'").fetchone()
     forgotten = synap.engine.forget(ANA)
     assert forgotten.still_present_in == ()
@@ -154,7 +155,7 @@ def test_a_forgotten_statement_is_in_no_bundle_either(synap, file) -> None:
     line.event("context_request", user_id="eve", search_queries=["where do I live"], event_id="c9")
     (known,) = synap.engine.statements(Owner("", "eve"), ["live Lisbon"])
     synap.engine.forgetting.forget_statements(Owner("", "eve"), [known.statement.statement_id])
-    with sqlite3.connect(file) as db:
+    with closing(sqlite3.connect(file)) as db:
         held = [row[0] for row in db.execute("SELECT items FROM bundle WHERE decision_id = 'c9'")]
         assert held
         assert not any("Lisbon" in items for items in held)

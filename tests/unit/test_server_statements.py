@@ -1,6 +1,7 @@
 """What users said about themselves: kept beside their turns, served by type, gone with the turns."""
 
 import sqlite3
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -160,7 +161,8 @@ def test_a_file_of_the_version_before_gets_the_new_tables(tmp_path, monkeypatch)
         old = Database(path)
         old.open()
         old.close()
-    assert sqlite3.connect(path).execute("PRAGMA user_version").fetchone() == (1,)
+    with closing(sqlite3.connect(path)) as then:
+        assert then.execute("PRAGMA user_version").fetchone() == (1,)
     engine = engine_of(Database(path))
     tell(engine, "I live in Lisbon.")
     assert known(engine) == ["I live in Lisbon."]
