@@ -89,19 +89,18 @@ bench: $(VENV)/.bench ## Measure: added time, memory and throughput, beside the 
 prove: $(VENV)/.test ## Measure what is promised, and print one table (half an hour; ARGS=--short for two minutes)
 	@$(BIN)/python tests/proofs $(ARGS)
 
-# Other Pythons than the one of $(VENV): those that are found by their names, or with PYTHONS='/path/to/python3.13 …'.
-PYTHONS ?= $(shell command -v python3.12 python3.13 python3.14 2>/dev/null)
+# Other Pythons than the one of $(VENV): those that start by these names, or PYTHONS='/path/to/python3.13 …'.
+PYTHONS ?= python3.12 python3.13
 
-pythons: ## Run unit, property, crash and contract tests on the other Pythons that are found
-	@test -n "$(strip $(PYTHONS))" || echo "no other Python was found: name some with PYTHONS='…'"
+pythons: ## Run unit, property, crash, contract and live tests on Python 3.12 and 3.13, those of them that are found
 	@set -e; for python in $(PYTHONS); do \
 		if ! version=$$($$python -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null); then \
-			echo "$$python cannot be started"; continue; fi; \
+			echo "$$python was not found; name it with PYTHONS='/path/to/$${python##*/} …'"; continue; fi; \
 		where=.venv-python-$$version; echo "Python $$version"; \
 		test -x $$where/bin/python || $$python -m venv $$where; \
 		$$where/bin/python -m pip install --quiet --disable-pip-version-check -e '.[pythons]'; \
 		$$where/bin/python -m pytest -q -m "not soak" -n 2 --dist worksteal \
-			tests/unit tests/properties tests/crash tests/contracts --ignore=tests/unit/test_benchmarks.py; \
+			tests/unit tests/properties tests/crash tests/contracts tests/live --ignore=tests/unit/test_benchmarks.py; \
 	done
 
 soak: $(VENV)/.test ## Run the slow proofs
