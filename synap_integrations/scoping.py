@@ -152,11 +152,57 @@ def within(stated: Scope, near: Scope, turn: Scope) -> Scope:
     Where ``near``, all that the code that asks says of itself, names another user or customer than the turn, the code
     asks for somebody else, and nothing of the turn is taken; least of all its conversation.
     """
-    if not (_named_apart(near.user_id, turn.user_id) or _named_apart(near.customer_id, turn.customer_id)):
+    if not of_others(near, turn):
         return merged(stated, turn)
     if near.conversation_id == turn.conversation_id:
         return replace(near, conversation_id=None, session_id=None)
     return near
+
+
+def of_others(near: Scope, turn: Scope) -> bool:
+    """True if both name a user or customer, and not the same."""
+    return _named_apart(near.user_id, turn.user_id) or _named_apart(near.customer_id, turn.customer_id)
+
+
+def said_anew(said: Scope, before: Scope) -> Scope:
+    """What is said here and was not said before."""
+    if said is NOWHERE or said == before:
+        return NOWHERE
+    return Scope(
+        _unless(said.conversation_id, before.conversation_id),
+        _unless(said.user_id, before.user_id),
+        customer_id=_unless(said.customer_id, before.customer_id),
+        session_id=_unless(said.session_id, before.session_id),
+    )
+
+
+def of_its_own(news: Scope, turn: Scope, *, in_tool: bool, nameless: bool = False) -> Scope | None:
+    """The scope of a run inside a turn that says this, if it is no part of the turn; None if it is.
+
+    Another user or customer always is somebody else. Another conversation is, where nobody is named, so that it
+    stands for a person, and where the turn has none of its own (``nameless``). For the same user it is how sub-agents
+    keep their state; and what a tool runs for the same user is the tool's.
+
+    Of the turn such a run has the people it does not name, and never the conversation.
+    """
+    elsewhere = _differ(news.conversation_id, turn.conversation_id)
+    other_people = _differ(news.user_id, turn.user_id) or _differ(news.customer_id, turn.customer_id)
+    if not other_people and (in_tool or not elsewhere or not (nameless or turn.user_id is None)):
+        return None
+    return Scope(
+        news.conversation_id if elsewhere else None,
+        news.user_id or turn.user_id,
+        customer_id=news.customer_id or turn.customer_id,
+        session_id=news.session_id if elsewhere else None,
+    )
+
+
+def _unless(value: str | None, before: str | None) -> str | None:
+    return None if value == before else value
+
+
+def _differ(value: str | None, other: str | None) -> bool:
+    return value is not None and value != other
 
 
 def _named_apart(value: str | None, other: str | None) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from synap_integrations import runtime, scoping
-from synap_integrations.llamaindex import identity, listener
+from synap_integrations.llamaindex import listener
 
 if TYPE_CHECKING:
     from synap_integrations.model import Scope
@@ -17,5 +17,5 @@ def scope_here(stated: Scope) -> Scope:
     """
     turn = listener.current_turn()
     if turn is not None and turn.destination is not None:
-        return scoping.within(stated, scoping.merged(stated, identity.surroundings()), turn.destination.scope)
-    return scoping.merged(stated, identity.surroundings(), runtime.environment_scope())
+        return scoping.within(stated, scoping.merged(stated, listener.surroundings()), turn.destination.scope)
+    return scoping.merged(stated, listener.surroundings(), runtime.environment_scope())

@@ -58,7 +58,7 @@ class SynapMemoryBlock(BaseMemoryBlock[str]):
     async def _aget(self, messages: list[ChatMessage] | None = None, **block_kwargs: Any) -> str:
         with _RECALL:
             session = Scope(scoping.usable(block_kwargs.get("session_id")))
-            scope = scoping.merged(self._stated(), identity.surroundings(), session, runtime.environment_scope())
+            scope = scoping.merged(self._stated(), listener.surroundings(), session, runtime.environment_scope())
             said = translate.text_of(translate.last_user_message(messages or []))
             turn = listener.current_turn()
             asked = (turn.root if turn else None, said)

@@ -24,7 +24,7 @@ from llama_index.core.tools.types import BaseTool
 from llama_index.core.workflow import StopEvent
 from workflows.handler import WorkflowHandler
 
-from synap_integrations import runtime
+from synap_integrations import runtime, scoping
 from synap_integrations.llamaindex import agent_steps, identity, injection, translate
 from synap_integrations.llamaindex.turns import Claimant, Destination, Place, Turn
 from synap_integrations.model import Scope
@@ -79,9 +79,18 @@ class Capture:
         return self._places.get(span_id) if span_id else None
 
     def asking_turn(self, span_id: str | None) -> Turn | None:
-        """The open turn that a model asked under this span answers; None inside its tools and retrievers."""
+        """The open turn that a model asked under this span answers; None inside its tools and retrievers, and for code
+        that names somebody else.
+        """
         place = self._places.get(span_id) if span_id else None
-        return place.turn if place and not place.aside else None
+        if place is None or place.aside or place.turn.is_left_here:
+            return None
+        return place.turn
+
+    def is_aside(self, span_id: str | None) -> bool:
+        """True inside the tools and retrievers of an open turn."""
+        place = self._places.get(span_id) if span_id else None
+        return place is not None and place.aside
 
     def forget_all(self) -> None:
         """Let go of every open turn without a word: they go on in the process this one was forked from."""
@@ -100,8 +109,8 @@ class Capture:
             place = None  # workflows 1.x leave their span id behind in the task that started them
         if method == "reset" and isinstance(instance, BaseChatEngine):
             identity.forget(instance)
-        if begins and (place is None or place.turn.owner != id(instance)):
-            self._open(span_id, arguments, instance, place.turn if place else None)
+        if begins and (place is None or place.turn.owner != id(instance) or place.turn.is_left_here):
+            self._open(span_id, arguments, instance, place)
         elif place is not None:
             self._inside(span_id, method, arguments, instance, place)
         elif parent and method != "run" and (over := self._given_up.get(parent)):
@@ -170,11 +179,14 @@ class Capture:
 
     # --- a turn's life ---------------------------------------------------------------------------------------
 
-    def _open(self, span_id: str, arguments: dict[str, object], instance: object, outer: Turn | None) -> None:
+    def _open(self, span_id: str, arguments: dict[str, object], instance: object, outer: Place | None) -> None:
         if identity.left_out() or not runtime.capturing():
             return
         is_agent = isinstance(instance, _AGENTS)
-        turn = Turn(span_id, id(instance), is_agent, identity.surroundings(), outer)
+        around = identity.surroundings()
+        if outer is not None:
+            around = scoping.merged(outer.turn.news, around)
+        turn = Turn(span_id, id(instance), is_agent, around, outer and outer.turn)
         if is_agent:
             start = agent_steps.start_of(arguments)
             turn.resumed = start is None
@@ -194,11 +206,25 @@ class Capture:
             turn.claim(memory)
         elif outer is None:
             turn.unclaimed = self._unclaimed(instance, identity.of_turn(turn.surroundings, memory, owner))
-            if memory is not None and not is_agent:
-                turn.settle(turn.unclaimed)
+        else:
+            turn.unclaimed = self._of_others(outer, instance, memory, owner)
+        if memory is not None and not is_agent:
+            turn.settle(turn.unclaimed)
         turn.completes = not is_agent and _completes(getattr(instance, "_llm", None))
         if len(self._turns) > MAX_OPEN_TURNS:
             self.close(next(iter(self._turns.values())), None)
+
+    def _of_others(self, outer: Place, instance: object, memory: object, owner: object) -> Destination | None:
+        """Where a turn goes that begins inside another one, if it is somebody else's; None if it is part of that."""
+        found = self._unclaimed(instance, scoping.merged(outer.turn.news, identity.of_memory(memory)))
+        if found is None:
+            return None
+        scope = scoping.of_its_own(found.scope, outer.turn.scope, in_tool=outer.aside)
+        if scope is None:
+            return None
+        return found._replace(
+            scope=scope if scope.conversation_id else scoping.merged(scope, identity.of_object(owner))
+        )
 
     def _inside(self, span_id: str, method: str, arguments: dict[str, object], instance: object, place: Place) -> None:
         turn = place.turn
@@ -210,8 +236,12 @@ class Capture:
             self._keep(span_id, Place(turn, aside=True, call=span_id))
             agent_steps.tool_called(turn, span_id, arguments, instance)
         else:
+            asks_model = method in _CHAT and isinstance(instance, BaseLLM)
+            if asks_model and turn.is_left_here:
+                self._keep(span_id, Place(turn, aside=True))
+                return
             self._keep(span_id, place)
-            if method in _CHAT and isinstance(instance, BaseLLM):
+            if asks_model:
                 turn.settle(turn.unclaimed)  # nobody has claimed it before the model is asked
                 if not identity.left_out():
                     injection.into_call(turn, arguments)

@@ -47,7 +47,12 @@ _handed_over: Final[ContextVar[str | None]] = ContextVar("synap_llamaindex_conve
 
 def surroundings() -> Scope:
     """What the code around a run says: ``with context(...)``, ``instrument_tags``, OpenTelemetry's context."""
-    return scoping.merged(scoping.ambient(), _from_tags(active_instrument_tags.get()), _from_telemetry())
+    return scoping.merged(*layers())
+
+
+def layers() -> tuple[Scope, ...]:
+    """`surroundings`, each of the three by itself."""
+    return scoping.ambient(), _from_tags(active_instrument_tags.get()), _from_telemetry()
 
 
 def left_out() -> bool:

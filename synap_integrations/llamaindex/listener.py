@@ -33,7 +33,7 @@ from synap_integrations.overlay import Overlay
 if TYPE_CHECKING:
     from llama_index.core.instrumentation.events import BaseEvent
 
-    from synap_integrations.llamaindex.turns import Place, Turn
+    from synap_integrations.llamaindex.turns import Claimant, Place, Turn
     from synap_integrations.ports import Memory
 
 _CALLBACKS: Final = contained("callbacks")
@@ -248,6 +248,28 @@ def current_turn() -> Turn | None:
 
 def _current_place() -> Place | None:
     return capture.place_of(active_span_id.get())
+
+
+def surroundings() -> Scope:
+    """`identity.surroundings` of the calling code; inside a turn, what only this code says goes first."""
+    turn = current_turn()
+    here = identity.surroundings()
+    return here if turn is None else scoping.merged(turn.news, here)
+
+
+def turn_for(claimant: Claimant) -> Turn | None:
+    """The open turn that a memory of ours is used in, claimed for it; None if it is used for somebody else.
+
+    What a tool or a retriever uses does not claim the turn around it.
+    """
+    turn = current_turn()
+    if turn is None:
+        return None
+    if not capture.is_aside(active_span_id.get()):
+        turn.claim(claimant)
+    if turn.claimant is claimant:
+        return turn
+    return None if scoping.of_others(claimant.destination(surroundings()).scope, turn.scope) else turn
 
 
 os.register_at_fork(after_in_child=capture.forget_all)

@@ -20,7 +20,7 @@ from synap_integrations.llamaindex.arguments import checked
 from synap_integrations.llamaindex.conversations import MAX_CONVERSATIONS, Conversations, conversations_of
 from synap_integrations.llamaindex.history import History, estimate_tokens
 from synap_integrations.llamaindex.loops import at_once, in_a_loop
-from synap_integrations.llamaindex.turns import Claimant, Destination, Injection, Turn
+from synap_integrations.llamaindex.turns import Claimant, Destination, Injection, Turn, destination_of
 from synap_integrations.model import Context, Scope, new_id
 from synap_integrations.ports import Answer, Beginnings, Lookup, Memory, ReadConversation
 
@@ -278,17 +278,15 @@ class SynapMemory(BaseMemory, Claimant):
     def _claimed(self) -> Turn | None:
         """The open turn that this call is part of, claimed for this memory."""
         with _CALLBACKS:
-            turn = listener.current_turn()
-            if turn is not None:
-                turn.claim(self)
-            return turn
+            return listener.turn_for(self)
         return None
 
     def _history(self, turn: Turn | None) -> tuple[History, Scope]:
         if turn is not None and turn.claimant is self and turn.destination is not None:
             scope = turn.destination.scope
         else:
-            scope = self.destination(identity.surroundings()).scope
+            around = listener.current_turn()
+            scope = destination_of(self, listener.surroundings(), around.scope if around else None).scope
         return self._history_of(scope), scope
 
     def _history_of(self, scope: Scope) -> History:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from synap_integrations import runtime, scoping
 from synap_integrations.guard import contained
-from synap_integrations.llamaindex import translate
+from synap_integrations.llamaindex import identity, translate
 from synap_integrations.llamaindex.recording import record
 from synap_integrations.model import AssistantMessage, ContextUsed, Event, Scope, Thinking, ToolCall, UserMessage
 
@@ -59,6 +60,14 @@ class Claimant(ABC):
         """These (role, text) are recorded; if they are put later, outside of all turns, they are not new."""
 
 
+def destination_of(claimant: Claimant, surroundings: Scope, turn: Scope | None) -> Destination:
+    """Where ``claimant`` records; inside a ``turn`` of somebody else's it takes nothing of that conversation."""
+    found = claimant.destination(surroundings)
+    if turn is None or not scoping.of_others(found.scope, turn) or found.scope.conversation_id != turn.conversation_id:
+        return found
+    return claimant.destination(replace(surroundings, conversation_id=None, session_id=None))
+
+
 class Place(NamedTuple):
     """A span's place: the turn it belongs to, and whether it is aside, that is inside a tool or a retriever."""
 
@@ -77,6 +86,8 @@ class Turn:
     is_agent: bool
     surroundings: Scope
     outer: Turn | None = None
+    layers: tuple[Scope, ...] = field(default_factory=identity.layers)
+    """What the code around it says, see `identity.layers`."""
     user: UserMessage | None = None
     resumed: bool = False
     """An agent's run that continues an earlier one: no user turn, and waiting tools that were recorded before."""
@@ -118,6 +129,29 @@ class Turn:
     closed: bool = False
     lock: threading.RLock = field(default_factory=threading.RLock)
 
+    @property
+    def scope(self) -> Scope:
+        """Whose turn this is, as far as it is known; one that is part of a turn is whose that is."""
+        settled = self.destination or self.unclaimed
+        if settled is not None:
+            return settled.scope
+        if self.outer is not None:
+            return self.outer.scope
+        return scoping.merged(self.surroundings, runtime.environment_scope())
+
+    @property
+    def news(self) -> Scope:
+        """What the code that runs here, inside it, says and the code around it did not say."""
+        here = identity.layers()
+        return scoping.merged(
+            *[scoping.said_anew(said, before) for said, before in zip(here, self.layers, strict=True)]
+        )
+
+    @property
+    def is_left_here(self) -> bool:
+        """True if the code that runs here names somebody else."""
+        return scoping.of_others(self.news, self.scope)
+
     def say(self, event: Event) -> None:
         """Record the event, or keep it until it is known whose turn this is."""
         with self.lock:
@@ -153,9 +187,10 @@ class Turn:
         with self.lock:
             if self.claimant is None and self.destination is None:
                 self.claimant = claimant
-                destination = claimant.destination(self.surroundings)
-                outer = self.outer and self.outer.destination
-                if outer and outer.scope.conversation_id == destination.scope.conversation_id:
+                outer = self.outer.scope if self.outer and self.outer.destination else None
+                destination = destination_of(claimant, self.surroundings, outer)
+                theirs = outer is not None and scoping.of_others(destination.scope, outer)
+                if outer and outer.conversation_id == destination.scope.conversation_id and not theirs:
                     self.claimant = None  # a turn inside a tool of the same conversation is not a turn of the user's
                 else:
                     self.settle(destination)

@@ -45,8 +45,8 @@ class Surroundings(NamedTuple):
         LangChain hands metadata down, and LangGraph does not replace there what an inner ``configurable`` says.
         """
         before = self.configurable
-        inner = NOWHERE if before is None else _without(configurable, before)
-        return scoping.merged(near, _without(metadata, self.metadata), inner)
+        inner = NOWHERE if before is None else scoping.said_anew(configurable, before)
+        return scoping.merged(near, scoping.said_anew(metadata, self.metadata), inner)
 
 
 class Turn(NamedTuple):
@@ -56,45 +56,8 @@ class Turn(NamedTuple):
     surroundings: Surroundings = Surroundings()
 
     def of_its_own(self, news: Scope, *, in_tool: bool, nameless: bool) -> Scope | None:
-        """The scope of a run that says this, if it is no part of this turn; None if it is.
-
-        Another user or customer always is somebody else. Another conversation is, where nobody is named, so that it
-        stands for a person, and where the turn has none of its own (``nameless``). For the same user it is how
-        sub-agents keep their state; and what a tool runs for the same user is the tool's.
-
-        Of this turn such a run has the people it does not name, and never the conversation.
-        """
-        ours = self.scope
-        elsewhere = _differ(news.conversation_id, ours.conversation_id)
-        other_people = _differ(news.user_id, ours.user_id) or _differ(news.customer_id, ours.customer_id)
-        if not other_people and (in_tool or not elsewhere or not (nameless or ours.user_id is None)):
-            return None
-        return Scope(
-            news.conversation_id if elsewhere else None,
-            news.user_id or ours.user_id,
-            customer_id=news.customer_id or ours.customer_id,
-            session_id=news.session_id if elsewhere else None,
-        )
-
-
-def _differ(value: str | None, other: str | None) -> bool:
-    return value is not None and value != other
-
-
-def _without(said: Scope, before: Scope) -> Scope:
-    """What is said anew."""
-    if said is NOWHERE or said == before:
-        return NOWHERE
-    return Scope(
-        _unless(said.conversation_id, before.conversation_id),
-        _unless(said.user_id, before.user_id),
-        customer_id=_unless(said.customer_id, before.customer_id),
-        session_id=_unless(said.session_id, before.session_id),
-    )
-
-
-def _unless(value: str | None, before: str | None) -> str | None:
-    return None if value == before else value
+        """`scoping.of_its_own` for a run inside this turn, or after it."""
+        return scoping.of_its_own(news, self.scope, in_tool=in_tool, nameless=nameless)
 
 
 def _values(metadata: Mapping[str, object]) -> Sequence[object]:
