@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import weakref
+from contextlib import AbstractContextManager, suppress
 from typing import Final, Protocol
 
 
@@ -21,6 +22,28 @@ _watched: Final[weakref.WeakSet[Forked]] = weakref.WeakSet()
 def watch(thing: Forked) -> None:
     """Call its `after_fork_in_child` in every child of this process, for as long as it lives."""
     _watched.add(thing)
+
+
+class Lock(AbstractContextManager[None]):
+    """A lock that its holder may take again, and that nobody holds in a forked child."""
+
+    def __init__(self) -> None:
+        self._lock = threading.RLock()
+        watch(self)
+
+    def after_fork_in_child(self) -> None:
+        """A new one."""
+        self._lock = threading.RLock()
+
+    def __enter__(self) -> None:
+        """Wait for it."""
+        self._lock.acquire()
+
+    def __exit__(self, *_raised: object) -> None:
+        """Give it back."""
+        # Whoever forked while holding it does not hold the child's.
+        with suppress(RuntimeError):
+            self._lock.release()
 
 
 class Event(threading.Event):

@@ -7,12 +7,12 @@ and, once the overlay is gone, the attribute itself.
 from __future__ import annotations
 
 import functools
-import threading
 import weakref
 from collections.abc import Callable
 from types import ModuleType
 from typing import Any, Final
 
+from synap_integrations import after_fork
 from synap_integrations.guard import contained
 
 _ATTACH: Final = contained("attach")
@@ -24,7 +24,7 @@ class Overlay:
     """Methods and functions over others. Thread-safe."""
 
     def __init__(self) -> None:
-        self._lock = threading.RLock()
+        self._lock = after_fork.Lock()
         self._replaced: list[tuple[weakref.ref[type | ModuleType], str, object]] = []
 
     def put(self, owner: type | ModuleType, name: str, method: Callable[..., Any]) -> None:

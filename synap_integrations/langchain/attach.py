@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from contextlib import suppress
 from contextvars import ContextVar
 from dataclasses import replace
@@ -12,11 +11,12 @@ from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.tracers import context as tracing
 from langchain_core.version import VERSION
 
+from synap_integrations import after_fork
 from synap_integrations.langchain.callbacks import SynapCallbackHandler
 from synap_integrations.ports import Detach, Memory
 from synap_integrations.supported import refuse_unsupported
 
-_lock: Final = threading.RLock()
+_lock: Final = after_fork.Lock()
 
 
 class _Attachment:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import inspect
 import os
-import threading
 from collections.abc import Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -22,7 +21,7 @@ from llama_index.core.instrumentation.span import active_span_id
 from llama_index.core.instrumentation.span_handlers import NullSpanHandler
 from llama_index_instrumentation import get_dispatcher
 
-from synap_integrations import runtime, scoping
+from synap_integrations import after_fork, runtime, scoping
 from synap_integrations.guard import contained
 from synap_integrations.llamaindex import human, identity
 from synap_integrations.llamaindex.capture import Capture
@@ -65,7 +64,7 @@ class _Attachments:
     """
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = after_fork.Lock()
         self._all: dict[tuple[int, Scope, bool], Attachment] = {}
         self._candidates: tuple[Attachment, ...] = ()
         self._shared = scoping.NOWHERE
@@ -199,7 +198,7 @@ class SynapEventHandler(BaseEventHandler):
                 capture.heard(event)
 
 
-_lock: Final = threading.Lock()
+_lock: Final = after_fork.Lock()
 _memories: Final[list[bool]] = []
 _overlay: Final = Overlay()
 

@@ -8,13 +8,13 @@ Source: llama_index.core 0.12.52 to 0.14.25, base/llms/base.py, BaseLLM.chat, ac
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from llama_index.core.base.llms.base import BaseLLM
 from llama_index.core.instrumentation.span import active_span_id
 
+from synap_integrations import after_fork
 from synap_integrations.errors import InvalidInputError
 from synap_integrations.guard import contained
 from synap_integrations.llamaindex import identity, injection, listener
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 _RECALL: Final = contained("recall")
 _NOW: Final = ("chat", "stream_chat")
 _AWAITED: Final = ("achat", "astream_chat")
-_lock: Final = threading.RLock()
+_lock: Final = after_fork.Lock()
 
 
 class _Unasked:

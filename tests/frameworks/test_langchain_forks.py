@@ -76,3 +76,61 @@ def test_a_child_forked_while_others_hold_our_locks_goes_on(tmp_path) -> None:
     child, parent = [json.loads(line) for line in done.stdout.splitlines()]
     assert child == "[0, 1]"
     assert parent == ["UserMessage", "AssistantMessage"]
+
+
+HELD = """
+import json, os, select, signal, threading
+
+from synap_integrations.langchain import attach as langchain_attach
+from synap_integrations.langchain.prompts import unasked as langchain_unasked
+from synap_integrations.llamaindex import listener, unasked as llamaindex_unasked
+from synap_integrations.llamaindex.attach import attach as attach_llamaindex
+from synap_integrations.testing import FakeMemory
+
+memory = FakeMemory()
+stops = [langchain_unasked.inject(memory), llamaindex_unasked.inject(memory)]
+overlays = langchain_unasked._Unasked.overlay, llamaindex_unasked._Unasked.overlay
+held, done = threading.Event(), threading.Event()
+
+
+def hold():
+    with langchain_attach._lock, langchain_unasked._lock, llamaindex_unasked._lock, listener._lock:
+        with listener.attachments._lock, overlays[0]._lock, overlays[1]._lock:
+            held.set()
+            done.wait()
+
+
+threading.Thread(target=hold, daemon=True).start()
+held.wait()
+reads, writes = os.pipe()
+child = os.fork()
+if child == 0:
+    for stop in stops:
+        stop()
+    for detach in (langchain_attach.attach(memory), attach_llamaindex(memory)):
+        detach()
+    for inject in (langchain_unasked.inject, llamaindex_unasked.inject):
+        inject(memory)()
+    os.write(writes, b"went on")
+    os._exit(0)
+ready, _, _ = select.select([reads], [], [], 60)
+print(os.read(reads, 100).decode() if ready else "the child waits for ever", flush=True)
+os.kill(child, signal.SIGKILL)
+os.waitpid(child, 0)
+done.set()
+"""
+
+
+def test_a_child_forked_while_others_attach_can_attach_and_let_go(tmp_path) -> None:
+    """Whoever holds the locks of both frameworks' attachments in the parent holds none in the child."""
+    pytest.importorskip("llama_index.core")
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("SYNAP_")}
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", HELD],
+        capture_output=True,
+        text=True,
+        timeout=180,
+        check=False,
+        env={**environment, "SYNAP_STORAGE_PATH": str(tmp_path)},
+    )
+    assert done.stdout.split("\n")[:1] == ["went on"], done.stderr[-2_000:]

@@ -10,7 +10,6 @@ Source: langchain_core 0.3.86 to 1.7.2, language_models/chat_models.py, BaseChat
 from __future__ import annotations
 
 import contextvars
-import threading
 from contextlib import ExitStack
 from contextvars import ContextVar
 from types import CodeType
@@ -21,6 +20,7 @@ from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
 from langchain_core.outputs import ChatGeneration, ChatResult
 from langchain_core.version import VERSION
 
+from synap_integrations import after_fork
 from synap_integrations.errors import InvalidInputError
 from synap_integrations.langchain.prompts.augmented import own_injector
 from synap_integrations.langchain.prompts.injection import Injector
@@ -40,7 +40,7 @@ _CALLED: Final = (
 )
 """A public method, and what it has to call for what is laid over that to be reached."""
 
-_lock: Final = threading.RLock()
+_lock: Final = after_fork.Lock()
 
 
 class _Unasked:
