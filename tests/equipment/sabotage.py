@@ -452,7 +452,7 @@ PROTECTIONS: dict[str, Protection] = {
     ),
     "runs-end": Protection(
         "A run that is over takes no memory.",
-        "synap_integrations.langchain.runs:Runs.close",
+        "synap_integrations.langchain.capture.runs:Runs.close",
         _NOTHING,
         (
             "tests/frameworks/test_langchain_identity.py::test_s80_a_thousand_cancelled_runs_leave_nothing_behind",
@@ -487,13 +487,22 @@ def switch_off(name: str) -> None:
     if name in _OFF:
         return
     _OFF.add(name)
-    module, _, path = protection.target.partition(":")
+    holder, last = found(protection.target)
+    setattr(holder, last, protection.by(getattr(holder, last)))
+
+
+def found(target: str) -> tuple[object, str]:
+    """What holds the last name of "module:attribute.path", and that name.
+
+    Raises: ImportError, AttributeError, if there is no such thing.
+    """
+    module, _, path = target.partition(":")
     *holders, last = path.split(".")
     holder: object = importlib.import_module(module)
     for part in holders:
         holder = getattr(holder, part)
-    original = getattr(holder, last)
-    setattr(holder, last, protection.by(original))
+    getattr(holder, last)
+    return holder, last
 
 
 def from_environment() -> None:

@@ -13,7 +13,7 @@ from faulty_disk import FULL, OK, FaultyDisk
 from history import assert_accounted, assert_delivered
 from killpoints import POINTS
 from power_loss import recorded, states
-from sabotage import PROTECTIONS, switch_off
+from sabotage import PROTECTIONS, found, switch_off
 from socket_platform import LOSE
 
 from synap_integrations.client import SynapClient
@@ -163,6 +163,13 @@ async def test_the_platform_can_lose_an_answer_and_keep_the_turn(synap_platform)
     assert synap_platform.contents() == ["hello"]
     assert synap_platform.paths() == ["/v1/conversations/messages"]
     await client.close()
+
+
+@pytest.mark.parametrize("name", PROTECTIONS)
+def test_what_can_be_switched_off_is_there(name) -> None:
+    """A function that was moved or renamed is noticed here, and not only by the long run that switches it off."""
+    holder, last = found(PROTECTIONS[name].target)
+    assert hasattr(holder, last)
 
 
 def test_what_is_switched_off_is_named() -> None:
