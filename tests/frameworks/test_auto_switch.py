@@ -19,6 +19,7 @@ from llamaindex_models import ScriptedLLM
 
 import synap_integrations
 from synap_integrations import InvalidInputError, Scope, disable, enable
+from synap_integrations.guard import incidents
 from synap_integrations.langchain import SynapCallbackHandler, with_synap_memory
 from synap_integrations.llamaindex import SynapMemory
 from synap_integrations.model import Context, ContextItem, ContextUsed, Receipt
@@ -132,6 +133,22 @@ def test_twice_is_once() -> None:
     FakeListChatModel(responses=["ok"], callbacks=[SynapCallbackHandler(own, user_id="ben")]).invoke("three")
     assert said(memory) == ["one", "ok"]
     assert said(own) == ["two", "ok", "three", "ok"]
+
+
+def test_a_model_class_that_cannot_be_covered_is_the_applications_all_the_same(monkeypatch) -> None:
+    """A class made later, whose methods tell no signature, is made as ever, works, and counts as one incident."""
+    enable(FakeMemory(KNOWN), inject=True)
+    monkeypatch.setattr(incidents, "strict", False)
+    incidents.clear()
+
+    class Untold(Seeing):
+        _stream = staticmethod(max)  # compiled, and without a signature
+
+    assert incidents.counts() == {"attach: ValueError": 1}
+    incidents.clear()
+    model = Untold()
+    model.invoke("When did I move?")
+    assert MARK in str(model.seen)
 
 
 def test_capture_off_wins(monkeypatch) -> None:
