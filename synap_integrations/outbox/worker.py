@@ -2,25 +2,17 @@
 
 from __future__ import annotations
 
-import atexit
-
-# asyncio resolves names in executor threads, which are gone when ``atexit`` runs; so we say farewell where the
-# executors do. The last to register there is called first, so theirs has to be there before ours. And it is imported
-# before any thread runs, because its fork hooks must not appear in the middle of a fork.
-# Source: CPython 3.11, Lib/threading.py, _register_atexit; Lib/concurrent/futures/thread.py
-import concurrent.futures.thread as executors
 import threading
 import time
-import weakref
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING, Final
 
 from synap_integrations.guard import contained, quiet
 from synap_integrations.model import Envelope, Inbound
 from synap_integrations.ports import OutboxStore, Transport
-from synap_integrations.sigterm import sigterm
 
 from . import forks, threads
+from .exits import GOODBYE_SHARE, close_all, exits
 
 if TYPE_CHECKING:
     import asyncio
@@ -31,7 +23,6 @@ if TYPE_CHECKING:
     from .pending_asks import PendingAsk
 
 _DELIVER: Final = contained("deliver")
-_GOODBYE_SHARE: Final = 0.2
 _START_S: Final = 0.5
 """Time after the start in which the stream may be on its way up."""
 _RESTART_S: Final = 1.0
@@ -147,7 +138,7 @@ class DeliveryWorker:
 
         True if nothing was left behind. Idempotent; what is appended later waits for the next start.
         """
-        return _close([self], timeout_s)
+        return close_all([self], timeout_s)
 
     def drain(self, deadline: float) -> bool:
         """Wait until what was appended so far is settled, at most until ``deadline``, and go on."""
@@ -198,8 +189,8 @@ class DeliveryWorker:
         if not self.able:
             threads.refusal(threads.replaced_by())
             return
-        if self._closed or not _exit.watch(self):
-            _exit.let_go_of(self)
+        if self._closed or not exits.watch(self):
+            exits.let_go_of(self)
             return
         with self._lock:
             if self._thread is not None or self._closed:
@@ -247,7 +238,7 @@ class DeliveryWorker:
             self._pass_on_asks()
             if self._stop.is_set():  # before there was anything to stop
                 delivery.stop()
-            await delivery.run(goodbye_s=_GOODBYE_SHARE * self.shutdown_timeout_s)
+            await delivery.run(goodbye_s=GOODBYE_SHARE * self.shutdown_timeout_s)
 
         with asyncio.Runner(loop_factory=self._loop_factory) as runner:
             runner.run(deliver())
@@ -310,96 +301,3 @@ class DeliveryWorker:
     def after_fork_in_child(self) -> None:
         """The thread is the parent's; the first record here starts another one."""
         self._start_empty()
-
-
-class _AtExit:
-    """One farewell for all workers of the process, within one timeout, while executors still work."""
-
-    def __init__(self) -> None:
-        self._workers: weakref.WeakSet[DeliveryWorker] = weakref.WeakSet()
-        self._late: weakref.WeakSet[DeliveryWorker] = weakref.WeakSet()
-        self._registered = self._over = self._ended = False
-
-    def watch(self, worker: DeliveryWorker) -> bool:
-        """Include the worker in the farewell; False if it is too late, and nothing should be started any more."""
-        if not self._registered:
-            self._registered = True
-            sigterm.drain_with(self.drain)
-            try:
-                getattr(threading, "_register_atexit", atexit.register)(self.farewell)
-            except RuntimeError:  # the interpreter is shutting down
-                self._over = True
-        if not self._over:
-            self._workers.add(worker)
-        return not self._over
-
-    def let_go_of(self, worker: DeliveryWorker) -> None:
-        """Something was appended too late to be delivered, and has opened the store again: close it at the very end."""
-        self._late.add(worker)
-        if self._ended:
-            worker.leave(0.0)
-
-    def end(self) -> None:
-        """Let go of the stores of the late: one that the interpreter has to close is a ResourceWarning.
-
-        Source: CPython 3.13, Modules/_sqlite/connection.c, connection_finalize.
-        """
-        self._ended = True
-        with contained("exit"):
-            for worker in list(self._late):
-                worker.leave(0.0)
-
-    def drain(self, deadline: float) -> None:
-        """Deliver what waits, and go on: the process may not end yet."""
-        for worker in list(self._workers):
-            worker.drain(deadline)
-
-    def farewell(self) -> None:
-        """Deliver what can be delivered in the time that an exit may take, once the application's threads have ended.
-
-        Source: `threading._shutdown` calls this when the main thread has ended, before it joins the other threads.
-        """
-        with contained("exit"):
-            _join_the_application()
-        self._over = True
-        workers = list(self._workers)
-        with contained("exit"):
-            _close(workers, max((worker.shutdown_timeout_s for worker in workers), default=0.0))
-
-
-def _join_the_application() -> None:
-    """Wait for the threads that the interpreter waits for next: they may capture and recall until they end.
-
-    Not for those that end only when somebody tells them to, after us: the threads of executors, and, where others
-    want to be called at this moment too, any.
-    """
-    callers = {
-        getattr(getattr(call, "func", call), "__module__", None)
-        for call in getattr(threading, "_threading_atexits", ())
-    }
-    if not callers <= {__name__, executors.__name__}:
-        return
-    left_out = {threading.main_thread(), threading.current_thread()}
-    while alive := [
-        thread
-        for thread in threading.enumerate()
-        if not (thread.daemon or thread in left_out or thread in getattr(executors, "_threads_queues", ()))
-    ]:
-        for thread in alive:
-            thread.join()
-
-
-def _close(workers: Sequence[DeliveryWorker], timeout_s: float) -> bool:
-    """Close them within one timeout; True if none left anything behind."""
-    deadline = time.monotonic() + timeout_s
-    for worker in workers:
-        worker.finish(deadline - _GOODBYE_SHARE * timeout_s)
-    for worker in workers:
-        worker.halt()
-    empty = [worker.leave(deadline) for worker in workers]
-    return all(empty)
-
-
-_exit: Final = _AtExit()
-# What a program registers after it has loaded us is called before this.
-atexit.register(_exit.end)

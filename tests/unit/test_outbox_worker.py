@@ -12,6 +12,7 @@ from synap_integrations.errors import AuthenticationError, NetworkError
 from synap_integrations.guard import is_quiet
 from synap_integrations.model import ContextRequest, Envelope, Inbound, Scope, UserMessage
 from synap_integrations.outbox import DeliveryWorker, SqliteOutbox, outcomes, worker
+from synap_integrations.outbox.exits import Exits
 from synap_integrations.ports import Handover
 
 DOWN = NetworkError("connection refused")
@@ -308,7 +309,7 @@ def test_two_workers_share_one_exit(desk_at) -> None:
     for desk in desks:
         desk.worker.shutdown_timeout_s = 1.5
         desk.record(turn("1"))
-    exits = worker._AtExit()
+    exits = Exits()
     for desk in desks:
         exits._workers.add(desk.worker)
     began = time.monotonic()
