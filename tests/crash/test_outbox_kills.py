@@ -163,10 +163,16 @@ worker.wake()
 
 @pytest.mark.parametrize("platform", ["up", "down", "silent"])
 def test_a_plain_script_ends_quietly_and_in_time(tmp_path, platform) -> None:
-    """No flush, no close: what can be delivered at the exit is, the rest at the next start; nothing is printed."""
+    """No flush, no close: what can be delivered at the exit is, the rest at the next start.
+
+    Nothing is printed, but that delivery is held up.
+    """
     began = time.monotonic()
     done = python("-X", "dev", "-W", "error", "-c", ONE_TURN, str(tmp_path), platform)
-    assert (done.returncode, done.stdout, complaints(done.stderr)) == (0, "", [])
+    said = [
+        line for line in complaints(done.stderr) if platform != "down" or "delivery is held by: network" not in line
+    ]
+    assert (done.returncode, done.stdout, said) == (0, "", [])
     assert time.monotonic() - began < 30
     if platform == "up":
         assert len(zygote.received(tmp_path)) == 1

@@ -156,13 +156,22 @@ def test_without_a_file_it_serves_what_the_embedded_synap_remembers(own_storage)
     assert "local.db" in said
 
 
+def taken_port(address: str, *, with_a_free_one_below: bool) -> socket.socket:
+    """A socket that listens there."""
+    while True:
+        other = socket.create_server((address, 0))
+        with suppress(OSError), socket.socket() as below:
+            if with_a_free_one_below:
+                below.bind((address, other.getsockname()[1] - 1))
+            return other
+        other.close()
+
+
 @pytest.mark.parametrize("taken", ["http", "grpc", "everywhere"])
 def test_a_port_that_is_taken_is_an_error_that_says_what_to_do(taken) -> None:
     """Never two servers on one port: the second one ends with the port and the option in one line."""
-    with socket.socket() as other:
-        other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        other.bind(("0.0.0.0" if taken == "everywhere" else "127.0.0.1", 0))
-        other.listen()
+    address = "0.0.0.0" if taken == "everywhere" else "127.0.0.1"
+    with taken_port(address, with_a_free_one_below=taken == "grpc") as other:
         port = other.getsockname()[1]
         wanted = ("--port", str(port - 1)) if taken == "grpc" else ("--port", str(port))
         ended = synap_dev("--db", ":memory:", *wanted)

@@ -77,8 +77,8 @@ def test_an_example_is_short_and_explains_itself(name: str) -> None:
 
 
 def test_the_switch_to_the_cloud_needs_a_key(tmp_path: Path) -> None:
-    """`SYNAP_BASE_URL=cloud` without a key sends nothing anywhere, and keeps the turn."""
+    """`SYNAP_BASE_URL=cloud` without a key is an error that names what is missing, before anything is said."""
     ended = run("06_switch_to_cloud.py", storage=tmp_path / "storage", SYNAP_BASE_URL="cloud")
-    assert ended.returncode == 0
+    assert ended.returncode == 1
     assert "platform  https://" in ended.stdout
-    assert "not delivered yet" in ended.stdout
+    assert "SYNAP_BASE_URL=cloud needs SYNAP_API_KEY" in ended.stderr

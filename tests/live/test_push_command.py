@@ -118,7 +118,7 @@ def test_everything_arrives_once_with_its_time_and_its_id(tmp_path) -> None:
         engine.record(NewTurn(owner=MATEO, conversation_id="support/ü", role="user", content="One more thing"))
         engine.close()
         code, out, _ = push(source, server, tmp_path / "home")
-        assert (code, out) == (0, f"pushed 1 turns, 0 events, 0 documents to {server.url}; 84 were there already\n")
+        assert (code, out) == (0, f"pushed 1 turn, 0 events, 0 documents to {server.url}; 84 were there already\n")
         assert held(server.file)[MATEO, "support/ü"] == held(source)[MATEO, "support/ü"]
 
 
@@ -187,7 +187,7 @@ def test_in_a_terminal_a_bar_shows_how_far_it_is(tmp_path) -> None:
         assert process.returncode == 0
         assert b"pushing" in shown
         assert b"100%" in shown
-        assert out.startswith("pushed 80 turns, 3 events, 1 documents")
+        assert out.startswith("pushed 80 turns, 3 events, 1 document")
 
 
 def test_a_dry_run_counts_and_sends_nothing(tmp_path) -> None:
@@ -196,7 +196,7 @@ def test_a_dry_run_counts_and_sends_nothing(tmp_path) -> None:
     with dev_server(tmp_path / "theirs.db") as server:
         code, out, _ = push(source, server, tmp_path / "home", "--dry-run")
         assert code == 0
-        assert out == f"would push 80 turns, 3 events, 1 documents of 3 conversations to {server.url}\n"
+        assert out == f"would push 80 turns, 3 events, 1 document of 3 conversations to {server.url}\n"
         assert turns_in(server.file) == 0
 
 
