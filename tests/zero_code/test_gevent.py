@@ -84,7 +84,7 @@ def test_a_synap_of_the_applications(module, question, own_storage, monkeypatch,
         assert synap.recall("What was it?", scope=Scope("c", "ana")).items == ()
     assert synap.status().state == f"held: threads are replaced by {library}"
     assert not synap.flush(0.1)
-    assert (synap._worker._eager, synap._worker._errands) == ([], [])
+    assert (synap._worker._eager, synap._worker._asks) == ([], [])
     (line,) = [record.getMessage() for record in caplog.records if "delivers nothing" in record.getMessage()]
     assert library in line
     assert not synap.close(0.1)
