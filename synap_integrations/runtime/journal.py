@@ -44,11 +44,18 @@ class Line:
     text: str
 
 
+@dataclass(frozen=True, slots=True)
+class _Running:
+    loop: asyncio.AbstractEventLoop
+    stop: asyncio.Event
+    thread: threading.Thread
+
+
 class Journals:
     """The journals of one platform: `wait` and `await_` may be used on any thread and loop, the rest inside of them.
 
     They lie where the turns of ``synap`` lie, and its mask sees their words; without one, the environment says both.
-    There is one client, on the loop of a thread that the first use starts; a forked child starts its own.
+    The first use starts a thread with a loop and one client; a forked child starts its own.
     """
 
     def __init__(self, synap: Synap | None = None) -> None:
@@ -58,10 +65,8 @@ class Journals:
 
     def _reset(self) -> None:
         self._lock, self._pid = threading.Lock(), os.getpid()
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._client: SynapClient | None = None
-        self._thread: threading.Thread | None = None
-        self._working: set[Future[Any]] = set()
+        self._running: _Running | None = None
+        self._clients: dict[asyncio.AbstractEventLoop, SynapClient] = {}
 
     # --- from anywhere -----------------------------------------------------------------------------------------------
 
@@ -84,35 +89,42 @@ class Journals:
     def close(self) -> None:
         """Let go of thread, sockets and file; whoever waits is told so. Idempotent; the next use starts them again."""
         with self._lock:
-            loop, thread, client = self._loop, self._thread, self._client
-            mine = self._pid == os.getpid()
-            self._loop = self._thread = self._client = None
-        if loop is None or thread is None or not mine:
+            running, self._running = self._running, None
+        if running is None or self._pid != os.getpid():
             return
-        for work in list(self._working):
-            work.cancel()
-        if client is not None:
-            asyncio.run_coroutine_threadsafe(client.close(), loop).result(_CLOSE_S)
-        loop.call_soon_threadsafe(loop.stop)
-        thread.join(_CLOSE_S)
-        loop.close()
+        # Behind all that was started before: what is started is also ended.
+        running.loop.call_soon_threadsafe(running.stop.set)
+        running.thread.join(_CLOSE_S)
 
     def _started(self, work: Coroutine[Any, Any, T]) -> Future[T]:
         if self._pid != os.getpid():
             self._reset()
         with self._lock:
-            if self._loop is None:
-                self._loop = asyncio.new_event_loop()
-                self._thread = threading.Thread(target=self._run, args=(self._loop,), name="synap-store", daemon=True)
-                self._thread.start()
-            future = asyncio.run_coroutine_threadsafe(work, self._loop)
-            self._working.add(future)
-        future.add_done_callback(self._working.discard)
-        return future
+            if self._running is None:
+                self._running = self._start()
+            return asyncio.run_coroutine_threadsafe(work, self._running.loop)
 
-    def _run(self, loop: asyncio.AbstractEventLoop) -> None:
-        asyncio.set_event_loop(loop)
-        loop.run_forever()
+    def _start(self) -> _Running:
+        loop, stop = asyncio.new_event_loop(), asyncio.Event()
+
+        def run() -> None:
+            with asyncio.Runner(loop_factory=lambda: loop) as runner:
+                runner.run(self._until(stop))
+
+        thread = threading.Thread(target=run, name="synap-store", daemon=True)
+        thread.start()
+        return _Running(loop, stop, thread)
+
+    async def _until(self, stop: asyncio.Event) -> None:
+        """Work until then; what is under way is cancelled first, so that nothing of it needs the client any more."""
+        await stop.wait()
+        working = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in working:
+            task.cancel()
+        await asyncio.gather(*working, return_exceptions=True)
+        client = self._clients.pop(asyncio.get_running_loop(), None)
+        if client is not None:
+            await client.close()
 
     # --- inside ------------------------------------------------------------------------------------------------------
 
@@ -122,12 +134,13 @@ class Journals:
 
     @property
     def _platform(self) -> SynapClient:
-        if self._client is None:
+        loop = asyncio.get_running_loop()
+        if loop not in self._clients:
             from synap_integrations.client import SynapClient  # noqa: PLC0415 - not before there is something to do
 
             # The embedded Synap answers on this thread, which has nothing else to do; others may be asked again.
-            self._client = SynapClient(settings=self._settings, inline=self._settings.embedded)
-        return self._client
+            self._clients[loop] = SynapClient(settings=self._settings, inline=self._settings.embedded)
+        return self._clients[loop]
 
     async def add(self, lines: Sequence[tuple[Scope, str]]) -> None:
         """Add lines to journals, in order.
