@@ -1,4 +1,4 @@
-"""A lock that another thread held during a fork is never released in the child: there, its owner makes a new one."""
+"""What a forked child begins anew: locks that another thread held, and whatever is its parent's alone."""
 
 from __future__ import annotations
 

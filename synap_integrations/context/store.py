@@ -13,15 +13,14 @@ from __future__ import annotations
 
 import asyncio
 import functools
-import os
 import threading
 import time
-import weakref
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Final, NamedTuple, Self
 
+from synap_integrations import after_fork
 from synap_integrations.context.selection import Pushed, index
 from synap_integrations.model import ContextBundle, ContextItem, Scope
 
@@ -132,7 +131,11 @@ class ContextStore:
         self._max_per_owner = max_bundles_per_owner
         self._max_bytes = max_bytes
         self._start_empty()
-        _stores.add(self)
+        after_fork.watch(self)
+
+    def after_fork_in_child(self) -> None:
+        """A lock that another thread held is never released here; and the child has a stream of its own."""
+        self._start_empty()
 
     def _start_empty(self) -> None:
         self._lock = threading.Lock()
@@ -291,15 +294,3 @@ def _life(ttl_s: float | None) -> float:
     if ttl_s is None:
         return LIFE_S
     return min(ttl_s, MAX_LIFE_S) if ttl_s > 0 else 0.0
-
-
-# A lock that another thread held during a fork is never released in the child; and the child has a stream of its own.
-_stores: Final[weakref.WeakSet[ContextStore]] = weakref.WeakSet()
-
-
-def _after_fork_in_child() -> None:
-    for store in tuple(_stores):
-        store._start_empty()  # noqa: SLF001 - this module's own class
-
-
-os.register_at_fork(after_in_child=_after_fork_in_child)

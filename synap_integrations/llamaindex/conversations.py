@@ -5,13 +5,13 @@ Bounded; the conversation that was used longest ago is let go first, and read ba
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 import weakref
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from synap_integrations import after_fork
 from synap_integrations.llamaindex.history import History
 from synap_integrations.ports import Lookup
 
@@ -49,9 +49,10 @@ class Conversations:
     def __init__(self) -> None:
         self._recent: OrderedDict[_Whose, History] = OrderedDict()
         self._living: weakref.WeakValueDictionary[_Whose, History] = weakref.WeakValueDictionary()
-        self.start_over()
+        self.after_fork_in_child()
+        after_fork.watch(self)
 
-    def start_over(self) -> None:
+    def after_fork_in_child(self) -> None:
         """In a forked process: a lock that another thread held is never released here."""
         self._lock = threading.Lock()
         self._failures = 0
@@ -92,25 +93,16 @@ class Conversations:
 
 
 _all: Final[weakref.WeakKeyDictionary[Memory, Conversations]] = weakref.WeakKeyDictionary()
-_lock: Final = [threading.Lock()]
+_lock: Final = after_fork.Lock()
 
 
 def conversations_of(memory: Memory) -> Conversations | None:
     """Those that all memory objects over this Synap share; None if it is an object that nothing can be kept for."""
     try:
-        with _lock[0]:
+        with _lock:
             found = _all.get(memory)
             if found is None:
                 found = _all[memory] = Conversations()
             return found
     except TypeError:  # it can be neither hashed nor referred to weakly
         return None
-
-
-def _after_fork_in_child() -> None:
-    _lock[0] = threading.Lock()
-    for conversations in tuple(_all.values()):
-        conversations.start_over()
-
-
-os.register_at_fork(after_in_child=_after_fork_in_child)

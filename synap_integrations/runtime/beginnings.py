@@ -11,13 +11,13 @@ import itertools
 import json
 import os
 import threading
-import weakref
 from contextlib import suppress
 from datetime import UTC, datetime
 from hashlib import blake2b
 from pathlib import Path
 from typing import Final, Self
 
+from synap_integrations import after_fork
 from synap_integrations.model import Scope
 from synap_integrations.outbox.files import OURS_ALONE, make_private
 from synap_integrations.settings import Settings
@@ -40,7 +40,7 @@ class Beginnings:
         self._known: dict[str, float] = {}
         self._seen: _Seen = (0, 0, 0)
         self._lock = threading.Lock()
-        _all.add(self)
+        after_fork.watch(self)
 
     @classmethod
     def of(cls, settings: Settings) -> Self:
@@ -117,7 +117,7 @@ class Beginnings:
         whose = json.dumps([self._owner, reach, *[one or None for one in ids]])
         return blake2b(whose.encode("utf-8", "replace"), digest_size=16).hexdigest()
 
-    def start_over(self) -> None:
+    def after_fork_in_child(self) -> None:
         """In a forked process: a lock that another thread held is never released here."""
         self._lock = threading.Lock()
 
@@ -126,14 +126,3 @@ def owner_of(settings: Settings) -> str:
     """Who owns what is kept on this machine: an account, with the cloud or with a local Synap."""
     key = settings.api_key.fingerprint() if settings.api_key else "nokey"
     return f"{'local' if settings.embedded else 'cloud'}-{key}"
-
-
-_all: Final[weakref.WeakSet[Beginnings]] = weakref.WeakSet()
-
-
-def _after_fork_in_child() -> None:
-    for beginnings in tuple(_all):
-        beginnings.start_over()
-
-
-os.register_at_fork(after_in_child=_after_fork_in_child)

@@ -7,9 +7,8 @@ import time
 from collections.abc import Callable
 from typing import Final
 
+from synap_integrations import after_fork
 from synap_integrations.guard import Door, contained, quiet
-
-from .forks import survives_forks
 
 _FIRST_PAUSE_S: Final = 1.0
 _LONGEST_PAUSE_S: Final = 300.0
@@ -29,7 +28,7 @@ class Background:
         self._chore = chore
         self._door = contained(name)
         self._begin()
-        survives_forks(self)
+        after_fork.watch(self)
 
     def _begin(self) -> None:
         self._changed = threading.Condition()
@@ -40,7 +39,7 @@ class Background:
         self.failing = False
         """True from a failure of the chore until it has done something again."""
 
-    def forget_parent(self) -> None:
+    def after_fork_in_child(self) -> None:
         """In a forked child: the thread stayed behind."""
         self._begin()
 

@@ -16,7 +16,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Final
 
-from .forks import survives_forks
+from synap_integrations import after_fork
 
 SCHEMA: Final = ("schema.sql", "derived.sql", "intake.sql", "lookups.sql")
 """What makes the tables, in this order. A file's version is how many of them it has had; new ones go to the end."""
@@ -39,7 +39,7 @@ class Database:
         self._inherited: list[object] = []
         self._closed = False
         self._start()
-        survives_forks(self)
+        after_fork.watch(self)
 
     def _start(self) -> None:
         self._writing, self._reading = threading.RLock(), threading.RLock()
@@ -108,7 +108,7 @@ class Database:
         connection.execute("PRAGMA secure_delete=ON")
         return connection
 
-    def forget_parent(self) -> None:
+    def after_fork_in_child(self) -> None:
         """In a forked child: keep the parent's connections alive and untouched, and begin with none."""
         self._inherited.append((self._writer, self._reader))
         self._start()

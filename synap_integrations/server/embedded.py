@@ -15,6 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
+from synap_integrations import after_fork
 from synap_integrations.guard import contained
 from synap_integrations.ports import Lent, LocalStream
 from synap_integrations.settings import Settings
@@ -23,7 +24,6 @@ from synap_integrations.wire.proto import DecodeError, StreamEvent, StreamRespon
 from .compaction import Compaction
 from .database import Database
 from .engine import Engine
-from .forks import survives_forks
 from .push.anticipation import Cause
 from .push.pusher import Pusher
 from .records import Owner, Recorded
@@ -160,10 +160,10 @@ class _Opened:
     """The files that this process has open, each once."""
 
     def __init__(self) -> None:
-        self.forget_parent()
-        survives_forks(self)
+        self.after_fork_in_child()
+        after_fork.watch(self)
 
-    def forget_parent(self) -> None:
+    def after_fork_in_child(self) -> None:
         """In a forked child: nothing is open."""
         self._lock = threading.Lock()
         self._synaps: dict[Path, tuple[LocalSynap, int]] = {}

@@ -13,7 +13,7 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from typing import Final
 
-from synap_integrations.server.forks import survives_forks
+from synap_integrations import after_fork
 
 from .retrieval import expression
 
@@ -28,10 +28,10 @@ class Commonness:
     """In how many turns of a user each word is, as far as it was asked for. Thread-safe."""
 
     def __init__(self) -> None:
-        self.forget_parent()
-        survives_forks(self)
+        self.after_fork_in_child()
+        after_fork.watch(self)
 
-    def forget_parent(self) -> None:
+    def after_fork_in_child(self) -> None:
         """In a forked child: nothing was asked for."""
         self._lock = threading.Lock()
         self._counts: OrderedDict[tuple[int, int, str], int] = OrderedDict()

@@ -12,9 +12,9 @@ from array import array
 from collections import OrderedDict, deque
 from typing import Final
 
+from synap_integrations import after_fork
 from synap_integrations.server.background import Background
 from synap_integrations.server.database import Database
-from synap_integrations.server.forks import survives_forks
 from synap_integrations.server.records import Owner, Place
 
 from .encoders import Encoder, unit
@@ -39,10 +39,10 @@ class Meaning:
         self._query_wait_s = query_wait_s
         self._reading = Background("synap-embed", self._read_some)
         self._asking = Background("synap-embed-query", self._answer_some)
-        self.forget_parent()
-        survives_forks(self)
+        self.after_fork_in_child()
+        after_fork.watch(self)
 
-    def forget_parent(self) -> None:
+    def after_fork_in_child(self) -> None:
         """In a forked child: nobody has asked anything."""
         self._changed = threading.Condition()
         self._width = 0

@@ -16,8 +16,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
+from synap_integrations import after_fork
 from synap_integrations.server.database import Database
-from synap_integrations.server.forks import survives_forks
 from synap_integrations.server.records import Owner, Place
 
 MOST_WITHOUT_NUMPY: Final = 2_000
@@ -68,10 +68,10 @@ class VectorStore:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self.forget_parent()
-        survives_forks(self)
+        self.after_fork_in_child()
+        after_fork.watch(self)
 
-    def forget_parent(self) -> None:
+    def after_fork_in_child(self) -> None:
         """In a forked child: nothing is held in memory."""
         self._lock = threading.Lock()
         self._spaces: OrderedDict[tuple[Owner, str], _Space] = OrderedDict()

@@ -14,9 +14,9 @@ import weakref
 from collections import OrderedDict
 from typing import Final, Protocol
 
+from synap_integrations import after_fork
 from synap_integrations.guard import contained
 from synap_integrations.server.engine import Engine
-from synap_integrations.server.forks import survives_forks
 from synap_integrations.server.records import Bundle, Owner
 
 from .anticipation import Cause, Pattern, anticipate
@@ -50,7 +50,7 @@ class Pusher:
         self._engine = engine
         self._patterns = patterns
         self._start()
-        survives_forks(self)
+        after_fork.watch(self)
 
     def _start(self) -> None:
         self._changed = threading.Condition()
@@ -63,7 +63,7 @@ class Pusher:
         self._closed = False
         self._resume_s = 0.0
 
-    def forget_parent(self) -> None:
+    def after_fork_in_child(self) -> None:
         """In a forked child: nobody listens yet, and nothing waits."""
         self._start()
 

@@ -13,9 +13,9 @@ from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final
 
+from synap_integrations import after_fork
 from synap_integrations.server.background import Background
 from synap_integrations.server.database import Database
-from synap_integrations.server.forks import survives_forks
 from synap_integrations.server.records import microseconds
 from synap_integrations.server.statements.store import StatementStore
 from synap_integrations.server.store.turns import Store
@@ -69,10 +69,10 @@ class Reader:
         self._new_id = new_id
         self._background = Background("synap-extract", self._read_one)
         self.spent = Spent(budget_tokens=budget_tokens)
-        self.forget_parent()
-        survives_forks(self)
+        self.after_fork_in_child()
+        after_fork.watch(self)
 
-    def forget_parent(self) -> None:
+    def after_fork_in_child(self) -> None:
         """In a forked child: what it spends is its own."""
         self.spent = Spent(budget_tokens=self.spent.budget_tokens)
         self._ended: set[str] = set()
