@@ -15,6 +15,7 @@ from llama_index.core.chat_engine import (
 )
 from llama_index.core.query_engine import RetrieverQueryEngine
 from llama_index.core.schema import NodeWithScore, TextNode
+from llama_index.core.tools import FunctionTool
 
 from synap_integrations.llamaindex.listener import capture
 from synap_integrations.model import (
@@ -150,3 +151,19 @@ async def ask(engine, how, message, **given):
             return read(engine.stream_chat(message, **given))
         case "astream_chat":
             return await aread(await engine.astream_chat(message, **given))
+
+
+def tool(ask, aask, *, asynchronous):
+    """A tool that asks somebody else, blocking or not."""
+
+    async def arun() -> str:
+        """Ask."""
+        return str(await aask())
+
+    def run() -> str:
+        """Ask."""
+        return str(ask())
+
+    if asynchronous:
+        return FunctionTool.from_defaults(async_fn=arun, name="inner")
+    return FunctionTool.from_defaults(run, name="inner")

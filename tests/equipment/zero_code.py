@@ -63,6 +63,31 @@ def serving(*words: str, storage: Path, port: int, log: Path, **more: str):
                 process.wait(10)
 
 
+def asked_of_celery(*options: str, storage: Path, folder: Path) -> str:
+    """What a Celery worker under ``synap run`` with these options has said, once it has answered four tasks."""
+    broker, log = folder / "broker", folder / "log"
+    for name in ("queue", "control", "results"):
+        (broker / name).mkdir(parents=True)
+    env = environment(storage, BROKER_FOLDER=str(broker))
+    words = ["synap", "run", "--", "celery", "-A", "in_celery", "worker", *options, "--without-mingle"]
+    with log.open("wb") as output:
+        worker = subprocess.Popen(words, env=env, cwd=APPS, stdout=output, stderr=subprocess.STDOUT)
+        try:
+            ask = "from in_celery import talk\nasked = [talk.delay(f'task-{n}', 'hello') for n in range(4)]\n"
+            ask += "print([one.get(timeout=60) for one in asked])"
+            asked = subprocess.run(
+                [sys.executable, "-c", ask], env=env, cwd=APPS, capture_output=True, text=True, timeout=100, check=False
+            )
+            assert asked.stdout.count("You said: hello") == 4, asked.stderr + log.read_text()
+        finally:
+            worker.send_signal(signal.SIGTERM)
+            try:
+                worker.wait(40)
+            finally:
+                worker.kill()
+    return log.read_text()
+
+
 def free_port() -> int:
     """A port that nobody uses now."""
     with closing(socket.socket()) as probe:

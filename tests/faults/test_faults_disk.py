@@ -27,6 +27,14 @@ def turn(text: str = "hello", conversation: str = "c-1") -> Envelope:
     return Envelope.seal(Scope(conversation, "ana"), UserMessage(text))
 
 
+def outbox_with(count: int, folder: Path) -> SqliteOutbox:
+    """An outbox in which so many turns wait."""
+    outbox = SqliteOutbox(folder, capture_wait_s=30)
+    for number in range(count):
+        outbox.append(turn(str(number)))
+    return outbox
+
+
 @pytest.fixture
 def folder(tmp_path) -> Path:
     """The outbox's folder."""
@@ -100,9 +108,7 @@ def test_acknowledged_turns_are_deleted_on_a_disk_without_room(folder) -> None:
 def test_forgetting_on_a_disk_without_room_uses_the_reserve(folder, nth) -> None:
     """Wherever the room ends, everything of the user goes, and the figures are exact."""
     with FaultyDisk(folder) as disk:
-        outbox = SqliteOutbox(folder, capture_wait_s=30)
-        for number in range(600):
-            outbox.append(turn(str(number)))
+        outbox = outbox_with(600, folder)
         outbox.maintain()
         reserve, began = next(folder.glob("*.reserve")), len(disk.log)
         disk.on_write = lambda path, _: FULL if reserve.exists() and len(disk.log) - began > nth else OK
@@ -117,9 +123,7 @@ def test_forgetting_on_a_disk_without_room_uses_the_reserve(folder, nth) -> None
 def test_what_a_full_disk_does_not_let_go_of_is_in_the_receipt(folder) -> None:
     """Nobody is told that it was forgotten: it still counts, and a later attempt takes it along."""
     with FaultyDisk(folder) as disk:
-        outbox = SqliteOutbox(folder, capture_wait_s=30)
-        for number in range(600):
-            outbox.append(turn(str(number)))
+        outbox = outbox_with(600, folder)
         disk.on_write = lambda path, nth: FULL
         ids, erased = outbox.forget(Scope(user_id="ana"))
         assert (ids, erased.waiting, erased.not_deleted) == ([], 0, 600)
@@ -134,9 +138,7 @@ def test_what_a_full_disk_does_not_let_go_of_is_in_the_receipt(folder) -> None:
 def test_while_nothing_can_be_deleted_nothing_is_sent_again(folder) -> None:
     """No reserve helps: ids that arrived are remembered, and deleted when there is room."""
     with FaultyDisk(folder) as disk:
-        outbox = SqliteOutbox(folder, capture_wait_s=30)
-        for number in range(10):
-            outbox.append(turn(str(number)))
+        outbox = outbox_with(10, folder)
         claimed = [envelope.event_id for envelope in outbox.claim(10)]
         disk.on_write = lambda path, nth: FULL
         outbox.acknowledge(claimed)

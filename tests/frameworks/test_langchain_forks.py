@@ -4,10 +4,26 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+
+
+def ran(program: str, *, storage: Path) -> subprocess.CompletedProcess[str]:
+    """The program, to its end, with no settings but where things are kept."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("SYNAP_")}
+    return subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", program],
+        capture_output=True,
+        text=True,
+        timeout=180,
+        check=False,
+        env={**environment, "SYNAP_STORAGE_PATH": str(storage)},
+    )
+
+
 PROGRAM = """
 import contextvars, json, os, select, signal, sys, threading, uuid
 
@@ -64,15 +80,8 @@ print(json.dumps([type(event).__name__ for event in memory.events]))
 
 def test_a_child_forked_while_others_hold_our_locks_goes_on(tmp_path) -> None:
     """The child records turns of its own and no part of the parent's turn, which is whole in the parent."""
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("SYNAP_")}
-    done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", PROGRAM],
-        capture_output=True,
-        text=True,
-        timeout=180,
-        check=True,
-        env={**environment, "SYNAP_STORAGE_PATH": str(tmp_path)},
-    )
+    done = ran(PROGRAM, storage=tmp_path)
+    assert done.returncode == 0, done.stderr[-2_000:]
     child, parent = [json.loads(line) for line in done.stdout.splitlines()]
     assert child == "[0, 1]"
     assert parent == ["UserMessage", "AssistantMessage"]
@@ -124,13 +133,5 @@ done.set()
 def test_a_child_forked_while_others_attach_can_attach_and_let_go(tmp_path) -> None:
     """Whoever holds the locks of both frameworks' attachments in the parent holds none in the child."""
     pytest.importorskip("llama_index.core")
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("SYNAP_")}
-    done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", HELD],
-        capture_output=True,
-        text=True,
-        timeout=180,
-        check=False,
-        env={**environment, "SYNAP_STORAGE_PATH": str(tmp_path)},
-    )
+    done = ran(HELD, storage=tmp_path)
     assert done.stdout.split("\n")[:1] == ["went on"], done.stderr[-2_000:]

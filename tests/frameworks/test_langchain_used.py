@@ -5,12 +5,11 @@ import pytest
 pytest.importorskip("langchain_core", reason="LangChain is not installed in this environment")
 
 from langchain_models import run
-from waiting import until
+from used import assert_a_push_is_used
 
-from synap_integrations import Scope
 from synap_integrations.langchain import SynapRetriever, SynapSearchTool, create_synap_node
-from synap_integrations.model import ContextItem, ContextUsed, UserMessage
-from synap_integrations.ports import Answer, Search
+from synap_integrations.model import ContextItem, ContextUsed
+from synap_integrations.ports import Answer
 from synap_integrations.testing import FakeMemory
 
 BOTH = pytest.mark.parametrize("mode", ["invoke", "ainvoke"])
@@ -29,16 +28,7 @@ ITEMS = (ContextItem("i1", "facts", text="Ana is allergic."), ContextItem("i2", 
 @WAYS
 def test_the_platform_learns_that_its_bundle_was_shown(look_up, mode, synap, strict_guard):
     """A bundle that was pushed for a question and answers it counts as used, with the items that were shown."""
-    ana = Scope("tuesday", "ana")
-    synap.record(UserMessage("I'm allergic to shellfish."), scope=Scope("monday", "ana"))
-    synap.settle()
-    synap.record(UserMessage(QUESTION), scope=ana)
-    until(lambda: synap.memory.ask(Search(QUESTION), scope=ana).source == "pushed", what="the bundle to arrive")
-    assert [push.used_at for push in synap.pushed()] == [None] * len(synap.pushed())
-    assert "shellfish" in str(look_up(mode, synap.memory))
-    # A report of use is not acknowledged: it takes effect soon after it is delivered.
-    used = until(lambda: [push for push in synap.pushed() if push.used_at is not None], what="a bundle to be used")
-    assert all(push.used_item_ids for push in used)
+    assert_a_push_is_used(synap, QUESTION, lambda: look_up(mode, synap.memory))
 
 
 @BOTH

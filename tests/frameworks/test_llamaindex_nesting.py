@@ -8,9 +8,8 @@ pytest.importorskip("llama_index.core", reason="LlamaIndex is not installed in t
 
 from llama_index.core.agent.workflow import FunctionAgent
 from llama_index.core.memory import ChatMemoryBuffer
-from llama_index.core.tools import FunctionTool
 from llamaindex_models import Say, ScriptedLLM
-from llamaindex_world import CORE, ENGINES, conversations, simple, transcript
+from llamaindex_world import CORE, ENGINES, conversations, simple, tool, transcript
 
 from synap_integrations.llamaindex import SynapMemory, attach
 from synap_integrations.testing import FakeMemory
@@ -39,22 +38,6 @@ def capturing(request, sink):
 def memory_of(sink, conversation_id):
     """A memory of ours for this conversation."""
     return SynapMemory(sink, user_id="ana", conversation_id=conversation_id)
-
-
-def tool(ask, aask, *, asynchronous):
-    """A tool that asks somebody else, blocking or not."""
-
-    async def arun() -> str:
-        """Ask."""
-        return str(await aask())
-
-    def run() -> str:
-        """Ask."""
-        return str(ask())
-
-    if asynchronous:
-        return FunctionTool.from_defaults(async_fn=arun, name="inner")
-    return FunctionTool.from_defaults(run, name="inner")
 
 
 def engine_tool(memory, *, asynchronous):

@@ -15,7 +15,7 @@ from llama_index.core.tools import FunctionTool
 from llama_index_instrumentation import get_dispatcher
 from llama_index_instrumentation.dispatcher import instrument_tags
 from llamaindex_models import Say, ScriptedLLM
-from llamaindex_world import known, line, simple
+from llamaindex_world import known, line, simple, tool
 
 import synap_integrations
 from synap_integrations.llamaindex import SynapMemory, attach, unasked
@@ -71,22 +71,6 @@ def secrets(llm):
     """Whose secrets a model was shown."""
     shown = " ".join(str(content) for messages in llm.asked for _, content in messages)
     return {user for user in ("ana", "bob") if f"secret of {user}" in shown}
-
-
-def tool(ask, aask, *, asynchronous):
-    """A tool that asks somebody else, blocking or not."""
-
-    async def arun() -> str:
-        """Ask."""
-        return str(await aask())
-
-    def run() -> str:
-        """Ask."""
-        return str(ask())
-
-    if asynchronous:
-        return FunctionTool.from_defaults(async_fn=arun, name="inner")
-    return FunctionTool.from_defaults(run, name="inner")
 
 
 def inner_tool(kind, llm, block, *, asynchronous, **given):

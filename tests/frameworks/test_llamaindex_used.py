@@ -8,12 +8,11 @@ pytest.importorskip("llama_index.core", reason="LlamaIndex is not installed in t
 
 from llama_index.core.base.llms.types import ChatMessage
 from llama_index.core.memory import Memory
-from waiting import until
+from used import assert_a_push_is_used
 
-from synap_integrations import Scope
 from synap_integrations.llamaindex import SynapMemoryBlock, SynapRetriever, SynapSearchTool
-from synap_integrations.model import Context, ContextItem, ContextUsed, Receipt, UserMessage
-from synap_integrations.ports import Answer, Search
+from synap_integrations.model import Context, ContextItem, ContextUsed, Receipt
+from synap_integrations.ports import Answer
 from synap_integrations.testing import FakeMemory
 
 # LlamaIndex itself uses what pydantic has deprecated.
@@ -54,16 +53,7 @@ def knowing(items=ITEMS, bundle_ids=("b",)):
 @WAYS
 def test_the_platform_learns_that_its_bundle_was_shown(look_up, synap):
     """A bundle that was pushed for a question and answers it counts as used, with the items that were shown."""
-    ana = Scope("tuesday", "ana")
-    synap.record(UserMessage("I'm allergic to shellfish."), scope=Scope("monday", "ana"))
-    synap.settle()
-    synap.record(UserMessage(QUESTION), scope=ana)
-    until(lambda: synap.memory.ask(Search(QUESTION), scope=ana).source == "pushed", what="the bundle to arrive")
-    assert [push.used_at for push in synap.pushed()] == [None] * len(synap.pushed())
-    assert "shellfish" in str(look_up(synap.memory))
-    # A report of use is not acknowledged: it takes effect soon after it is delivered.
-    used = until(lambda: [push for push in synap.pushed() if push.used_at is not None], what="a bundle to be used")
-    assert all(push.used_item_ids for push in used)
+    assert_a_push_is_used(synap, QUESTION, lambda: look_up(synap.memory))
 
 
 @WAYS

@@ -1,12 +1,10 @@
 """Where gevent has replaced threads: the application is answered as ever, turns wait on disk, and one line says so."""
 
-import signal
-import subprocess
 import sys
 from types import ModuleType
 
 import pytest
-from zero_code import APPS, delivered, environment, free_port, get, parroted, serving, transcripts
+from zero_code import asked_of_celery, delivered, free_port, get, parroted, serving, transcripts
 
 from synap_integrations import Scope, Synap
 from synap_integrations.model import UserMessage
@@ -41,27 +39,8 @@ def test_gunicorn(platform: str, options, own_storage, tmp_path) -> None:
 def test_celery(own_storage, tmp_path) -> None:
     """A worker whose tasks are greenlets."""
     pytest.importorskip("gevent", reason=NEEDS)
-    broker, log = tmp_path / "broker", tmp_path / "log"
-    for name in ("queue", "control", "results"):
-        (broker / name).mkdir(parents=True)
-    env = environment(own_storage, BROKER_FOLDER=str(broker))
-    words = ["synap", "run", "--", "celery", "-A", "in_celery", "worker", "-P", "gevent", "-c", "4", "--without-mingle"]
-    with log.open("wb") as output:
-        worker = subprocess.Popen(words, env=env, cwd=APPS, stdout=output, stderr=subprocess.STDOUT)
-        try:
-            ask = "from in_celery import talk\nasked = [talk.delay(f'task-{n}', 'hello') for n in range(4)]\n"
-            ask += "print([one.get(timeout=60) for one in asked])"
-            asked = subprocess.run(
-                [sys.executable, "-c", ask], env=env, cwd=APPS, capture_output=True, text=True, timeout=100, check=False
-            )
-            assert asked.stdout.count("You said: hello") == 4, asked.stderr + log.read_text()
-        finally:
-            worker.send_signal(signal.SIGTERM)
-            try:
-                worker.wait(40)
-            finally:
-                worker.kill()
-    assert log.read_text().count(LINE) == 1
+    said = asked_of_celery("-P", "gevent", "-c", "4", storage=own_storage, folder=tmp_path)
+    assert said.count(LINE) == 1
     assert delivered(own_storage) == {f"task-{number}": parroted("hello") for number in range(4)}
 
 

@@ -7,16 +7,16 @@ import sys
 from pathlib import Path
 
 import pytest
+from waiting import until
 from zero_code import (
     APPS,
+    asked_of_celery,
     delivered,
-    environment,
     free_port,
     get,
     parroted,
     serving,
     synap_run,
-    until,
     users,
 )
 
@@ -201,24 +201,7 @@ POOLS = [["--pool=prefork", "-c", "2"], ["--pool=threads", "-c", "2"], ["--pool=
 )
 def test_celery(pool, own_storage, tmp_path) -> None:
     """A real worker, in each of its pools, and a broker in a folder."""
-    broker, log = tmp_path / "broker", tmp_path / "log"
-    for name in ("queue", "control", "results"):
-        (broker / name).mkdir(parents=True)
-    more = {"BROKER_FOLDER": str(broker)}
-    words = ["synap", "run", "--", "celery", "-A", "in_celery", "worker", *pool, "-l", "info", "--without-mingle"]
-    with log.open("wb") as output:
-        env = environment(own_storage, **more)
-        worker = subprocess.Popen(words, env=env, cwd=APPS, stdout=output, stderr=subprocess.STDOUT)
-        try:
-            ask = "from in_celery import talk\nasked = [talk.delay(f'task-{n}', 'hello') for n in range(4)]\n"
-            ask += "print([one.get(timeout=40) for one in asked])"
-            asked = subprocess.run(
-                [sys.executable, "-c", ask], env=env, cwd=APPS, capture_output=True, text=True, timeout=90, check=False
-            )
-            assert asked.stdout.count("You said: hello") == 4, asked.stderr + log.read_text()
-        finally:
-            worker.send_signal(signal.SIGTERM)
-            worker.wait(40)
+    asked_of_celery(*pool, "-l", "info", storage=own_storage, folder=tmp_path)
     assert delivered(own_storage) == {f"task-{number}": parroted("hello") for number in range(4)}
 
 
