@@ -20,10 +20,8 @@ def pytest_addoption(parser):
 
 def pytest_configure(config):
     """Before anything is collected, so that nothing holds on to what is replaced."""
-    import alone  # noqa: PLC0415 - found through the path above
-    import own_garbage  # noqa: PLC0415
+    import own_garbage  # noqa: PLC0415 - found through the path above
 
-    config.pluginmanager.register(alone)
     config.pluginmanager.register(own_garbage)
     if name := config.getoption("--sabotage"):
         import sabotage  # noqa: PLC0415 - loads the package, which most runs do later

@@ -1,6 +1,6 @@
 """Networks that cut, swallow, drip, freeze and flip bits: the chain does not notice, and every turn arrives once."""
 
-import contextlib
+import asyncio
 import statistics
 import time
 
@@ -186,27 +186,23 @@ def test_a_certificate_that_cannot_be_trusted_is_refused(tmp_path, synap_platfor
         assert server.received == b""
 
 
-def test_pings_on_the_connection_are_rare() -> None:
+def test_pings_on_the_connection_are_rare(monkeypatch) -> None:
     """A platform with stock settings counts them, and ends a stream that pings more often than every five minutes."""
-    platform = RemotePlatform(Settings.read(api_key="synap_test_key", base_url="http://127.0.0.1:1"))
-    seen = {}
     import grpc  # noqa: PLC0415 - only here
 
-    real = grpc.aio.insecure_channel
+    platform = RemotePlatform(Settings.read(api_key="synap_test_key", base_url="http://127.0.0.1:1"))
+    seen = {}
+    insecure = grpc.aio.insecure_channel
 
     def watched(target, options):
         seen.update(options)
-        return real(target, options=options)
+        return insecure(target, options=options)
 
-    with contextlib.ExitStack() as back:
-        grpc.aio.insecure_channel = grpc.aio.secure_channel = lambda target, *_, options: watched(target, options)
-        back.callback(setattr, grpc.aio, "insecure_channel", real)
-        import asyncio  # noqa: PLC0415 - only here
+    async def make() -> None:
+        await platform._channel().close()
 
-        async def make() -> None:
-            await platform._channel().close()
-
-        asyncio.run(make())
+    monkeypatch.setattr(grpc.aio, "insecure_channel", watched)
+    asyncio.run(make())
     assert seen["grpc.keepalive_time_ms"] >= 300_000
 
 

@@ -72,20 +72,17 @@ async def assert_everything_travels(platform: SocketPlatform, **settings: object
     assert platform.opened[0]["authorization"] == f"Bearer {KEY}"
 
 
-@pytest.mark.alone
 async def test_turn_event_and_bundle_travel_over_tls(platform, company) -> None:
     """With the company's authority in the settings, REST and stream complete their handshakes and carry everything."""
     await assert_everything_travels(platform, ca_file=company.file)
 
 
-@pytest.mark.alone
 async def test_the_variable_of_openssl_counts_for_both(platform, company, monkeypatch) -> None:
     """Whoever has told Python whom to trust need not tell us, nor gRPC, again."""
     monkeypatch.setenv("SSL_CERT_FILE", str(company.file))
     await assert_everything_travels(platform)
 
 
-@pytest.mark.alone
 async def test_the_setting_beats_the_variable(platform, company, tmp_path, monkeypatch) -> None:
     """As every setting of ours does what is set for everybody."""
     monkeypatch.setenv("SSL_CERT_FILE", str(Authority(tmp_path, "other").file))
@@ -93,7 +90,6 @@ async def test_the_setting_beats_the_variable(platform, company, tmp_path, monke
     await assert_everything_travels(platform)
 
 
-@pytest.mark.alone
 async def test_the_client_hears_over_tls(platform, company) -> None:
     """Also without delivery: the verbs of the client, with the file as an argument of its own."""
     heard: list = []
@@ -108,7 +104,6 @@ async def test_the_client_hears_over_tls(platform, company) -> None:
     assert platform.contents() == ["hi"]
 
 
-@pytest.mark.alone
 def test_without_the_file_nothing_is_sent_and_nothing_lost(platform, company, caplog) -> None:
     """Refused on both surfaces; the turn waits, the log says once what to do, and it goes out when that is done."""
     with Synap(**platform.address) as synap:
@@ -208,7 +203,6 @@ async def test_the_doctor_names_the_fix(what, company, tmp_path) -> None:
     assert fix in finding.fix
 
 
-@pytest.mark.alone
 async def test_the_doctor_says_whom_is_trusted_and_that_it_works(platform, company) -> None:
     """The file, where its name comes from, and both surfaces open."""
     settings = Settings.read({"SYNAP_CA_FILE": str(company.file)}, **platform.address)
@@ -245,7 +239,6 @@ def test_a_file_that_cannot_be_used_is_an_error_at_once(tmp_path, what, monkeypa
     assert named.value.details["argument"] == "SYNAP_CA_FILE"
 
 
-@pytest.mark.alone
 @pytest.mark.parametrize("name", ["SYNAP_CA_FILE", "SSL_CERT_FILE"])
 def test_a_file_that_goes_missing_costs_no_turn(platform, company, monkeypatch, name) -> None:
     """Between start and first use, or named by somebody else: turns wait for it, none becomes a dead letter."""
