@@ -23,7 +23,8 @@ FULL: Final = 13  # SQLITE_FULL
 WRITE_FAILED: Final = 778  # SQLITE_IOERR_WRITE
 SYNC_FAILED: Final = 1034  # SQLITE_IOERR_FSYNC
 
-_Open = c.CFUNCTYPE(c.c_int, c.c_void_p, c.c_char_p, c.c_void_p, c.c_int, c.c_void_p)
+# A name is a pointer: SQLite keeps it for as long as the file is open, which a text made of it would not outlive.
+_Open = c.CFUNCTYPE(c.c_int, c.c_void_p, c.c_void_p, c.c_void_p, c.c_int, c.c_void_p)
 _Delete = c.CFUNCTYPE(c.c_int, c.c_void_p, c.c_char_p, c.c_int)
 _Write = c.CFUNCTYPE(c.c_int, c.c_void_p, c.c_void_p, c.c_int, c.c_int64)
 _Truncate = c.CFUNCTYPE(c.c_int, c.c_void_p, c.c_int64)
@@ -91,9 +92,9 @@ class FaultyDisk:
         self._vfs.open, self._vfs.delete = self._before
         self.on_write = self.on_sync = lambda path, nth: OK
 
-    def _opened(self, vfs: int, name: bytes | None, file: int, flags: int, out: int) -> int:
+    def _opened(self, vfs: int, name: int | None, file: int, flags: int, out: int) -> int:
         outcome = self._open(vfs, name, file, flags, out)
-        path = (name or b"").decode()
+        path = c.string_at(name).decode() if name else ""
         if outcome == OK and path.startswith(self._folder):
             self._names[file] = path
             slot = c.cast(file, c.POINTER(c.c_void_p))

@@ -111,6 +111,7 @@ def test_the_disk_writes_down_what_happens_and_fails_when_told(tmp_path) -> None
         other.execute("CREATE TABLE t(x)")
         assert {op.path.rpartition("/")[2] for op in disk.log} == {"a.db", "a.db-journal", "a.db-wal"}
         assert {"write", "sync", "delete"} <= {op.kind for op in disk.log}
+        assert (tmp_path / "watched" / "a.db-shm").exists()
         disk.on_write = lambda path, nth: FULL
         with pytest.raises(sqlite3.OperationalError, match="full"):
             watched.execute("INSERT INTO t VALUES (1)")
