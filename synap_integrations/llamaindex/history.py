@@ -15,7 +15,7 @@ from synap_integrations.context.render import without_context
 from synap_integrations.llamaindex import translate
 from synap_integrations.llamaindex.turns import Injection
 from synap_integrations.model import RecentTurn
-from synap_integrations.runtime.short_term import said_before
+from synap_integrations.runtime.earlier_turns import not_here_yet
 
 MAX_MESSAGES: Final = 2_000
 """Messages of one conversation that are kept here; Synap keeps all of them."""
@@ -125,15 +125,18 @@ class History:
         return bool(turns)
 
     def _before(self, turns: Sequence[RecentTurn], asked: str | None) -> Sequence[RecentTurn]:
-        """Those of the turns that were said before what is here.
+        """Those of the turns that were said before what is here."""
+        here = [translate.text_of(m) for m in self._messages if m.role == MessageRole.USER]
+        answered = any(message.role == MessageRole.ASSISTANT for message in self._messages)
+        since = self._began if answered else None
+        turns = self._without_questions(turns, asked)
+        return self._without_questions(not_here_yet(turns, here, answered_since=since), asked)
 
-        Users' words tell: they are kept as they are, while an agent's answer may be kept here with all its steps. A
-        mask changes them on their way: a question without an answer that is newer than this history is the one here.
+    def _without_questions(self, turns: Sequence[RecentTurn], asked: str | None) -> Sequence[RecentTurn]:
+        """Without the questions at their end that wait for their answers here.
+
+        A mask changes them on their way: a question without an answer that is newer than this history is the one here.
         """
-        here = [("user", translate.text_of(m)) for m in self._messages if m.role == MessageRole.USER]
-        users = [at for at, turn in enumerate(turns) if turn.role == "user"]
-        before = len(said_before([turns[at] for at in users], here))
-        turns = turns[: users[before]] if before < len(users) else turns
         while turns and turns[-1].role == "user":
             said_at = turns[-1].said_at
             if turns[-1].content != asked and (said_at is None or said_at < self._began):

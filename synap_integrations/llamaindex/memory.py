@@ -340,18 +340,17 @@ class SynapMemory(BaseMemory, Claimant):
         """Whom to ask; None if they are here, or nobody can tell."""
         if history.loaded or (self._is_new and scope.conversation_id == self._own_conversation()):
             return None
-        lookup = self._conversations().reader(self._sink(), history)
+        lookup = self._conversations().first_reads.lookup(self._sink())
         if lookup is not None:
             self._note_beginning(history, scope)
         return lookup
 
     def _told(self, turn: Turn | None, history: History, answer: Answer) -> None:
-        worth_asking_again = answer.fault is not None and answer.fault.retryable
-        self._conversations().asked(answered=not worth_asking_again)
+        concluded = self._conversations().first_reads.concluded(answer)
         with history.lock:
             if not history.loaded:
                 history.remember(answer.turns, asked=turn.user.content if turn and turn.user else None)
-                history.loaded = not worth_asking_again
+                history.loaded = concluded
 
     def _learned(self, turn: Turn | None, history: History, context: Context) -> None:
         with history.lock:

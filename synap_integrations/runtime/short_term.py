@@ -52,14 +52,6 @@ class ShortTerm:
         return conversation_block(answer)
 
 
-def said_before(told: Sequence[RecentTurn], here: Sequence[tuple[str, str]]) -> Sequence[RecentTurn]:
-    """Of the turns that the platform tells of, those before the ones that are here, given as (role, content): where the
-    last ones told are the first ones here, they are the same.
-    """
-    there = [(turn.role, turn.content) for turn in told]
-    return told[: next((at for at in range(len(there)) if list(here[: len(there) - at]) == there[at:]), len(there))]
-
-
 def said_since(told: Sequence[RecentTurn], memory: object, scope: Scope) -> Sequence[RecentTurn]:
     """Of the turns that the platform tells of, those since the conversation was begun anew; all, if it never was."""
     since = memory.begun_at(scope) if isinstance(memory, Beginnings) else None

@@ -222,7 +222,7 @@ async def test_a_platform_that_is_down_at_the_first_get(sync, sink, monkeypatch)
     although answers are kept here with all their steps.
     """
     now = [100.0]
-    monkeypatch.setattr("synap_integrations.llamaindex.conversations.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("synap_integrations.runtime.earlier_turns.time.monotonic", lambda: now[0])
     sink.answer = Answer(fault=synap_integrations.NetworkTimeoutError("down"))
     memory = mine(sink)
     await chat(simple(llm := ScriptedLLM("a0"), memory), sync, "q0")
@@ -240,7 +240,7 @@ async def test_a_platform_that_is_down_at_the_first_get(sync, sink, monkeypatch)
 @WAYS
 async def test_a_platform_that_does_not_answer(sync, monkeypatch):
     """With the settings that everybody has, each of many conversations is answered; the silence costs one wait."""
-    monkeypatch.setattr("synap_integrations.llamaindex.conversations._FIRST_PAUSE_S", 600.0)
+    monkeypatch.setattr("synap_integrations.runtime.earlier_turns._FIRST_PAUSE_S", 600.0)
     with socket.create_server(("127.0.0.1", 0)) as server:
         address = f"http://127.0.0.1:{server.getsockname()[1]}"
         with Synap(base_url=address, api_key="k", shutdown_timeout_s=0.1) as synap:

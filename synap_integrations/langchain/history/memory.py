@@ -11,13 +11,14 @@ from langchain_core.messages import BaseMessage, HumanMessage
 
 from synap_integrations.guard import contained
 from synap_integrations.langchain.capture.tracker import captured_scope
-from synap_integrations.langchain.history.turns import SeenTurns, answered_turns
+from synap_integrations.langchain.history.turns import SeenTurns
 from synap_integrations.langchain.messages import has_calls, role_of, text_of
 from synap_integrations.langchain.prompts.injection import OURS, Injector
 from synap_integrations.langchain.recording import record
 from synap_integrations.model import AssistantMessage, Context, Scope, UserMessage
 from synap_integrations.named import no_attribute
 from synap_integrations.ports import Answer, Beginnings, Lookup, Memory, ReadConversation
+from synap_integrations.runtime.earlier_turns import first_reads_of
 from synap_integrations.runtime.short_term import said_since
 
 _OF_LLAMAINDEX: Final = frozenset(
@@ -26,7 +27,6 @@ _OF_LLAMAINDEX: Final = frozenset(
 _IN_LLAMAINDEX: Final = "this is the memory for LangChain; use synap_integrations.llamaindex.SynapMemory"
 _RECALL: Final = contained("recall")
 _RECORD: Final = contained("record")
-_NOTHING: Final = Answer()
 _EARLIER_TURNS: Final = ReadConversation(turns_only=True)
 _turns: Final = SeenTurns()
 
@@ -39,7 +39,8 @@ class SynapMemory(BaseChatMessageHistory):
     `SynapCallbackHandler` of the run; where none listens, `add_messages` records them.
 
     The turns are those that this process has seen. Those of earlier processes come with the context of the first read;
-    where they do not, the platform is asked for them, and given ``SYNAP_LOOKUP_TIMEOUT_S``.
+    where they do not, the platform is asked for them, and given ``SYNAP_LOOKUP_TIMEOUT_S``; one that cannot tell is
+    asked again at a later turn.
 
     ``session_id`` names the conversation, as in LangChain's own histories, if ``conversation_id`` does not.
 
@@ -75,7 +76,7 @@ class SynapMemory(BaseChatMessageHistory):
                 scope = self._injector.scope_for()
                 context = self._recalled(scope)
                 lookup = self._lookup_for(context, scope)
-                told = lookup.ask(_EARLIER_TURNS, scope=scope) if lookup else _NOTHING
+                told = lookup.ask(_EARLIER_TURNS, scope=scope) if lookup else None
                 self._begin(context, told, scope)
         return self._shown()
 
@@ -86,7 +87,7 @@ class SynapMemory(BaseChatMessageHistory):
                 scope = self._injector.scope_for()
                 context = await self._arecalled(scope)
                 lookup = self._lookup_for(context, scope)
-                told = await lookup.aask(_EARLIER_TURNS, scope=scope) if lookup else _NOTHING
+                told = await lookup.aask(_EARLIER_TURNS, scope=scope) if lookup else None
                 self._begin(context, told, scope)
         return self._shown()
 
@@ -128,18 +129,21 @@ class SynapMemory(BaseChatMessageHistory):
         return await self._injector.memory.arecall(None, scope=scope)
 
     def _lookup_for(self, context: Context, scope: Scope) -> Lookup | None:
-        """Whom to ask for the turns of earlier processes; None if they are known, or nobody can tell."""
+        """Whom to ask for the turns of earlier processes; None if they are known, or nobody can tell now."""
         memory = self._injector.memory
-        known = context.recent_turns or _turns.of(memory, scope).whole
+        known = _turns.of(memory, scope).whole or context.recent_turns
         if known or scope.conversation_id is None:
             return None
-        return memory if isinstance(memory, Lookup) else None
+        return first_reads_of(memory).lookup(memory)
 
-    def _begin(self, context: Context, told: Answer, scope: Scope) -> None:
+    def _begin(self, context: Context, told: Answer | None, scope: Scope) -> None:
         """From here to the end of the turn the history reads the same: LangChain counts on it."""
         memory = self._injector.memory
-        told_of = said_since(context.recent_turns or answered_turns(told), memory, scope)
-        seen = _turns.learn(memory, scope, told_of)
+        seen = _turns.of(memory, scope)
+        concluded = told is not None and first_reads_of(memory).concluded(told)
+        if concluded or context.recent_turns:
+            turns = context.recent_turns or (told.turns if told else ())
+            seen = _turns.learn(memory, scope, said_since(turns, memory, scope))
         block = self._injector.shown(context, scope)
         beside = (HumanMessage(content=block.text, additional_kwargs={"lc_source": OURS}),) if block else ()
         self._reading = _Reading(scope, seen.turns, beside, captured=captured_scope() is not None)

@@ -83,7 +83,7 @@ class SynapHistoryMiddleware(SynapMiddleware):
             return self._frozen.get((scope, _asked_as(request)))
 
     def _freeze(self, request: ModelRequest[Any], scope: Scope, answer: Answer) -> tuple[RecentTurn, ...]:
-        turns = answered_turns(answer)[-self._max_turns :] if self._max_turns else ()
+        turns = answered_turns(answer.turns)[-self._max_turns :] if self._max_turns else ()
         with self._lock:
             self._frozen[scope, _asked_as(request)] = turns
             if len(self._frozen) > _MAX_FROZEN:

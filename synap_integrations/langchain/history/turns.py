@@ -6,7 +6,8 @@ import threading
 import weakref
 from collections import OrderedDict
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from typing import Final
 
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
@@ -14,8 +15,8 @@ from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
 from synap_integrations import after_fork
 from synap_integrations.langchain.messages import role_of, text_of
 from synap_integrations.model import RecentTurn, Scope
-from synap_integrations.ports import Answer, Memory
-from synap_integrations.runtime.short_term import said_before
+from synap_integrations.ports import Memory
+from synap_integrations.runtime.earlier_turns import not_here_yet
 
 _MAX_CONVERSATIONS: Final = 1_000
 _MAX_MESSAGES: Final = 400
@@ -31,9 +32,9 @@ def messages_of(turns: Sequence[RecentTurn]) -> tuple[BaseMessage, ...]:
     )
 
 
-def answered_turns(answer: Answer) -> tuple[RecentTurn, ...]:
+def answered_turns(told: Sequence[RecentTurn]) -> tuple[RecentTurn, ...]:
     """The turns up to the last answer: a question behind it is the one that is being answered now."""
-    turns = list(answer.turns)
+    turns = list(told)
     while turns and turns[-1].role == "user":
         turns.pop()
     return tuple(turns)
@@ -45,6 +46,14 @@ class Seen:
 
     turns: tuple[BaseMessage, ...] = ()
     whole: bool = False
+    began: datetime = field(default_factory=lambda: datetime.now(UTC))
+
+    def before(self, told: Sequence[RecentTurn]) -> Sequence[RecentTurn]:
+        """Of the turns that a Synap tells of, those that were said before these."""
+        users = [text_of(message) for message in self.turns if role_of(message) == "user"]
+        answered = any(role_of(message) == "assistant" for message in self.turns)
+        since = self.began if answered else None
+        return answered_turns(not_here_yet(answered_turns(told), users, answered_since=since))
 
 
 class SeenTurns:
@@ -60,9 +69,9 @@ class SeenTurns:
         self._lock = threading.Lock()
 
     def of(self, memory: Memory, scope: Scope) -> Seen:
-        """The conversation so far."""
+        """The conversation so far; with this it has begun here."""
         with self._lock:
-            return self._known(memory, scope)
+            return self._put(memory, scope, self._known(memory, scope))
 
     def learn(self, memory: Memory, scope: Scope, told: Sequence[RecentTurn]) -> Seen:
         """The conversation with its earlier turns, as the platform tells of them; what is whole stays as it is."""
@@ -70,8 +79,8 @@ class SeenTurns:
             known = self._known(memory, scope)
             if known.whole:
                 return known
-            earlier = said_before(told, [(role_of(message), text_of(message)) for message in known.turns])
-            return self._put(memory, scope, Seen((*messages_of(earlier), *known.turns), whole=True))
+            turns = (*messages_of(known.before(told)), *known.turns)
+            return self._put(memory, scope, replace(known, turns=turns, whole=True))
 
     def add(self, memory: Memory, scope: Scope, new: Sequence[BaseMessage]) -> None:
         """These were said."""
@@ -85,7 +94,7 @@ class SeenTurns:
             self._put(memory, scope, Seen(whole=True))
 
     def _known(self, memory: Memory, scope: Scope) -> Seen:
-        return self._seen.get(memory, OrderedDict()).get(scope, _NOTHING)
+        return self._seen.get(memory, OrderedDict()).get(scope) or Seen()
 
     def _put(self, memory: Memory, scope: Scope, seen: Seen) -> Seen:
         conversations = self._seen.setdefault(memory, OrderedDict())
@@ -94,6 +103,3 @@ class SeenTurns:
         if len(conversations) > _MAX_CONVERSATIONS:
             conversations.popitem(last=False)
         return seen
-
-
-_NOTHING: Final = Seen()
