@@ -50,6 +50,7 @@ Examples:
   synap outbox drop --dead --yes
   synap outbox drop 01a1ffe46d06
   synap outbox drop --waiting --user ana"""
+_FALLBACK: Final = "fallback: the storage path could not be written"
 _IDS: Final = click.argument("ids", nargs=-1, metavar="[EVENT_ID]...")
 _TIMEOUT: Final = click.option(
     "--timeout", type=click.FloatRange(0.1), default=30.0, show_default=True, metavar="S", help="Longest wait, seconds."
@@ -63,7 +64,7 @@ def command() -> None:
 
     A dead letter is one that the platform refused for good; it is kept for you to look at. One that is held may have
     arrived (SYNAP_ON_UNKNOWN=hold): `retry` sends it all the same. Files of running processes can be read, but only
-    those processes deliver or change them.
+    those processes deliver or change them. What could not be kept below SYNAP_STORAGE_PATH is found as well.
     """
 
 
@@ -89,7 +90,7 @@ def ls(  # noqa: PLR0913 - the options
     for row in rows[:number]:
         if (folder := at_home(row.path.parent)) != place:
             place = folder
-            Paper().title(folder)
+            Paper().title(f"{folder}  ({_FALLBACK})" if row.fallback else folder)
         paper.line(*_cells(row))
     if len(rows) > number:
         Paper().line(Cell(f"… and {len(rows) - number} more (-n)", "dim"))
@@ -220,6 +221,7 @@ def _fields(row: StoredRow) -> dict[str, object]:
         "locked": row.locked,
         "event": row.body,
         "file": str(row.path),
+        "fallback": row.fallback,
     }
 
 
@@ -282,6 +284,8 @@ def _delivered(timeout_s: float, *, as_json: bool) -> int:
             if any(row.locked for row in left):
                 held = " (sealed with a key that SYNAP_OUTBOX_KEY does not name)"
             Paper().line(Cell(f"{len(left)} still wait{held}.", "warning"))
+        for folder, rows in Counter(at_home(row.path.parent) for row in left if row.fallback).items():
+            Paper().line(Cell(f"{rows} of them in {folder} ({_FALLBACK}).", "warning"))
         for folder, rows in elsewhere.items():
             Paper().line(Cell(f"{rows} of them in {folder}, under other settings than these.", "warning"))
             Paper().line(Cell(f"→ {delivered_by(folder, present=present)}", "command"))

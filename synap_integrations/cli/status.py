@@ -97,7 +97,7 @@ def _page(status: MachineStatus) -> str:
     lines = [f"platform  {status.platform}", f"capture   {'on' if status.capture else 'off (SYNAP_CAPTURE)'}", ""]
     for box in status.outboxes:
         since = f", the oldest since {box.oldest}" if box.oldest else ""
-        lines.append(f"outbox    {box.folder.replace(home, '~', 1)}")
+        lines.append(f"outbox    {box.folder.replace(home, '~', 1)}{'  (fallback)' if box.fallback else ''}")
         lines.append(f"          {_waits(box.waiting)}{since}; {counted(box.dead_letters, 'dead letter')}")
         lines.append(f"          {counted(box.files, 'file')}, {box.in_use} of them in use by a process")
         if box.locked:

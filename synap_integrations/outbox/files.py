@@ -42,6 +42,16 @@ def candidates(folder: Path) -> list[Path]:
     return found
 
 
+def places(root: Path) -> list[Path]:
+    """Where the outbox folders of this storage path may be: below it, and where they go when it cannot be written."""
+    return list(dict.fromkeys(folder.parent for folder in candidates(root / "any")))
+
+
+def is_fallback(folder: Path, root: Path) -> bool:
+    """True for an outbox folder that is not below its storage path, because that could not be written."""
+    return folder.parent != root
+
+
 def _temporary() -> Path:
     return Path(tempfile.gettempdir()) / f"synap-{os.geteuid()}"
 

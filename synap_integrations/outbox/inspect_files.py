@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Final
 
 from .entries import AT_REST, HELD, Entry
-from .files import candidates, outbox_files
+from .files import is_fallback, outbox_files, places
 from .row_table import RowTable
 from .rows import UnreadableRowError
 from .sealing import LockedRowError, Sealing
@@ -29,6 +29,8 @@ class OutboxFolder:
     """What waits for one platform. ``oldest`` is when the first of it was captured, as an ISO time."""
 
     folder: str
+    fallback: bool = False
+    """Not below the storage path, which could not be written."""
     files: int = 0
     in_use: int = 0
     waiting: int = 0
@@ -47,6 +49,8 @@ class StoredRow:
     entry: Entry
     locked: bool = False
     """Sealed with a key that was not given: nobody can tell what it says, and whose it is."""
+    fallback: bool = False
+    """Not kept below the storage path, which could not be written."""
 
     @property
     def dead(self) -> bool:
@@ -108,14 +112,23 @@ class StoredRow:
 
 def outboxes(root: Path, sealing: Sealing | None = None) -> list[OutboxFolder]:
     """What waits on this machine, by folder."""
-    return [_outbox(folder, sealing or Sealing()) for folder in outbox_folders(root)]
+    return [
+        _outbox(folder, sealing or Sealing(), fallback=is_fallback(folder, root)) for folder in outbox_folders(root)
+    ]
 
 
 def outbox_folders(root: Path) -> Iterator[Path]:
     """Every folder that holds outbox files: below the storage path, and where they go when that cannot be written."""
-    for place in dict.fromkeys(candidate.parent for candidate in candidates(root / "any")):
+    for place in places(root):
         with suppress(OSError):
             yield from sorted({path.parent for path in place.glob("*/ob-*.db")})
+
+
+def damaged_files(root: Path) -> Iterator[Path]:
+    """Files in the same places that were damaged, and put aside for somebody to look at."""
+    for place in places(root):
+        with suppress(OSError):
+            yield from sorted(place.glob("*/*.corrupt"))
 
 
 def stored_rows(path: Path, sealing: Sealing | None = None) -> list[StoredRow]:
@@ -157,8 +170,8 @@ def user_of(path: Path) -> int | None:
     return int(parts[2]) if len(parts) == 4 and parts[2].isdigit() else None
 
 
-def _outbox(folder: Path, sealing: Sealing) -> OutboxFolder:
-    found = OutboxFolder(str(folder))
+def _outbox(folder: Path, sealing: Sealing, *, fallback: bool) -> OutboxFolder:
+    found = OutboxFolder(str(folder), fallback=fallback)
     oldest: list[int] = []
     for path in outbox_files(folder):
         found.files += 1

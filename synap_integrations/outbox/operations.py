@@ -9,11 +9,11 @@ import sqlite3
 import time
 from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
-from .files import OutboxFile, outbox_files
+from .files import OutboxFile, is_fallback, outbox_files
 from .inspect_files import StoredRow, outbox_folders, stored_rows
 from .row_table import RowTable
 from .schema import READABLE
@@ -37,9 +37,10 @@ def all_stored_rows(root: Path, sealing: Sealing | None = None) -> tuple[list[St
     rows: list[StoredRow] = []
     unreadable: list[Path] = []
     for folder in outbox_folders(root):
+        fallback = is_fallback(folder, root)
         for path in reversed(list(outbox_files(folder))):
             try:
-                rows += stored_rows(path, sealing)
+                rows += [replace(row, fallback=fallback) for row in stored_rows(path, sealing)]
             except (OSError, sqlite3.Error):
                 unreadable.append(path)
     return rows, unreadable

@@ -14,7 +14,7 @@ from synap_integrations.model import Scope, new_id
 from synap_integrations.outbox import SqliteOutbox
 from synap_integrations.outbox.erasure import ids_of
 from synap_integrations.outbox.files import outbox_files
-from synap_integrations.outbox.inspect_files import StoredRow, is_in_use, outbox_folders, user_of
+from synap_integrations.outbox.inspect_files import StoredRow, damaged_files, is_in_use, outbox_folders, user_of
 from synap_integrations.outbox.operations import all_stored_rows
 from synap_integrations.outbox.sealing import Sealing
 from synap_integrations.ports import Answer, Erase
@@ -148,9 +148,8 @@ class Erasure:
 
     def _put_aside(self) -> Iterator[Reached]:
         """Damaged files that were kept for somebody to look at: nobody can tell what is in them."""
-        for folder in {folder.parent for folder in outbox_folders(self._root)} | {self._root}:
-            for path in sorted(folder.glob("*/*.corrupt")):
-                yield Reached(str(path), "not reached", why="damaged, and kept", fix="look at it, and delete it")
+        for path in damaged_files(self._root):
+            yield Reached(str(path), "not reached", why="damaged, and kept", fix="look at it, and delete it")
 
     def _memory(self) -> Reached:
         place = f"memory {self._file}"

@@ -38,6 +38,12 @@ def synap(*words: str, **environ: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, env=os.environ | environ, capture_output=True, text=True, timeout=150, check=False)
 
 
+def leave(text: str, storage: Path | None = None) -> None:
+    """A turn that nobody delivers."""
+    with Synap(**({"storage_path": storage} if storage else {}), shutdown_timeout_s=0.1) as synap:
+        synap.record(UserMessage(text), scope=Scope("c", "ana"))
+
+
 def at_a_glance(**environ: str) -> tuple[int, dict]:
     """The same without the scripted turns."""
     return doctor("--quick", **environ)
@@ -130,6 +136,40 @@ def test_a_folder_that_cannot_be_written_is_a_problem(tmp_path: Path, monkeypatc
         assert finding["fix"].startswith("export SYNAP_STORAGE_PATH=")
         assert "cannot be written" in synap("status", SYNAP_STORAGE_PATH=place).stdout
     assert taken.read_text(encoding="utf-8") == "a shopping list"
+
+
+def test_what_waits_in_a_fallback_folder_is_found_and_labelled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Turns of a process that could not write its storage path, and of one that could: every command finds both, says
+    which are which, and changes what was named; nothing of another application's fallback is touched.
+    """
+    place, other = tmp_path / "taken", tmp_path / "other"
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    monkeypatch.setenv("SYNAP_BASE_URL", "http://127.0.0.1:9")
+    monkeypatch.setenv("SYNAP_API_KEY", "key")
+    for text, path in (("mine", place), ("somebody's", other)):
+        path.write_text("a shopping list", encoding="utf-8")
+        monkeypatch.setenv("SYNAP_STORAGE_PATH", str(path))
+        leave(text)
+    place.unlink()
+    leave("in its place", storage=place)
+    monkeypatch.setenv("SYNAP_STORAGE_PATH", str(place))
+    said = synap("outbox", "ls").stdout
+    assert said.count("(fallback: the storage path could not be written)") == 1, said
+    assert said.index("in its place") < said.index("(fallback") < said.index("mine")
+    for command in (("ls", "--json"), ("export",)):
+        rows = [json.loads(line) for line in synap("outbox", *command).stdout.splitlines()]
+        assert [(row["event"]["content"], row["fallback"]) for row in rows] == [("in its place", False), ("mine", True)]
+    assert [box["fallback"] for box in json.loads(synap("status", "--json").stdout)["outboxes"]] == [False, True]
+    kept_elsewhere = Path(rows[1]["file"]).parent
+    (kept_elsewhere / "ob-1-2-3.corrupt").write_bytes(b"damaged")
+    found = findings(at_a_glance()[1], "outbox")
+    assert sum(f"1 wait in {kept_elsewhere} (fallback" in finding["says"] for finding in found) == 1
+    assert any("ob-1-2-3.corrupt" in finding["says"] for finding in found)
+    assert "1 of 1 dropped" in synap("outbox", "drop", rows[1]["event_id"], "--yes").stdout
+    assert "(fallback" not in synap("outbox", "ls").stdout
+    monkeypatch.setenv("SYNAP_STORAGE_PATH", str(other))
+    assert "1 of them in " in (said := synap("outbox", "flush", "--timeout", "1").stdout)
+    assert "(fallback" in said
 
 
 def test_a_folder_that_can_be_written_is_left_as_it_was(own_storage: Path) -> None:

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Final
 
 from synap_integrations.cli.terminal import counted, kind_in_words
 from synap_integrations.errors import InvalidInputError
-from synap_integrations.outbox.files import candidates
+from synap_integrations.outbox.files import places
 from synap_integrations.outbox.filesystems import filesystem_of
-from synap_integrations.outbox.inspect_files import OutboxFolder, outboxes
+from synap_integrations.outbox.inspect_files import OutboxFolder, damaged_files, outboxes
 from synap_integrations.outbox.operations import all_stored_rows
 from synap_integrations.outbox.sealing import Sealing
 from synap_integrations.runtime.beginnings import owner_of
@@ -75,8 +75,7 @@ def unwritable(settings: Settings) -> str:
 
 
 def _where_instead(settings: Settings) -> str:
-    places = [folder.parent for folder in candidates(settings.root / owner_of(settings))[1:]]
-    return f"{places[0]} instead" if places else "memory"
+    return f"{places(settings.root)[1]} instead"
 
 
 def outbox_findings(settings: Settings) -> Iterator[Finding]:
@@ -92,7 +91,7 @@ def outbox_findings(settings: Settings) -> Iterator[Finding]:
     for row in errors:
         says = f"{row.captured_at:%Y-%m-%d %H:%M} {kind_in_words(row.entry.row.kind)}: {row.entry.reason}"
         yield Finding("last error", "note", says, "" if row.dead else "synap outbox flush")
-    for path in sorted(settings.root.glob("*/*.corrupt")):
+    for path in damaged_files(settings.root):
         yield Finding(
             "outbox", "warning", f"{path} was damaged and put aside", f"rm {path}  (when you have looked at it)"
         )
@@ -111,9 +110,10 @@ def delivered_by(folder: str, *, present: str) -> str:
 
 def _of_one(box: OutboxFolder, *, present: str) -> Iterator[Finding]:
     name = Path(box.folder).name
+    where = f"{box.folder} (fallback: the storage path could not be written)" if box.fallback else name
     fix = delivered_by(name, present=present)
     if box.waiting:
-        says = f"{box.waiting} wait in {name}, the oldest since {box.oldest}"
+        says = f"{box.waiting} wait in {where}, the oldest since {box.oldest}"
         if box.in_use:
             yield Finding("outbox", "note", f"{says}; {counted(box.in_use, 'running process')} at work on them")
         elif name != present:
@@ -121,10 +121,10 @@ def _of_one(box: OutboxFolder, *, present: str) -> Iterator[Finding]:
         else:
             yield Finding("outbox", "warning", f"{says}; no running process delivers them", fix)
     if box.dead_letters:
-        says = f"{counted(box.dead_letters, 'dead letter')} in {name}: refused for good"
+        says = f"{counted(box.dead_letters, 'dead letter')} in {where}: refused for good"
         yield Finding("outbox", "warning", says, "synap outbox ls --dead")
     if box.locked:
-        says = f"{box.locked} in {name} are sealed with a key that SYNAP_OUTBOX_KEY does not name: kept, and not sent"
+        says = f"{box.locked} in {where} are sealed with a key that SYNAP_OUTBOX_KEY does not name: kept, and not sent"
         yield Finding("outbox", "warning", says, "export SYNAP_OUTBOX_KEY=<the present key>,<that key>")
     for file in box.unreadable:
         yield Finding("outbox", "warning", f"{box.folder}/{file} cannot be read", "synap outbox ls")
