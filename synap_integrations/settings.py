@@ -187,6 +187,9 @@ class Settings:
     extraction_max_tokens: int = _setting(
         "SYNAP_EXTRACTION_MAX_TOKENS", 200_000, count, "Most tokens an extractor may spend in one process."
     )
+    push_tool_results: bool = _setting(
+        "SYNAP_PUSH_TOOL_RESULTS", False, flag, "1: a local Synap also pushes what answers a tool's result."
+    )
     connect_timeout_s: float = _setting("SYNAP_CONNECT_TIMEOUT_S", 5.0, seconds, "Longest a connect takes, in seconds.")
     request_timeout_s: float = _setting(
         "SYNAP_REQUEST_TIMEOUT_S", 30.0, seconds, "Longest a request takes in all, in seconds."

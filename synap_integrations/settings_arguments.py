@@ -48,5 +48,6 @@ class SettingsArguments(TypedDict, total=False):
     outbox_max_rows: int | None
     outbox_max_mb: int | None
     extraction_max_tokens: int | None
+    push_tool_results: bool | None
     connect_timeout_s: float | None
     request_timeout_s: float | None

@@ -61,6 +61,7 @@ class Wanted:
     allow_host: tuple[str, ...]
     embeddings: str | None
     extractor: str | None
+    push_tool_results: bool
 
 
 @click.group("dev", invoke_without_command=True, epilog=_EPILOG)
@@ -76,6 +77,7 @@ class Wanted:
 @click.option("--allow-host", multiple=True, metavar="NAME", help="A name it is called by, with --unsafe-bind.")
 @click.option("--embeddings", metavar="MODULE:FACTORY", help="Also find by meaning, with the encoder that this makes.")
 @click.option("--extractor", metavar="MODULE:FACTORY", help="Note what users say, with the chat model that this makes.")
+@click.option("--push-tool-results", is_flag=True, help="Also push what answers a tool's result.")
 @click.pass_context
 def command(context: click.Context, /, **given: object) -> int:
     """Run a local Synap as a server: REST, stream and pages on this machine.
@@ -120,6 +122,7 @@ def _opened(wanted: Wanted) -> Iterator[LocalSynap]:
     """The Synap over the file that was asked for."""
     from synap_integrations.server.database import Database  # noqa: PLC0415 - not for --help
     from synap_integrations.server.embedded import FILE_NAME, LocalSynap  # noqa: PLC0415 - not for --help
+    from synap_integrations.server.push.pusher import causes  # noqa: PLC0415 - not for --help
 
     settings = Settings.read()
     path = None if wanted.db == MEMORY else Path(wanted.db or settings.root / FILE_NAME).expanduser().absolute()
@@ -129,7 +132,8 @@ def _opened(wanted: Wanted) -> Iterator[LocalSynap]:
     except (OSError, sqlite3.Error) as error:
         message = f"{path} cannot be used ({error}): pass another --db, or --db {MEMORY}"
         raise InvalidInputError(message) from None
-    synap = LocalSynap(database, MEMORY if path is None else str(path))
+    patterns = causes(tool_results=wanted.push_tool_results or settings.push_tool_results)
+    synap = LocalSynap(database, MEMORY if path is None else str(path), patterns=patterns)
     try:
         if wanted.embeddings or wanted.extractor:
             from .lent import lent_by  # noqa: PLC0415 - only for those who have models

@@ -24,8 +24,8 @@ from synap_integrations.wire.proto import DecodeError, StreamEvent, StreamRespon
 from .compaction import Compaction
 from .database import Database
 from .engine import Engine
-from .push.anticipation import Cause
-from .push.pusher import Pusher
+from .push.anticipation import Cause, Pattern
+from .push.pusher import USUAL, Pusher, causes
 from .records import Owner, Recorded
 from .rest.answers import refusal
 from .rest.api import Answer, RestApi
@@ -45,12 +45,14 @@ _FAULT: Final[Answer] = (
 
 
 class LocalSynap:
-    """Engine, REST and pushes over one database. Thread-safe."""
+    """Engine, REST and pushes over one database. Thread-safe. ``patterns`` are the causes that push."""
 
-    def __init__(self, database: Database, name: str, *, engine: Engine | None = None) -> None:
+    def __init__(
+        self, database: Database, name: str, *, engine: Engine | None = None, patterns: frozenset[Pattern] = USUAL
+    ) -> None:
         self.name = name
         self.engine = engine or Engine(database)
-        self.pusher = Pusher(self.engine)
+        self.pusher = Pusher(self.engine, patterns=patterns)
         self.rest = RestApi(self.engine, on_turn=self._pushed_for, on_compaction=self._compacted)
 
     def _pushed_for(self, recorded: Recorded) -> None:
@@ -168,14 +170,14 @@ class _Opened:
         self._lock = threading.Lock()
         self._synaps: dict[Path, tuple[LocalSynap, int]] = {}
 
-    def open(self, path: Path, lent: Lent, *, synchronous: str) -> EmbeddedSynap:
+    def open(self, path: Path, lent: Lent, *, synchronous: str, patterns: frozenset[Pattern]) -> EmbeddedSynap:
         """Raises: OSError or sqlite3.Error, if there is no such file and none can be made."""
         with self._lock:
             synap, users = self._synaps.get(path, (None, 0))
             if synap is None:
                 database = Database(path, synchronous=synchronous)
                 database.open()
-                synap = LocalSynap(database, str(path))
+                synap = LocalSynap(database, str(path), patterns=patterns)
             synap.engine.lend(lent)
             self._synaps[path] = synap, users + 1
         return EmbeddedSynap(synap, lambda: self._release(path, synap))
@@ -198,17 +200,19 @@ _opened: Final = _Opened()
 def open_embedded(settings: Settings, lent: Lent | None = None) -> EmbeddedSynap:
     """The Synap of this process over ``<root>/local.db``, or in memory where the storage path says ``:memory:``.
 
-    Where several open the same file, the models that are ``lent`` first are used. A file that cannot be used is
-    replaced by memory, and the log says so; nothing is raised.
+    Where several open the same file, the models that are ``lent`` first are used, and the first says what causes
+    pushes. A file that cannot be used is replaced by memory, and the log says so; nothing is raised.
     """
     lent = lent or Lent()
+    patterns = causes(tool_results=settings.push_tool_results)
     if settings.storage_path == IN_MEMORY:
-        return _in_memory("memory", lent)
+        return _in_memory("memory", lent, patterns)
     path = settings.root / FILE_NAME
     try:
         # The folder may be reached through links, the file may not be one.
         path = settings.root.resolve() / FILE_NAME
-        return _opened.open(path, lent, synchronous="FULL" if settings.durability == "power" else "NORMAL")
+        synchronous = "FULL" if settings.durability == "power" else "NORMAL"
+        return _opened.open(path, lent, synchronous=synchronous, patterns=patterns)
     except (OSError, sqlite3.Error) as error:
         _log.warning(
             "synap: %s cannot be used (%s): the embedded Synap remembers in memory until the process ends; "
@@ -216,10 +220,10 @@ def open_embedded(settings: Settings, lent: Lent | None = None) -> EmbeddedSynap
             path,
             error,
         )
-        return _in_memory(f"memory, since {path} cannot be used", lent)
+        return _in_memory(f"memory, since {path} cannot be used", lent, patterns)
 
 
-def _in_memory(name: str, lent: Lent) -> EmbeddedSynap:
-    synap = LocalSynap(Database(None), name)
+def _in_memory(name: str, lent: Lent, patterns: frozenset[Pattern]) -> EmbeddedSynap:
+    synap = LocalSynap(Database(None), name, patterns=patterns)
     synap.engine.lend(lent)
     return EmbeddedSynap(synap, synap.close)

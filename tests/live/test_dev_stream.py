@@ -2,14 +2,19 @@
 
 import asyncio
 import time
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager, closing, suppress
 
 import grpc
+import httpx
 import pytest
 from dev_server import KEY, dev_server, server_in_process
+from waiting import until
 
+from synap_integrations import Scope, Settings, Synap
+from synap_integrations.model import ToolResult, UserMessage
 from synap_integrations.server.database import Database
-from synap_integrations.server.embedded import LocalSynap
+from synap_integrations.server.embedded import FILE_NAME, LocalSynap
+from synap_integrations.server.engine import Engine
 from synap_integrations.wire.proto import (
     ConversationEvent,
     HeartbeatPing,
@@ -333,6 +338,54 @@ async def test_a_bundle_goes_to_the_stream_of_the_session_and_to_no_other(server
 
 
 @pytest.mark.soak
+@pytest.mark.parametrize("wanted", [(), ("--push-tool-results",), "SYNAP_PUSH_TOOL_RESULTS"])
+async def test_a_tool_result_is_answered_only_where_that_is_wanted(wanted) -> None:
+    """Off by default; with the option, or the variable, what was said earlier about a short result is pushed, under a
+    pattern of its own whose hit rate is in the inspector. A long result is looked at by nobody.
+    """
+    options, environment = ((), {wanted: "1"}) if isinstance(wanted, str) else (wanted, {})
+    with dev_server(":memory:", *options, environment=environment) as server:
+        server.say("I keep bees in Ghent", user="bea", conversation="earlier")
+        server.say("My hives are in Bruges", user="bea", conversation="earlier")
+        who = {"user_id": "bea", "conversation_id": "now"}
+        result = {"event_type": "tool_result", "role": "tool", "tool_name": "map"} | who
+        async with channel(server) as opened:
+            call = listen(opened)
+            await call.write(said("", "long", tool_result_json="bees in Ghent " * 500, **result))
+            await call.write(said("", "short", tool_result_json="bees in Ghent", **result))
+            await call.write(said("Where are my hives?", "asked", **who))
+            pushed = []
+            while not pushed or pushed[-1].decision_id != "asked":
+                pushed.append((await heard(call, "context_bundle", 30.0)).context_bundle)
+            await call.done_writing()
+        by_pattern = {bundle.origin_pattern_id: bundle for bundle in pushed}
+        assert set(by_pattern) == {"local.user_message"} | ({"local.tool_result"} if wanted else set())
+        if wanted:
+            assert by_pattern["local.tool_result"].decision_id == "short"
+            assert "Ghent" in str(by_pattern["local.tool_result"].items_by_type)
+        async with httpx.AsyncClient(headers={"Authorization": f"Bearer {KEY}"}) as browser:
+            page = await browser.get(f"{server.url}/read/bundles", timeout=30)
+        assert ("pattern=user_message" in page.text, "pattern=tool_result" in page.text) == (True, bool(wanted))
+
+
+@pytest.mark.parametrize("wanted", [False, True])
+def test_the_embedded_synap_answers_a_tool_result_where_that_is_wanted(own_storage, wanted) -> None:
+    """The setting reaches the Synap in this process, on disk, which notes why it pushed."""
+    with Synap(base_url="local", push_tool_results=wanted) as synap:
+        synap.record(UserMessage("I keep bees in Ghent"), scope=Scope("earlier", "bea"))
+        synap.record(ToolResult("map", "bees in Ghent", "call-1"), scope=Scope("now", "bea"))
+        synap.record(UserMessage("Where do I keep bees?"), scope=Scope("now", "bea"))
+        assert synap.flush(30)
+        with closing(Engine(Database(Settings.read(storage_path=own_storage).root / FILE_NAME))) as engine:
+            engine.database.open()
+
+            def pushed():
+                return {rate.pattern for rate in engine.hit_rates()}
+
+            until(lambda: {"user_message"} | ({"tool_result"} if wanted else set()) <= pushed(), what="the pushes")
+            assert ("tool_result" in pushed()) == wanted
+
+
 async def test_an_idle_stream_with_pings_every_ten_seconds_is_kept() -> None:
     """Pings without data are allowed; the connection is still there after 65 s of nothing else."""
     options = {"grpc__keepalive_time_ms": 10_000, "grpc__keepalive_permit_without_calls": 1}

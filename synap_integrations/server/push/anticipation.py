@@ -7,7 +7,7 @@
 | user turn | what was said before that answers it, other conversations first; an empty answer, if all of it is weak |
 | context request | an answer to its queries, of the types it wants; always, even an empty one |
 | tool call | what answers its ``search_queries``, else its short text arguments |
-| tool result | nothing, unless asked for (`push.Pusher`): then what answers a short result |
+| tool result | nothing, unless asked for (``SYNAP_PUSH_TOOL_RESULTS``): then what answers a short result |
 | compaction | ``compaction_update``, without items: the excerpt is read when it is sent |
 
 An item is a turn with the one before and the one after it, so that it can be understood without the rest, or a

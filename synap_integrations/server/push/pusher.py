@@ -26,8 +26,14 @@ USUAL: Final[frozenset[Pattern]] = frozenset(
     {"session_start", "user_message", "context_request", "tool_call", "compaction"}
 )
 """What causes pushes unless told otherwise: what a tool result brings has mostly been said already."""
+_WITH_TOOL_RESULTS: Final[frozenset[Pattern]] = USUAL | frozenset[Pattern]({"tool_result"})
 _CLOSE_WAIT_S: Final = 2.0
 _PUSH: Final = contained("push")
+
+
+def causes(*, tool_results: bool) -> frozenset[Pattern]:
+    """What causes pushes, with tool results or without."""
+    return _WITH_TOOL_RESULTS if tool_results else USUAL
 
 
 class Listener(Protocol):
