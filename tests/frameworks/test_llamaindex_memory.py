@@ -1,5 +1,6 @@
 """`SynapMemory` of LlamaIndex: one object however often it is copied, and a history that survives what there is."""
 
+import asyncio
 import copy
 import gc
 import json
@@ -11,6 +12,7 @@ import pytest
 
 pytest.importorskip("llama_index.core", reason="LlamaIndex is not installed in this environment")
 
+from faultproxy import PASS, Fate, FaultProxy
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from llama_index.core.agent.workflow import FunctionAgent
@@ -26,6 +28,7 @@ from synap_integrations.errors import InvalidInputError
 from synap_integrations.guard import incidents
 from synap_integrations.llamaindex import SynapMemory
 from synap_integrations.model import Context, RecentTurn
+from synap_integrations.outbox.operations import all_stored_rows
 from synap_integrations.testing import FakeMemory
 
 pytestmark = [pytest.mark.usefixtures("no_turn_left"), pytest.mark.filterwarnings("ignore::DeprecationWarning")]
@@ -192,6 +195,35 @@ async def test_s64_a_platform_that_does_not_answer(platform):
                 assert str(await engine.achat(f"q{at}")) == "fine"
             assert time.monotonic() - began < 2.0
             assert synap.status().waiting == synap.status().captured == 40
+
+
+@pytest.mark.parametrize("how", ["chat", "achat"])
+@pytest.mark.parametrize("request_timeout_s", [30.0, 1.0], ids=["in time", "too late"])
+async def test_s64_a_platform_that_answers_after_five_seconds(how, request_timeout_s, synap_platform):
+    """The answer is there before the platform has been reached, although context was asked for; what was said arrives
+    in its order and once, also where each request was given up before its answer came, and was made again.
+    """
+    simple(ScriptedLLM("loaded"), SynapMemory(FakeMemory(), user_id="ana")).chat("whatever is loaded only once")
+    late = Fate(delay_s=5.0)
+    with FaultProxy(synap_platform.rest_port) as rest, FaultProxy(synap_platform.grpc_port) as stream:
+        rest.usual = stream.usual = late
+        address = {"base_url": f"http://127.0.0.1:{rest.port}", "grpc_port": stream.port}
+        with Synap(**synap_platform.address | address, request_timeout_s=request_timeout_s) as synap:
+            engine = simple(llm := ScriptedLLM("a0", "a1"), SynapMemory(synap, user_id="ana"))
+            answer = await asyncio.to_thread(engine.chat, "q0") if how == "chat" else await engine.achat("q0")
+            reached = list(synap_platform.requests) + list(synap_platform.opened)
+            assert (str(answer), reached, synap.status().waiting) == ("a0", [], 2)
+            answer = await asyncio.to_thread(engine.chat, "q1") if how == "chat" else await engine.achat("q1")
+            assert (str(answer), [text for _, text in llm.asked[-1]]) == ("a1", ["q0", "a0", "q1"])
+            if request_timeout_s < late.delay_s:
+                root = synap.settings.root
+                await synap_platform.until(lambda: any(row.entry.attempts for row in all_stored_rows(root)[0]), 60.0)
+                rest.usual = stream.usual = PASS
+            assert await asyncio.to_thread(synap.flush, 120)
+            status = synap.status()
+            assert (status.captured, status.delivered, status.waiting, status.dead_letters) == (4, 4, 0, 0)
+    assert synap_platform.contents() == ["q0", "a0", "q1", "a1"]
+    incidents.clear()
 
 
 def test_one_memory_for_many_people(sink):
