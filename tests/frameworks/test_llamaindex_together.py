@@ -6,6 +6,7 @@ import subprocess
 import sys
 import textwrap
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager, nullcontext
 
 import pytest
 
@@ -16,6 +17,8 @@ from llama_index.core.base.llms.types import ChatMessage
 from llama_index.core.callbacks import CallbackManager
 from llama_index.core.instrumentation import get_dispatcher
 from llama_index.core.instrumentation.dispatcher import instrument_tags
+from llama_index.core.instrumentation.event_handlers import BaseEventHandler
+from llama_index.core.instrumentation.span_handlers import SimpleSpanHandler
 from llama_index.core.memory import ChatMemoryBuffer
 from llama_index.core.workflow import Context as WorkflowContext
 from llamaindex_models import Say, ScriptedLLM
@@ -36,6 +39,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:Skipping serialization of known unserializable key"),
 ]
 TURN = ["U q", "A fine"]
+CALL = ["C call weather {'city': 'Paris'}", "T call Paris: 18C"]
 
 
 @pytest.fixture
@@ -81,27 +85,80 @@ def test_detach_stops_it(sink):
     assert sink.recorded == []
 
 
-def test_s50_everybody_at_once(sink):
-    """Handler twice, handler in a callback manager, memory of ours and a foreign tracer: each turn once."""
-    openinference = pytest.importorskip("openinference.instrumentation.llama_index", reason="no OpenInference here")
+def weather(city: str) -> str:
+    """The weather in a city."""
+    return f"{city}: 18C"
+
+
+@contextmanager
+def openinference():
+    """OpenInference's tracer: adds to the dispatcher's lists, and filters them in place when it goes."""
+    tracing = pytest.importorskip("openinference.instrumentation.llama_index", reason="no OpenInference here")
     from opentelemetry.sdk.trace import TracerProvider  # noqa: PLC0415 - comes with OpenInference
 
-    tracer = openinference.LlamaIndexInstrumentor()
+    tracer = tracing.LlamaIndexInstrumentor()
     tracer.instrument(tracer_provider=TracerProvider())
-    handlers = [SynapCallbackHandler(sink), SynapCallbackHandler(sink)]
-    try:
-        engine = simple(ScriptedLLM("fine"), SynapMemory(sink, user_id="ana", conversation_id="c1"))
-        engine.callback_manager = CallbackManager(handlers)
-        engine.chat("q")
-        read(engine.stream_chat("q"))
-        assert settled()
-        names = [handler.class_name() for handler in get_dispatcher().span_handlers]
-        assert names.count("SynapSpanHandler") == 1
-    finally:
-        tracer.uninstrument()
+    yield
+    tracer.uninstrument()
+
+
+@contextmanager
+def replacing():
+    """A tracer that holds what it sees until an event ends it, and replaces the dispatcher's lists when it goes.
+
+    Source: mlflow 3, mlflow/llama_index/tracer.py, MlflowSpanHandler and remove_llama_index_tracer
+    """
+    dispatcher, held = get_dispatcher(), []
+
+    class Spans(SimpleSpanHandler):
+        @classmethod
+        def class_name(cls):
+            return "ReplacingSpanHandler"
+
+        def prepare_to_exit_span(self, id_, bound_args, instance=None, result=None, **kwargs):
+            held.append((dict(bound_args.arguments), result))
+            return super().prepare_to_exit_span(id_, bound_args, instance, result, **kwargs)
+
+    class Events(BaseEventHandler):
+        @classmethod
+        def class_name(cls):
+            return "ReplacingEventHandler"
+
+        def handle(self, event, **kwargs):
+            event.model_dump_json(fallback=str)
+
+    dispatcher.add_span_handler(Spans())
+    dispatcher.add_event_handler(Events())
+    yield
+    dispatcher.span_handlers = [one for one in dispatcher.span_handlers if one.class_name() != Spans.class_name()]
+    dispatcher.event_handlers = [one for one in dispatcher.event_handlers if one.class_name() != Events.class_name()]
+
+
+@pytest.mark.parametrize("first", ["tracer", "ours"])
+@pytest.mark.parametrize("tracer", [openinference, replacing])
+async def test_s50_everybody_at_once(tracer, first, sink):
+    """Handler twice, handler in a callback manager, memory of ours and a foreign tracer, whichever came first: each
+    turn of an engine and of an agent with a tool once; when the tracer goes, ours stay.
+    """
+    with ExitStack() as stack:
+        if first == "tracer":
+            stack.enter_context(tracer())
+        handlers = [SynapCallbackHandler(sink), SynapCallbackHandler(sink)]
         for handler in handlers:
-            handler.detach()
-    assert transcript(sink) == TURN + TURN
+            stack.callback(handler.detach)
+        memory = SynapMemory(sink, user_id="ana", conversation_id="c1")
+        engine = simple(ScriptedLLM("fine"), memory)
+        engine.callback_manager = CallbackManager(handlers)
+        with tracer() if first == "ours" else nullcontext():
+            engine.chat("q")
+            read(engine.stream_chat("q"))
+            wish = Say("", calls=[("call", "weather", {"city": "Paris"})])
+            await an_agent(wish, "fine", tools=[weather]).run("q", memory=memory)
+            assert settled()
+            names = [handler.class_name() for handler in get_dispatcher().span_handlers]
+            assert names.count("SynapSpanHandler") == 1
+        engine.chat("q")
+    assert transcript(sink) == [*TURN, *TURN, "U q", *CALL, "A fine", *TURN]
     assert conversations(sink) == ["c1"]
 
 
