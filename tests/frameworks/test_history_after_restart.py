@@ -74,7 +74,7 @@ def prompt_of(program: str, said: str, answer: str) -> list[list[str]]:
     """What the model of one process saw, less the block of context."""
     done = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", program + END, said, answer],
-        env=os.environ | {"PYTHONPATH": str(EQUIPMENT), "SYNAP_RECALL_TIMEOUT_S": "5"},
+        env=os.environ | {"PYTHONPATH": str(EQUIPMENT), "SYNAP_RECALL_TIMEOUT_S": "5", "SYNAP_LOOKUP_TIMEOUT_S": "30"},
         capture_output=True,
         text=True,
         timeout=60,
