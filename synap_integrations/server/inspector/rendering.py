@@ -51,6 +51,8 @@ def environment() -> Environment:
         "iso": datetime.isoformat,
         "pretty": pretty,
         "ms": milliseconds,
+        "counted": counted,
+        "plural": plural,
         "at": at,
         "key": key,
     }
@@ -121,6 +123,16 @@ def milliseconds(value: float) -> str:
     if value >= 10_000:
         return f"{value / 1000:,.1f} s"
     return f"{value:.1f} ms" if value < 100 else f"{value:,.0f} ms"
+
+
+def counted(count: int, word: str) -> str:
+    """How many of something: ``1 turn``, ``1,200 turns``."""
+    return f"{count:,} {plural(count, word)}"
+
+
+def plural(count: int, word: str) -> str:
+    """The word for so many."""
+    return word if count == 1 else f"{word}s"
 
 
 def pretty(text: str) -> str:
