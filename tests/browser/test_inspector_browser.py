@@ -11,6 +11,8 @@ SHOWN = {
     "conversations": "/",
     "search": "/?q=lisbon",
     "conversation": "/conversations/2",
+    "events": "/events",
+    "no-events": "/events?q=nobody&type=tool_call",
     "bundles": "/bundles",
     "bundle": "/bundles/2",
     "users": "/users",
@@ -84,7 +86,13 @@ def test_the_keyboard_alone_goes_everywhere(tab, site):
     tab.locator(".card").first.focus()
     tab.keyboard.press("Enter")
     tab.wait_for_selector(".transcript")
-    for keys, heading in (("gp", "Pushed"), ("gm", "Memory"), ("gh", "Health"), ("gc", "Conversations")):
+    for keys, heading in (
+        ("ge", "Events"),
+        ("gp", "Pushed"),
+        ("gm", "Memory"),
+        ("gh", "Health"),
+        ("gc", "Conversations"),
+    ):
         for key in keys:
             tab.keyboard.press(key)
         tab.wait_for_selector(f"h1:has-text('{heading}')")
@@ -108,6 +116,80 @@ def test_a_transcript_grows_before_ones_eyes(tab, site, world):
     tab.wait_for_selector(".turn:has-text('Said while the line was down.')", timeout=15_000)
     names = tab.eval_on_selector_all(".transcript > li", "lines => lines.map(line => line.id)")
     assert len(names) == len(set(names))
+
+
+def rows(tab):
+    """What the rows of the event stream are called, in order."""
+    return tab.eval_on_selector_all("table.stream tbody > tr", "rows => rows.map(row => row.id)")
+
+
+def test_the_event_stream_grows_at_its_top_until_it_is_paused(tab, site, world):
+    """New events stand on top; paused by a key nothing moves; resumed, what was missed is there, once and in order."""
+    enter(tab, site, "/events?q=flight")
+    tab.wait_for_selector("#live.on")
+    world.say("Said while somebody looks at events.", conversation="flight")
+    tab.wait_for_selector("table.stream tr:has-text('Said while somebody looks at events.')")
+    tab.wait_for_function("document.querySelector('table.stream tbody > tr').id.startsWith('bundle-')")
+    tab.keyboard.press("p")
+    tab.wait_for_selector("#live:has-text('paused')")
+    held = rows(tab)
+    world.say("Said while it was paused.", conversation="flight")
+    world.say("Not wanted here.", conversation="booking")
+    tab.wait_for_timeout(700)  # longer than the server takes to look
+    assert rows(tab) == held
+    tab.focus("button:has-text('Resume')")
+    tab.keyboard.press("Enter")
+    tab.wait_for_selector("table.stream tr:has-text('Said while it was paused.')")
+    tab.wait_for_selector("button:has-text('Pause')")
+    tab.wait_for_function("document.querySelector('table.stream tbody > tr').id.startsWith('bundle-')")
+    found = rows(tab)
+    assert len(found) == len(set(found)) == len(held) + 2
+    assert found[2:] == held
+    assert "Not wanted here." not in tab.locator("main").inner_text()
+    assert tab.faults == []
+
+
+def test_an_event_stream_that_was_empty_begins(tab):
+    """Where nothing had happened, the first event takes the place of the words that say so."""
+    world = World()
+    with served(world) as site:
+        enter(tab, site, "/events")
+        assert tab.locator("h2:has-text('No events yet')").is_visible()
+        tab.wait_for_selector("#live.on")
+        world.say("The first words.")
+        tab.wait_for_selector("table.stream tr:has-text('The first words.')")
+        assert not tab.locator("h2:has-text('No events yet')").is_visible()
+    world.close()
+
+
+def test_a_page_that_is_left_open_stays_small(tab, site, world):
+    """However many events come in, the page keeps the newest five hundred."""
+    enter(tab, site, "/events?q=many")
+    tab.wait_for_selector("#live.on")
+    many_turns(world, 1200, conversation="many")
+    tab.wait_for_selector("table.stream tr:has-text('Turn number 1200:')", timeout=60_000)
+    assert tab.locator("table.stream tbody > tr").count() == 500
+    assert tab.faults == []
+
+
+def test_events_are_filtered_from_the_keyboard(tab, site):
+    """The slash goes to the filter, and Enter applies it; what is chosen stands in the address, and nothing else."""
+    enter(tab, site, "/events")
+    tab.select_option("#type", "tool_call")
+    tab.locator("main").focus()
+    tab.keyboard.press("/")
+    tab.keyboard.type("FLIGHT")
+    tab.keyboard.press("Enter")
+    tab.wait_for_selector('body[data-shown="/read/events?q=FLIGHT&type=tool_call"] main:not(.loading)')
+    assert len(rows(tab)) == 1
+    assert tab.locator("#type").input_value() == "tool_call"
+    tab.click("a:has-text('Show all')")
+    tab.wait_for_selector('body[data-shown="/read/events"] main:not(.loading)')
+    assert len(rows(tab)) == 50
+    tab.click("a:has-text('Older')")
+    tab.wait_for_selector("a:has-text('← Newest')")
+    assert not tab.locator("[data-pause]").count()
+    assert tab.faults == []
 
 
 def test_a_question_shows_what_would_be_injected(tab, site, world):
@@ -158,7 +240,14 @@ def test_hostile_text_does_nothing_in_a_browser(tab):
         world.happen("tool_call", tool_name=text, tool_call_id=text, tool_args_json="{}", **ids)
         world.show_last_bundle(**ids)
     with served(world) as site:
-        for place in ("/", "/users", "/bundles", "/?q=script", *(f"/conversations/{at}" for at in range(1, 8))):
+        for place in (
+            "/",
+            "/users",
+            "/events",
+            "/bundles",
+            "/?q=script",
+            *(f"/conversations/{at}" for at in range(1, 8)),
+        ):
             enter(tab, site, place)
             for text in tab.locator("details").all()[:3]:
                 text.evaluate("details => { details.open = true; }")
@@ -201,7 +290,7 @@ def test_everything_can_be_read_below_read(browser, site, javascript):
     )
     page = context.new_page()
     page.goto(f"{site.url}/read/")
-    for word, heading in (("Pushed", "Pushed"), ("Memory", "Memory"), ("Health", "Health")):
+    for word, heading in (("Events", "Events"), ("Pushed", "Pushed"), ("Memory", "Memory"), ("Health", "Health")):
         page.click(f"nav a:has-text('{word}')")
         assert page.locator("h1").inner_text() == heading
     page.goto(f"{site.url}/read/conversations/2")
@@ -226,6 +315,13 @@ def test_a_search_without_a_script_is_a_plain_form(browser, site):
     page.click("button:has-text('Ask')")
     page.wait_for_url("**/read/users/1?q=when+is+the+flight")
     assert page.locator("h3:has-text('The bundle that would be pushed')").is_visible()
+    page.goto(f"{site.url}/read/events")
+    assert not page.locator("button:has-text('Pause')").is_visible()
+    page.select_option("#direction", "out")
+    page.fill("#q", "flight")
+    page.click("button:has-text('Filter')")
+    page.wait_for_url("**/read/events?q=flight&direction=out&type=")
+    assert set(page.locator("table.stream .way").all_inner_texts()) == {"← to the client"}
     page.goto(f"{site.url}/read/?redact=1")
     page.fill("#q", "flight")
     page.press("#q", "Enter")

@@ -4,7 +4,7 @@ import base64
 import http.client
 import json
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from html.parser import HTMLParser
@@ -161,13 +161,16 @@ class Site:
         assert status == 200, (status, body[:300])
         return seen(body)
 
-    @contextmanager
-    def live(self, number: int, after: str) -> Iterator[http.client.HTTPResponse]:
+    def live(self, number: int, after: str) -> AbstractContextManager[http.client.HTTPResponse]:
         """The stream of a conversation."""
-        line = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
+        return self.following(f"/read/conversations/{number}/live", after)
+
+    @contextmanager
+    def following(self, place: str, after: str, *, key: str = KEY) -> Iterator[http.client.HTTPResponse]:
+        """A page as it grows, from this cursor on."""
+        line = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
         try:
-            headers = {"Authorization": f"Bearer {KEY}", "Last-Event-ID": after}
-            line.request("GET", f"/read/conversations/{number}/live", headers=headers)
+            line.request("GET", place, headers={"Authorization": f"Bearer {key}", "Last-Event-ID": after})
             yield line.getresponse()
         finally:
             line.close()
@@ -199,6 +202,23 @@ def many_turns(world: World, count: int, *, conversation: str = "long") -> None:
             for number in range(1, count + 1)
         ]
     )
+
+
+def told(stream: http.client.HTTPResponse, entries: int) -> tuple[list[str], str | None]:
+    """The next so many entries of a stream, with the last cursor it gave."""
+    texts: list[str] = []
+    data: list[str] = []
+    cursor = None
+    while len(texts) < entries:
+        line = stream.readline().decode().rstrip("\n")
+        if line.startswith("id: "):
+            cursor = line[4:]
+        elif line.startswith("data: "):
+            data.append(line[6:])
+        elif not line and data:
+            texts.append("\n".join(data))
+            data = []
+    return texts, cursor
 
 
 class Seen(HTMLParser):

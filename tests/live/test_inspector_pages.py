@@ -5,12 +5,12 @@ import re
 
 import pytest
 from encoders import SenseEmbeddings
-from inspected import HOSTILE, KEY, World, many_turns, seen, served
+from inspected import HOSTILE, KEY, World, many_turns, seen, served, told
 
 from synap_integrations.ports import Lent
 from synap_integrations.server.inspector.explain import reasons
 from synap_integrations.server.inspector.following import Cursor
-from synap_integrations.server.inspector.live import News
+from synap_integrations.server.inspector.live import Transcript
 from synap_integrations.server.inspector.outside import Outside
 from synap_integrations.server.inspector.pages import Ask, Pages
 
@@ -18,7 +18,15 @@ CSP = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self'; base-uri 'none'; "
     "form-action {forms}; frame-ancestors 'none'; require-trusted-types-for 'script'"
 )
-PLACES = ("/read/", "/read/?q=lisbon", "/read/bundles", "/read/users", "/read/health", "/read/users/1?q=flight+lisbon")
+PLACES = (
+    "/read/",
+    "/read/?q=lisbon",
+    "/read/events",
+    "/read/bundles",
+    "/read/users",
+    "/read/health",
+    "/read/users/1?q=flight+lisbon",
+)
 
 
 @pytest.fixture
@@ -216,6 +224,7 @@ def test_redaction_leaves_no_word(site, world):
     number = chat(world)
     for place in (
         "/read/?",
+        "/read/events?",
         "/read/bundles?",
         "/read/users?",
         "/read/users/1?q=flight&",
@@ -332,7 +341,15 @@ def every_place(world):
             name: [row[0] for row in db.execute(f"SELECT id FROM {table} ORDER BY id")]
             for name, table in (("conversations", "conversation"), ("users", "owner"), ("bundles", "bundle"))
         }
-    places = ["/read/", "/read/bundles", "/read/users", "/read/health", "/read/?q=lisbon"]
+    places = [
+        "/read/",
+        "/read/events",
+        "/read/events?q=u",
+        "/read/bundles",
+        "/read/users",
+        "/read/health",
+        "/read/?q=lisbon",
+    ]
     for kind in ("conversations", "users", "bundles"):
         places += [f"/read/{kind}/{number}" for number in rows[kind][: len(HOSTILE)]]
     return places
@@ -341,21 +358,6 @@ def every_place(world):
 def vocabulary(page):
     """What kinds of elements a page has, with the names of their attributes."""
     return {(tag, name) for tag, attrs in page.elements for name in [*attrs, ""]}
-
-
-def told(stream, entries):
-    """The next so many entries of a stream, with the last cursor it gave."""
-    texts, cursor, data = [], None, []
-    while len(texts) < entries:
-        line = stream.readline().decode().rstrip("\n")
-        if line.startswith("id: "):
-            cursor = line[4:]
-        elif line.startswith("data: "):
-            data.append(line[6:])
-        elif not line and data:
-            texts.append("\n".join(data))
-            data = []
-    return texts, cursor
 
 
 def test_a_live_transcript_grows_and_resumes(site, world):
@@ -385,7 +387,7 @@ def test_a_result_that_comes_late_stands_with_its_call(world):
     """The entry of a tool's result is the entry of its call, under the same name, so that a page replaces it."""
     world.happen("tool_call", conversation="flight", tool_name="gate", tool_call_id="c9", tool_args_json="{}")
     pages = Pages(world.synap, Outside())
-    news = News(pages, pages.chat(chat(world)), Ask())
+    news = Transcript(pages, pages.chat(chat(world)), Ask())
     here, _ = news.since(Cursor(0, 0, 0))
     world.happen("tool_result", conversation="flight", tool_name="gate", tool_call_id="c9", tool_result_json='"B7"')
     _, text = news.since(here)
@@ -429,7 +431,7 @@ def test_an_empty_synap_says_how_to_begin():
     world = World()
     with served(world) as site:
         assert "SynapCallbackHandler" in site.page("/read/").text
-        for place in ("/read/bundles", "/read/users", "/read/health", "/read/?q=x"):
+        for place in ("/read/events", "/read/bundles", "/read/users", "/read/health", "/read/?q=x"):
             assert site.get(place)[0] == 200
     world.close()
 

@@ -11,7 +11,7 @@ import time
 from contextlib import closing, contextmanager
 
 import pytest
-from inspected import Site, World
+from inspected import Site, World, told
 
 from synap_integrations.server.database import Database
 
@@ -82,7 +82,14 @@ def test_the_file_of_a_stopped_application_is_read_and_not_changed(file):
     with ui("--db", str(file)) as (_, said):
         assert said["writable"] is False
         site, key = site_of(said)
-        for place in ("/read/", "/read/conversations/2", "/read/bundles", "/read/users/1?q=lisbon", "/read/health"):
+        for place in (
+            "/read/",
+            "/read/conversations/2",
+            "/read/events",
+            "/read/bundles",
+            "/read/users/1?q=lisbon",
+            "/read/health",
+        ):
             assert site.get(place, key=key)[0] == 200, place
         assert "read only" in site.get("/read/", key=key)[2]
         assert site.call("POST", "/read/users/1/forget", {"confirm": "ana"}, key=key)[0] == 403
@@ -90,6 +97,24 @@ def test_the_file_of_a_stopped_application_is_read_and_not_changed(file):
         assert site.get("/read/", key="wrong")[0] == 401
         assert site.get("/read/", key=key, Host="evil.example")[0] == 421
     assert hashlib.sha256(file.read_bytes()).hexdigest() == before
+
+
+def test_the_event_stream_of_a_file_is_followed_from_outside(tmp_path):
+    """Stored events are listed, and what the application stores meanwhile comes in, filtered, without writing."""
+    world = World(tmp_path / "local.db")
+    world.agent_run()
+    with ui("--db", str(tmp_path / "local.db")) as (_, said):
+        site, key = site_of(said)
+        status, _, body = site.get("/read/events?q=flight&direction=in", key=key)
+        assert status == 200
+        assert "When is my flight to Lisbon?" in body
+        (place,) = re.findall(r'data-live="([^"]+)"', body)
+        after = re.search(r"after=([\d.]+)", place)[1]
+        with site.following(place.replace("&amp;", "&"), after, key=key) as stream:
+            world.say("Said in another process.", conversation="flight")
+            (row,), _ = told(stream, 1)
+    assert "Said in another process." in row
+    world.close()
 
 
 def test_it_shows_what_an_application_writes_meanwhile(tmp_path):

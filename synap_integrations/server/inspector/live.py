@@ -1,4 +1,4 @@
-"""A conversation as it grows: server-sent events, each an entry as the page has it.
+"""A page as it grows: server-sent events, each an entry as the page has it.
 
 An event's id says how far the reader is, as the numbers of the newest turn, event and bundle; whoever comes back with
 it misses nothing and gets nothing twice.
@@ -10,7 +10,7 @@ import asyncio
 import re
 from collections.abc import AsyncIterator
 from concurrent.futures import Executor
-from typing import Final
+from typing import Final, Protocol
 
 from starlette.types import Receive
 
@@ -25,7 +25,29 @@ BATCH: Final = 200
 _LINE_BREAK: Final = re.compile(r"\r\n|\r|\n")
 
 
-class News:
+class News(Protocol):
+    """What is new on one page."""
+
+    def since(self, cursor: Cursor) -> tuple[Cursor, str]:
+        """How far it is now, and what happened since, as server-sent events; "" if nothing did."""
+
+
+class Stream:
+    """What is new in the event stream, of what the page shows."""
+
+    def __init__(self, pages: Pages, ask: Ask) -> None:
+        self._pages = pages
+        self._ask = ask
+        self._wanted = pages.wanted(ask)
+
+    def since(self, cursor: Cursor) -> tuple[Cursor, str]:
+        """The stream events that were stored since, oldest first."""
+        reached, rows = self._pages.stream.since(self._wanted, cursor, limit=BATCH)
+        told = [_event(self._pages.passed(row, self._ask), reached if row is rows[-1] else None) for row in rows]
+        return reached, "".join(told)
+
+
+class Transcript:
     """What is new in one conversation."""
 
     def __init__(self, pages: Pages, chat: Chat, ask: Ask) -> None:
@@ -34,7 +56,7 @@ class News:
         self._ask = ask
 
     def since(self, cursor: Cursor) -> tuple[Cursor, str]:
-        """How far it is now, and what happened since, as server-sent events; "" if nothing did."""
+        """The entries that are new, and those that have changed."""
         reading, chat = self._pages.reading, self._chat
         turns = reading.turns_after(chat, cursor.turn, limit=BATCH)
         events = reading.events_after(chat, cursor.event, limit=BATCH)
@@ -51,7 +73,8 @@ class News:
         besides = [self._whole(entry) for entry in entries(events, marked.values(), reports)]
         line = woven(turns, besides)
         # Only the last event says how far it is: a reader who lost the connection before it gets all of them again.
-        told = [self._event(entry, f"id: {reached}\n" if entry is line[-1] else "") for entry in line]
+        html = [self._pages.entry(chat, entry, self._ask) for entry in line]
+        told = [_event(text, reached if at == len(html) else None) for at, text in enumerate(html, 1)]
         return reached, "".join(told)
 
     def _whole(self, entry: Entry) -> Entry:
@@ -62,10 +85,12 @@ class News:
             return ToolUse(call, entry.result)
         return entry
 
-    def _event(self, entry: Entry, cursor: str) -> str:
-        html = self._pages.entry(self._chat, entry, self._ask)
-        data = "\ndata: ".join(_LINE_BREAK.split(html))
-        return f"{cursor}event: entry\ndata: {data}\n\n"
+
+def _event(html: str, reached: Cursor | None) -> str:
+    """One entry; only the last one says how far it is."""
+    cursor = "" if reached is None else f"id: {reached}\n"
+    data = "\ndata: ".join(_LINE_BREAK.split(html))
+    return f"{cursor}event: entry\ndata: {data}\n\n"
 
 
 async def stream(news: News, cursor: Cursor, pool: Executor, receive: Receive) -> AsyncIterator[str]:

@@ -12,8 +12,10 @@ from synap_integrations.server.push.anticipation import Cause, anticipate
 from synap_integrations.server.records import Item
 
 from . import transcript
+from .event_stream import TO_CLIENT, TO_SERVER, EventStream, Passed, Wanted, behind
 from .explain import reasons
 from .figures import Figures
+from .following import Cursor
 from .outside import Outside
 from .reading import Reading
 from .rendering import page
@@ -68,6 +70,7 @@ class Pages:
         self.engine = synap.engine
         self.outside = outside
         self.reading = Reading(synap.engine.database)
+        self.stream = EventStream(synap.engine.database)
         self._figures = Figures(synap.engine.database)
 
     def shell(self, ask: Ask) -> str:
@@ -113,6 +116,32 @@ class Pages:
             earlier=first - 1,
             cursor=".".join(map(str, cursor)),
         )
+
+    def events(self, ask: Ask) -> str:
+        """The event stream, the newest first, or what was before a place in it."""
+        wanted, before = self.wanted(ask), Cursor.read(ask.text("before"))
+        end = self.stream.end()
+        rows = self.stream.newest(wanted, before=before, limit=PER_PAGE + 1)
+        return self._page(
+            "events.html",
+            ask,
+            rows=rows[:PER_PAGE],
+            wanted=wanted,
+            kinds=(TO_SERVER, TO_CLIENT),
+            before=before,
+            older=behind(rows[:PER_PAGE], before) if len(rows) > PER_PAGE else None,
+            cursor=end,
+        )
+
+    def wanted(self, ask: Ask) -> Wanted:
+        """Which stream events are asked for; what is none of the choices counts as not given."""
+        direction, kind = ask.text("direction"), ask.text("type")
+        known = direction in ("in", "out"), kind in TO_SERVER + TO_CLIENT
+        return Wanted(direction if known[0] else "", kind if known[1] else "", ask.text("q"))
+
+    def passed(self, row: Passed, ask: Ask) -> str:
+        """One stream event as it stands on its page."""
+        return self._page("event.html", ask, row=row)
 
     def bundles(self, ask: Ask) -> str:
         """What was pushed, the newest first, and how often each pattern was of use."""

@@ -23,6 +23,7 @@ from .assets import ASSETS
 from .outside import Outside
 
 if TYPE_CHECKING:
+    from .live import News
     from .pages import Ask, Pages
 
 PUBLIC: Final = frozenset({"/", *ASSETS})
@@ -41,6 +42,7 @@ def routes(synap: LocalSynap, *, pool: Executor, outside: Outside | None = None)
         "/read/": lambda pages, ask: HTMLResponse(pages.conversations(ask)),
         "/read/conversations/{number:int}": lambda pages, ask: HTMLResponse(pages.conversation(ask)),
         "/read/conversations/{number:int}/{format}": _exported,
+        "/read/events": lambda pages, ask: HTMLResponse(pages.events(ask)),
         "/read/bundles": lambda pages, ask: HTMLResponse(pages.bundles(ask)),
         "/read/bundles/{number:int}": lambda pages, ask: HTMLResponse(pages.bundle(ask)),
         "/read/users": lambda pages, ask: HTMLResponse(pages.people(ask)),
@@ -49,7 +51,8 @@ def routes(synap: LocalSynap, *, pool: Executor, outside: Outside | None = None)
     }
     return [
         Route("/read", lambda _: RedirectResponse("/read/")),
-        Route("/read/conversations/{number:int}/live", inspector.live, methods=["GET"]),
+        Route("/read/conversations/{number:int}/live", inspector.live(_transcript), methods=["GET"]),
+        Route("/read/events/live", inspector.live(_stream), methods=["GET"]),
         Route("/read/users/{number:int}/forget", inspector.forget, methods=["POST"]),
         *(Route(path, inspector.answering(answer), methods=["GET"]) for path, answer in read.items()),
         *(Route(path, _asset, methods=["GET"]) for path in ASSETS),
@@ -91,20 +94,23 @@ class _Inspector:
         except sqlite3.Error as error:
             return _refused(503, "UNAVAILABLE", f"the store cannot be used now: {error}")
 
-    async def live(self, request: Request) -> Response:
-        """A conversation as it grows, from the event on that the reader names as its last one."""
-        from .following import Cursor  # noqa: PLC0415 - see above
-        from .live import News, stream  # noqa: PLC0415 - see above
+    def live(self, news_of: Callable[[Pages, Ask], News]) -> Callable[[Request], Awaitable[Response]]:
+        """The handler for a page as it grows, from the event on that the reader names as its last one."""
 
-        def begin(pages: Pages, ask: Ask) -> Response:
-            after = request.headers.get("last-event-id") or ask.text("after")
-            cursor = Cursor.read(after or "0.0.0")
-            if cursor is None:
-                return _refused(400, "INVALID_INPUT", "last-event-id names no event of this stream")
-            news = News(pages, pages.chat(ask.number), ask)
-            return StreamingResponse(stream(news, cursor, self._pool, request.receive), media_type="text/event-stream")
+        async def handle(request: Request) -> Response:
+            from .following import Cursor  # noqa: PLC0415 - see above
+            from .live import stream  # noqa: PLC0415 - see above
 
-        return await self._on_pool(lambda: self._answered(request, begin))
+            def begin(pages: Pages, ask: Ask) -> Response:
+                cursor = Cursor.read(request.headers.get("last-event-id") or ask.text("after") or "0.0.0")
+                if cursor is None:
+                    return _refused(400, "INVALID_INPUT", "last-event-id names no event of this stream")
+                told = stream(news_of(pages, ask), cursor, self._pool, request.receive)
+                return StreamingResponse(told, media_type="text/event-stream")
+
+            return await self._on_pool(lambda: self._answered(request, begin))
+
+        return handle
 
     async def forget(self, request: Request) -> Response:
         """Forget a user, if the body repeats who that is."""
@@ -133,6 +139,18 @@ def _ask(request: Request) -> Ask:
     from .pages import Ask  # noqa: PLC0415 - see above
 
     return Ask(request.path_params.get("number", 0), dict(request.query_params), request.path_params.get("format", ""))
+
+
+def _transcript(pages: Pages, ask: Ask) -> News:
+    from .live import Transcript  # noqa: PLC0415 - see above
+
+    return Transcript(pages, pages.chat(ask.number), ask)
+
+
+def _stream(pages: Pages, ask: Ask) -> News:
+    from .live import Stream  # noqa: PLC0415 - see above
+
+    return Stream(pages, ask)
 
 
 def _exported(pages: Pages, ask: Ask) -> Response:

@@ -128,18 +128,19 @@ document.addEventListener("submit", (event) => {
   const form = event.target.closest?.("form[data-get]");
   if (!form) return;
   event.preventDefault();
-  const query = new URLSearchParams(new FormData(form));
+  const query = new URLSearchParams([...new FormData(form)].filter(([, value]) => value));
   if (document.getElementById("redact").getAttribute("aria-checked") === "true") query.set("redact", "1");
   go(`${form.getAttribute("action")}?${query}`);
 });
 
-const PLACES = { c: "/read/", p: "/read/bundles", m: "/read/users", h: "/read/health" };
+const PLACES = { c: "/read/", e: "/read/events", p: "/read/bundles", m: "/read/users", h: "/read/health" };
 let going = false;
 document.addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.metaKey || event.altKey || event.target.closest("input, textarea, select")) return;
   const place = going && PLACES[event.key];
   going = event.key === "g";
   if (place) go(place);
+  else if (event.key === "p") document.querySelector("[data-pause]")?.click();
   else if (event.key === "r") document.getElementById("redact").click();
   else if (event.key === "/") {
     const field = document.getElementById("q");

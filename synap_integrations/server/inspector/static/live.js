@@ -1,4 +1,4 @@
-// A transcript that grows. Not EventSource, which cannot send the key in a header; the format is the same, and so is
+// A page that grows: a transcript at its end, the event stream at its beginning. Not EventSource, which cannot send the key in a header; the format is the same, and so is
 // the way back: after a break the reader says how far it was, and gets what it missed.
 import { ask, here } from "./app.js";
 import { localTime, parsed } from "./page.js";
@@ -8,15 +8,15 @@ const AGAIN_MS = 1000;
 
 export async function follow(line, signal) {
   const url = line.dataset.live;
-  let last = new URL(url, location.origin).searchParams.get("after");
+  line.dataset.last ??= new URL(url, location.origin).searchParams.get("after");
   while (!signal.aborted) {
     try {
-      const answer = await ask(url, { signal, headers: { "Last-Event-ID": last, Accept: "text/event-stream" } });
+      const answer = await ask(url, { signal, headers: { "Last-Event-ID": line.dataset.last, Accept: "text/event-stream" } });
       if (!answer.ok) return tell("not live", false);
       tell("live", true);
       for await (const event of events(answer.body)) {
         if (event.data) put(line, event.data);
-        last = event.id ?? last;
+        line.dataset.last = event.id ?? line.dataset.last;
       }
     } catch (error) {
       if (error.name === "AbortError") return;
@@ -53,14 +53,16 @@ let waiting = [];
 function put(line, html) {
   if (!waiting.length) requestAnimationFrame(() => draw(line));
   waiting.push(html);
+  if (waiting.length > MOST) waiting.shift(); // a page in the background is not drawn
 }
 
 function draw(line) {
-  const atEnd = window.innerHeight + window.scrollY >= document.body.scrollHeight - 120;
+  const first = line.dataset.newest === "first";
+  const atEnd = !first && window.innerHeight + window.scrollY >= document.body.scrollHeight - 120;
   const batch = waiting;
   waiting = [];
   for (const html of batch) {
-    const entry = document.adoptNode(parsed(html).querySelector("li"));
+    const entry = document.adoptNode(parsed(html).querySelector("li, tbody > tr"));
     if (!entry) continue;
     for (const clock of entry.querySelectorAll("time[data-clock]")) localTime(clock);
     for (const link of entry.querySelectorAll("a[href]")) {
@@ -73,14 +75,21 @@ function draw(line) {
       old.replaceWith(entry);
     } else {
       entry.classList.add("fresh");
-      line.append(entry);
+      line[first ? "prepend" : "append"](entry);
     }
   }
-  while (line.children.length > MOST) line.firstElementChild.remove();
+  while (line.children.length > MOST) line[first ? "lastElementChild" : "firstElementChild"].remove();
+  if (line.children.length) reveal(line);
   if (atEnd) window.scrollTo({ top: document.body.scrollHeight });
 }
 
-function tell(text, on) {
+// The table is hidden as long as it is empty.
+function reveal(line) {
+  line.closest("[hidden]")?.removeAttribute("hidden");
+  document.getElementById("none")?.setAttribute("hidden", "");
+}
+
+export function tell(text, on) {
   const light = document.getElementById("live");
   if (!light) return;
   light.hidden = false;

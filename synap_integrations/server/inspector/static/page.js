@@ -1,6 +1,6 @@
 // What a page can do once it is shown. Pages come from this server's templates, which escape every value.
 import { ask, go, say } from "./app.js";
-import { follow } from "./live.js";
+import { follow, tell } from "./live.js";
 import { plot } from "./plots.js";
 
 const policy = window.trustedTypes?.createPolicy("synap-pages", { createHTML: (html) => html })
@@ -25,10 +25,29 @@ export function enhance(root) {
   const unfold = root.querySelector("[data-unfold]");
   if (unfold) foldable(unfold);
   const line = root.querySelector("[data-live]");
-  if (line) {
-    following = new AbortController();
-    follow(line, following.signal);
-  }
+  if (!line) return;
+  start(line);
+  const pause = root.querySelector("[data-pause]");
+  if (pause) pausable(pause, line);
+}
+
+function start(line) {
+  following = new AbortController();
+  follow(line, following.signal);
+}
+
+// A page that is paused reads nothing; it goes on where it was, so that nothing is kept meanwhile.
+function pausable(button, line) {
+  button.hidden = false;
+  button.addEventListener("click", () => {
+    if (following) {
+      release();
+      tell("paused", false);
+    } else {
+      start(line);
+    }
+    button.textContent = following ? "Pause" : "Resume";
+  });
 }
 
 export function localTime(clock) {
