@@ -76,6 +76,52 @@ def test_a_wrong_key_is_refused_and_a_right_one_can_be_typed(tab, site):
     assert tab.locator(".card").count() > 3
 
 
+def test_an_address_without_the_key_leads_to_the_page_by_the_key(tab, site):
+    """The address of a page asks for the key, takes it or the whole printed address, and goes on to that page."""
+    answer = tab.goto(f"{site.url}/read/events?type=tool_call")
+    assert answer.status == 401
+    assert tab.locator("h1").inner_text() == "The key, please"
+    assert tab.evaluate("document.activeElement.id") == "key"
+    tab.keyboard.type(f"{site.url}/#key={KEY}")
+    tab.keyboard.press("Enter")
+    tab.wait_for_selector('body[data-shown="/read/events?type=tool_call"] main:not(.loading)')
+    assert KEY not in tab.url
+    tab.goto(f"{site.url}/read/health")  # with the key of this tab it is on its way already
+    tab.wait_for_selector('body[data-shown="/read/health"] main:not(.loading)')
+    assert tab.context.cookies() == []
+    refused = [fault for fault in tab.faults if "401" not in fault]
+    assert refused == []
+
+
+def test_the_way_in_is_accessible_and_leads_nowhere_else(browser, site):
+    """Axe finds no violation at the door, whichever door it is; a refused key leaves no page behind it."""
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe is not installed")
+    context = browser.new_context(locale="en-GB", viewport={"width": 360, "height": 900}, color_scheme="dark")
+    page = context.new_page()
+    for place in ("/", "/read/events", "/v1/nothing"):
+        page.goto(f"{site.url}{place}")
+        page.wait_for_selector("#key-form:not([hidden])")
+        assert page.evaluate("document.documentElement.scrollWidth") <= 360
+        assert page.locator("nav").count() == 0
+        assert [fault["id"] for fault in axe.Axe().run(page).response["violations"]] == []
+    enter(page, site)
+    page.evaluate("sessionStorage.setItem('synap-key', 'of-yesterday')")
+    page.goto(f"{site.url}/#/events")
+    page.wait_for_selector("#wrong-key:not([hidden])")
+    assert page.locator("nav, #redact").count() == 0
+    assert [fault["id"] for fault in axe.Axe().run(page).response["violations"]] == []
+    context.close()
+
+
+def test_what_is_not_a_page_is_said_and_not_shown(tab, site):
+    """An address of nothing says so, and the page that was there can be read on."""
+    enter(tab, site)
+    tab.goto(f"{site.url}/#/nothing/of/the/kind")
+    tab.wait_for_selector("#notice:not([hidden])")
+    tab.wait_for_selector("main:not(.loading) h1:has-text('Conversations')")
+    assert tab.locator("#notice").inner_text()
+
+
 def test_the_keyboard_alone_goes_everywhere(tab, site):
     """Search, open, go back and switch pages without a mouse; links carry one between pages without a reload."""
     enter(tab, site)

@@ -95,6 +95,9 @@ def test_the_file_of_a_stopped_application_is_read_and_not_changed(file):
         assert site.call("POST", "/read/users/1/forget", {"confirm": "ana"}, key=key)[0] == 403
         assert site.call("POST", "/v1/conversations/messages", {}, key=key)[0] == 404
         assert site.get("/read/", key="wrong")[0] == 401
+        status, _, door = site.get("/read/events", key=None, Accept="text/html")
+        assert status == 401
+        assert "The key, please" in door
         assert site.get("/read/", key=key, Host="evil.example")[0] == 421
     assert hashlib.sha256(file.read_bytes()).hexdigest() == before
 

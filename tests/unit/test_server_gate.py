@@ -213,6 +213,38 @@ def test_a_browser_without_scripts_may_ask_for_the_key_but_only_to_read() -> Non
     assert refused.headers["www-authenticate"].startswith("Basic")
 
 
+HTML = ("Accept", "text/html,application/xhtml+xml,*/*;q=0.8")
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "headers", "expected"),
+    [
+        ("GET", "/v1/x", (HTML,), True),
+        ("HEAD", "/read/x", (HTML,), True),
+        ("GET", "/read/x", (("Accept", "TEXT/HTML"),), True),
+        ("GET", "/read/x", (), False),
+        ("GET", "/read/x", (("Accept", "*/*"),), False),
+        ("GET", "/read/x", (("Accept", "text/html, application/json"),), False),
+        ("POST", "/v1/x", (HTML, JSON), False),
+    ],
+)
+def test_a_reader_is_a_browser_that_asks_for_html_by_name(method, path, headers, expected) -> None:
+    """Only a browser that opens an address is answered as a person; a program never is, nor what changes something."""
+    refused = GATE.refusal(Head(method, path, (HOST, *headers)))
+    assert refused is not None
+    assert refused.status == 401
+    assert refused.to_reader is expected
+
+
+def test_other_refusals_are_for_nobody_to_read() -> None:
+    """A request that is not for us learns nothing but that, also as a browser."""
+    for headers in ((HTML,), (("Host", "evil.example:8787"), HTML), (HOST, ("Origin", ELSEWHERE), HTML)):
+        refused = GATE.refusal(Head("GET", "/read/x", headers))
+        assert refused is not None
+        assert refused.status in {421, 403}
+        assert not refused.to_reader
+
+
 @pytest.mark.parametrize(
     "name", ["Host", "Origin", "Authorization", "Content-Type", "Content-Length", "Sec-Fetch-Site"]
 )

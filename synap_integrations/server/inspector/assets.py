@@ -11,6 +11,7 @@ _SCRIPT: Final = "text/javascript; charset=utf-8"
 _STYLE: Final = "text/css; charset=utf-8"
 _FILES: Final = {
     "app.js": _SCRIPT,
+    "door.js": _SCRIPT,
     "page.js": _SCRIPT,
     "live.js": _SCRIPT,
     "plots.js": _SCRIPT,

@@ -34,6 +34,7 @@ TO_SERVER: Final = (
     "session_start",
     "session_end",
 )
+_TURNS: Final = TO_SERVER[:2]
 TO_CLIENT: Final = ("context_bundle",)
 _SOURCES: Final[tuple[Source, ...]] = ("turn", "event", "bundle")
 _DIRECTIONS: Final[Mapping[Source, Direction]] = {"turn": "in", "event": "in", "bundle": "out"}
@@ -80,7 +81,7 @@ _STATEMENTS: Final[Mapping[Source, str]] = {
         FROM bundle CROSS JOIN owner ON owner.id = bundle.owner
         LEFT JOIN conversation AS chat
                ON chat.owner = bundle.owner AND chat.conversation_id = bundle.conversation_id
-        WHERE bundle.id > :after AND bundle.id < :before AND (:kind = '' OR :kind = 'context_bundle')
+        WHERE bundle.id > :after AND bundle.id < :before
         AND {_HELD.format(row="bundle")}
         ORDER BY bundle.id
     """,  # noqa: S608 - constants
@@ -98,7 +99,11 @@ class Wanted:
     @property
     def sources(self) -> list[Source]:
         """Where such rows are."""
-        return [source for source in _SOURCES if self.direction in ("", _DIRECTIONS[source])]
+        return [
+            source
+            for source in _SOURCES
+            if self.direction in ("", _DIRECTIONS[source]) and (not self.kind or source == _source_of(self.kind))
+        ]
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,6 +196,12 @@ def behind(rows: Iterable[Passed], before: Cursor | None) -> Cursor:
         at = _SOURCES.index(row.source)
         ends[at] = min(ends[at], row.number)
     return Cursor(*ends)
+
+
+def _source_of(kind: str) -> Source:
+    if kind in TO_CLIENT:
+        return "bundle"
+    return "turn" if kind in _TURNS else "event"
 
 
 def _passed(source: Source, row: Sequence[Any]) -> Passed:

@@ -59,6 +59,13 @@ def routes(synap: LocalSynap, *, pool: Executor, outside: Outside | None = None)
     ]
 
 
+def door() -> str:
+    """What a browser without the key is shown in place of a page: the way in, and no data."""
+    from .rendering import environment  # noqa: PLC0415 - templates take longer to load than a server may take to start
+
+    return environment().get_template("door.html").render()
+
+
 class _Inspector:
     """Handlers of requests. The templates are loaded with the first page."""
 

@@ -49,6 +49,8 @@ class Refusal:
     code: str
     detail: str
     headers: Mapping[str, str] = field(default_factory=dict[str, str])
+    to_reader: bool = False
+    """True if somebody looks at it in a browser, and only the key is missing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,12 +118,22 @@ class Gate:
         given = head.get("authorization")
         if head.path in self.public or self.access.bearer(given):
             return None
+        reader = head.method in _READING and _reads_pages(head)
         challenge = {"www-authenticate": "Bearer"}
         if head.method in _READING and below(head.path, self.basic):
             if self.access.basic(given):
                 return None
-            challenge = {"www-authenticate": 'Basic realm="Synap: the key is the password", charset="UTF-8"'}
-        return Refusal(401, "UNAUTHORIZED", "the key is missing or wrong: set SYNAP_API_KEY", challenge)
+            # A browser that is challenged shows a prompt and no page: only where the prompt is the way in, or failed.
+            if not reader or given is not None or head.path in self.basic:
+                challenge = {"www-authenticate": 'Basic realm="Synap: the key is the password", charset="UTF-8"'}
+        detail = "the key is missing or wrong: set SYNAP_API_KEY"
+        return Refusal(401, "UNAUTHORIZED", detail, challenge, to_reader=reader)
+
+
+def _reads_pages(head: Head) -> bool:
+    """True for a browser that opens an address, which asks for HTML by name."""
+    wanted = (head.get("accept") or "").lower()
+    return "text/html" in wanted and "json" not in wanted
 
 
 def _is_json(head: Head) -> bool:

@@ -12,14 +12,14 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import BaseRoute, Mount
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from synap_integrations.guard import contained
 from synap_integrations.server.embedded import LocalSynap
 from synap_integrations.server.inspector.outside import Outside
-from synap_integrations.server.inspector.routes import routes
+from synap_integrations.server.inspector.routes import door, routes
 from synap_integrations.server.rest.answers import refusal
 
 from .gate import Gate, Head, Refusal, below
@@ -55,14 +55,14 @@ def build_app(
     ``outside`` is what the pages show besides the database.
     """
     pages = routes(synap, pool=pool, outside=outside)
-    return gated([*pages, Mount("/", app=_Rest(synap, pool))], gate=gate, closing=closing)
+    return gated([*pages, Mount("/", app=_Rest(synap, pool))], gate=gate, pool=pool, closing=closing)
 
 
-def gated(routes: Sequence[BaseRoute], *, gate: Gate, closing: asyncio.Future[None]) -> Starlette:
-    """An application behind the gate."""
+def gated(routes: Sequence[BaseRoute], *, gate: Gate, pool: Executor, closing: asyncio.Future[None]) -> Starlette:
+    """An application behind the gate. What a browser is shown that has no key is made on the ``pool``."""
     return Starlette(
         routes=routes,
-        middleware=[Middleware(_AtTheGate, gate=gate, closing=closing)],
+        middleware=[Middleware(_AtTheGate, gate=gate, pool=pool, closing=closing)],
         exception_handlers={HTTPException: _refused, ClientDisconnect: _gone},
     )
 
@@ -94,28 +94,37 @@ class _Rest:
 class _AtTheGate:
     """Refuses what the gate refuses, bounds what it lets in, and puts the safe headers on every answer."""
 
-    def __init__(self, app: ASGIApp, gate: Gate, closing: asyncio.Future[None]) -> None:
+    def __init__(self, app: ASGIApp, gate: Gate, pool: Executor, closing: asyncio.Future[None]) -> None:
         self._app = app
         self._gate = gate
+        self._pool = pool
         self._closing = closing
         self._requests = 0
+        self._door: str | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Let one request in, or not."""
-        readable = below(scope["path"], self._gate.basic)
-        outgoing = _Outgoing(send, _READABLE_HEADERS if readable else _SAFE_HEADERS)
         refused = self._gate.refusal(_head(scope))
+        readable = refused is None and below(scope["path"], self._gate.basic)
+        outgoing = _Outgoing(send, _READABLE_HEADERS if readable else _SAFE_HEADERS)
         if refused is None and self._requests >= self._gate.limits.requests:
             detail = f"{self._requests} requests are being answered: try again"
             refused = Refusal(503, "OVERLOADED", detail, {"retry-after": "1"})
         if refused is not None:
-            await _answer(refused)(scope, receive, outgoing.send)
+            await (await self._turned_away(refused))(scope, receive, outgoing.send)
             return
         self._requests += 1
         try:
             await self._admitted(scope, _Incoming(receive, self._gate.limits.body_bytes, self._closing), outgoing)
         finally:
             self._requests -= 1
+
+    async def _turned_away(self, refused: Refusal) -> Response:
+        if not refused.to_reader:
+            return _answer(refused)
+        if self._door is None:
+            self._door = await asyncio.get_running_loop().run_in_executor(self._pool, door)
+        return HTMLResponse(self._door, refused.status, refused.headers)
 
     async def _admitted(self, scope: Scope, incoming: _Incoming, outgoing: _Outgoing) -> None:
         longest_s = self._gate.limits.request_s

@@ -52,7 +52,7 @@ class PageServer:
         self._closing: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         gate = Gate(access=Access(self._options.key), port=doors.http_port, limits=DEFAULT, public=PUBLIC, basic=BASIC)
         pages = routes(self._synap, pool=self._pool, outside=self.outside)
-        self._http = HttpServer(gated(pages, gate=gate, closing=self._closing), DEFAULT)
+        self._http = HttpServer(gated(pages, gate=gate, pool=self._pool, closing=self._closing), DEFAULT)
         self._serving = asyncio.create_task(self._http.serve(sockets=list(doors.http)))
         await self._http.ready.wait()
         self.url = f"http://{doors.host}:{doors.http_port}"

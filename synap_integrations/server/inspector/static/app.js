@@ -6,7 +6,8 @@ import { enhance, parsed, release } from "./page.js";
 
 const KEY = "synap-key";
 const shell = document.body.dataset.mode === "shell";
-const door = shell ? document.querySelector("main").cloneNode(true) : null;
+const PARTS = ["header.top", "main", "footer"];
+const door = shell ? document.cloneNode(true) : null;
 let loading = new AbortController();
 
 function headers(more = {}) {
@@ -46,14 +47,19 @@ export function go(path) {
   else location.assign(path);
 }
 
+// The key in what was pasted: the key itself, or the address that it is in.
+function pasted(text) {
+  const inside = /#key=(.+)$/.exec(text.trim());
+  return inside ? decodeURIComponent(inside[1]) : text.trim();
+}
+
 function showDoor(refused) {
-  release();
-  const fresh = door.cloneNode(true);
-  document.querySelector("main").replaceWith(fresh);
+  replace(door.cloneNode(true));
   document.getElementById("wrong-key").hidden = !refused;
+  document.getElementById("key-form").hidden = false;
   document.getElementById("key-form").addEventListener("submit", (event) => {
     event.preventDefault();
-    sessionStorage.setItem(KEY, document.getElementById("key").value.trim());
+    sessionStorage.setItem(KEY, pasted(document.getElementById("key").value));
     show();
   });
   document.getElementById("key").focus();
@@ -72,6 +78,10 @@ async function show() {
       sessionStorage.removeItem(KEY);
       return showDoor(true);
     }
+    if (!answer.headers.get("content-type")?.startsWith("text/html")) {
+      main.classList.remove("loading");
+      return say((await answer.json().catch(() => null))?.detail ?? "This is not a page.");
+    }
     put(parsed(await answer.text()));
     document.body.dataset.shown = path;
   } catch (error) {
@@ -81,13 +91,17 @@ async function show() {
   }
 }
 
-function put(page) {
+function replace(page) {
   release();
   document.title = page.title;
-  for (const part of ["header.top", "main", "footer"]) {
+  for (const part of PARTS) {
     const fresh = page.querySelector(part);
     if (fresh) document.querySelector(part).replaceWith(document.adoptNode(fresh));
   }
+}
+
+function put(page) {
+  replace(page);
   window.scrollTo(0, 0);
   begin();
   document.querySelector("main").focus({ preventScroll: true });
@@ -141,7 +155,7 @@ document.addEventListener("keydown", (event) => {
   going = event.key === "g";
   if (place) go(place);
   else if (event.key === "p") document.querySelector("[data-pause]")?.click();
-  else if (event.key === "r") document.getElementById("redact").click();
+  else if (event.key === "r") document.getElementById("redact")?.click();
   else if (event.key === "/") {
     const field = document.getElementById("q");
     if (!field) return;
@@ -151,17 +165,14 @@ document.addEventListener("keydown", (event) => {
 });
 
 if (shell) {
-  const given = /^#key=(.+)$/.exec(location.hash);
-  if (given) {
-    sessionStorage.setItem(KEY, decodeURIComponent(given[1]));
+  const take = () => {
+    if (!location.hash.startsWith("#key=")) return;
+    sessionStorage.setItem(KEY, pasted(location.hash));
     history.replaceState(null, "", "/#/");
-  }
+  };
+  take();
   window.addEventListener("hashchange", () => {
-    const pasted = /^#key=(.+)$/.exec(location.hash);
-    if (pasted) {
-      sessionStorage.setItem(KEY, decodeURIComponent(pasted[1]));
-      history.replaceState(null, "", "/#/");
-    }
+    take();
     show();
   });
   show();
