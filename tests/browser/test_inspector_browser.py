@@ -179,10 +179,14 @@ def test_the_event_stream_grows_at_its_top_until_it_is_paused(tab, site, world):
     tab.keyboard.press("p")
     tab.wait_for_selector("#live:has-text('paused')")
     held = rows(tab)
+    witness = tab.context.new_page()
+    enter(witness, site, "/events?q=flight")
+    witness.wait_for_selector("#live.on")
     world.say("Said while it was paused.", conversation="flight")
     world.say("Not wanted here.", conversation="booking")
-    tab.wait_for_timeout(700)  # longer than the server takes to look
+    witness.wait_for_selector("table.stream tr:has-text('Said while it was paused.')")
     assert rows(tab) == held
+    witness.close()
     tab.focus("button:has-text('Resume')")
     tab.keyboard.press("Enter")
     tab.wait_for_selector("table.stream tr:has-text('Said while it was paused.')")
@@ -339,6 +343,7 @@ def test_everything_can_be_read_below_read(browser, site, javascript):
     for word, heading in (("Events", "Events"), ("Pushed", "Pushed"), ("Memory", "Memory"), ("Health", "Health")):
         page.click(f"nav a:has-text('{word}')")
         assert page.locator("h1").inner_text() == heading
+    assert ("times are UTC" in page.locator("footer").inner_text()) is not javascript
     page.goto(f"{site.url}/read/conversations/2")
     page.click("summary:has-text('timetable')")
     assert page.locator("pre:has-text('06:35')").is_visible()
