@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from local_synap import Caller, Clock, engine_of
 
@@ -21,6 +22,9 @@ from synap_integrations.server.serving.dev_server import DevServer, ServerOption
 from synap_integrations.settings import Settings
 from synap_integrations.wire import grpc_codec
 from synap_integrations.wire.proto import ConversationEvent, StreamEvent, StreamResponse
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
 
 KEY = "synap_test_key_for_the_inspector"
 
@@ -183,6 +187,15 @@ def served(world: World, **around: object) -> Iterator[Site]:
     beside = outside(Settings.read(), file=world.synap.name, **around)
     with on_a_thread(DevServer(world.synap, options, outside=beside)) as server:
         yield Site(server.url, server.http_port)
+
+
+def enter(tab: "Page", site: Site, place: str = "/") -> None:
+    """Open the address with the key in a browser, then this place."""
+    tab.goto(f"{site.url}/#key={KEY}")
+    tab.wait_for_selector('body[data-shown="/read/"]')
+    if place != "/":
+        tab.goto(f"{site.url}/#{place}")
+    tab.wait_for_selector(f'body[data-shown="/read{place}"] main:not(.loading)')
 
 
 def many_turns(world: World, count: int, *, conversation: str = "long") -> None:
