@@ -15,7 +15,7 @@ from measuring import Clock, Effort, Figure, Report, Spread, clock, interleaved
 
 import synap_integrations
 from synap_integrations.auto import launch
-from synap_integrations.auto.terms import Terms
+from synap_integrations.auto.run_options import Terms
 from synap_integrations.langchain import SynapCallbackHandler
 
 START_MS = 30.0

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar, assert_never, cast
 
 from .errors import InvalidInputError
 from .guard import contained, quiet
+from .import_strings import is_name, named
 from .model import (
     AssistantMessage,
     ContextRequest,
@@ -27,7 +28,6 @@ from .model import (
     ToolResult,
     UserMessage,
 )
-from .named import is_name, named
 from .plain import plain
 
 if TYPE_CHECKING:

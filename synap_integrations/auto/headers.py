@@ -1,7 +1,7 @@
 """Who is talking, according to the headers of the HTTP request that is being answered.
 
-An application is wrapped when its server takes it up (`doors`); Flask and Quart know their request themselves. No web
-framework is imported for it.
+An application is wrapped when its server takes it up (`server_hooks`); Flask and Quart know their request themselves.
+No web framework is imported for it.
 
 Only for servers whose clients cannot choose these headers, such as those behind a gateway that sets them.
 

@@ -6,11 +6,11 @@ from collections.abc import Callable, Mapping
 from typing import cast
 
 from synap_integrations import scoping
-from synap_integrations.auto.untouched import say
+from synap_integrations.auto.startup_guard import say
 from synap_integrations.errors import InvalidInputError
 from synap_integrations.guard import contained
+from synap_integrations.import_strings import is_name, named
 from synap_integrations.model import Scope
-from synap_integrations.named import is_name, named
 
 _Found = Mapping[str, object] | Scope | None
 _DOOR = contained("identify")

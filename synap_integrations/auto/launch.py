@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 import sys
 
-from synap_integrations.named import is_name
+from synap_integrations.import_strings import is_name
 
-from .terms import HEADERS, VARIABLE, Terms
-from .untouched import say
+from .run_options import HEADERS, VARIABLE, Terms
+from .startup_guard import say
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

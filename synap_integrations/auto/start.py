@@ -10,8 +10,8 @@ import os
 import sys
 
 from .islands import islands
-from .terms import HEADERS, SERVERS, Terms
-from .untouched import say, untouched
+from .run_options import HEADERS, SERVERS, Terms
+from .startup_guard import say, untouched
 from .watcher import ImportWatcher
 
 

@@ -11,16 +11,16 @@ from typing import TYPE_CHECKING, Final, Self, cast
 
 from synap_integrations import runtime, scoping
 from synap_integrations.auto import start
-from synap_integrations.auto.doors import DOORS
 from synap_integrations.auto.headers import headers_scope
 from synap_integrations.auto.identity import finder
 from synap_integrations.auto.islands import Island, islands
 from synap_integrations.auto.limits import Limited
-from synap_integrations.auto.terms import HEADERS, Terms
-from synap_integrations.auto.untouched import say, untouched
+from synap_integrations.auto.run_options import HEADERS, Terms
+from synap_integrations.auto.server_hooks import HOOKS
+from synap_integrations.auto.startup_guard import say, untouched
 from synap_integrations.auto.watcher import ImportWatcher
+from synap_integrations.import_strings import named
 from synap_integrations.model import Scope
-from synap_integrations.named import named
 from synap_integrations.outbox import threads
 from synap_integrations.ports import Memory, checked_memory
 from synap_integrations.settings import Settings
@@ -39,7 +39,7 @@ class _Wish:
     synap: Memory | None
     inject: bool
     identify: Callable[[], Scope] | None
-    doors: bool
+    hooks: bool
 
 
 class _Switch:
@@ -85,8 +85,8 @@ class _Switch:
                 inject = partial(_inject, island, wish)
                 lost = f"no context in the prompts of {island.name}"
                 told.setdefault(island.inject_trigger, []).append(self._kept(inject, lost))
-        for module, door in DOORS.items() if wish.doors else ():
-            told.setdefault(module, []).append(self._kept(door, f"the headers of {module} are not read"))
+        for module, hook in HOOKS.items() if wish.hooks else ():
+            told.setdefault(module, []).append(self._kept(hook, f"the headers of {module} are not read"))
         return told
 
     def _kept(self, attach: Callable[[], Detach], lost: str) -> Callable[[], None]:
@@ -173,6 +173,6 @@ def _wish_of(terms: Terms) -> _Wish:
 def _wish(synap: Memory | None, inject: bool, identify: Identify | None) -> _Wish:
     if synap is None:
         runtime.check_settings()
-    doors = identify == HEADERS
-    find = None if identify is None else headers_scope if doors else finder(identify)
-    return _Wish(synap, inject, find, doors)
+    hooks = identify == HEADERS
+    find = None if identify is None else headers_scope if hooks else finder(identify)
+    return _Wish(synap, inject, find, hooks)

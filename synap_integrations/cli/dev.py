@@ -136,7 +136,7 @@ def _opened(wanted: Wanted) -> Iterator[LocalSynap]:
     synap = LocalSynap(database, MEMORY if path is None else str(path), patterns=patterns)
     try:
         if wanted.embeddings or wanted.extractor:
-            from .lent import lent_by  # noqa: PLC0415 - only for those who have models
+            from .lent_models import lent_by  # noqa: PLC0415 - only for those who have models
 
             synap.engine.lend(lent_by(embeddings=wanted.embeddings, extractor=wanted.extractor))
         yield synap
@@ -181,7 +181,7 @@ def _server(synap: LocalSynap, wanted: Wanted) -> DevServer:
     """Raises: InvalidInputError, if a package is missing, or the key is not good enough for where it is to serve."""
     with server_packages():
         from synap_integrations.server.serving.dev_server import DevServer, ServerOptions  # noqa: PLC0415 - may be missing
-    from .outside import outside  # noqa: PLC0415 - not for --help
+    from .surroundings import outside  # noqa: PLC0415 - not for --help
 
     hush_uvicorn()
     options = ServerOptions(

@@ -67,15 +67,15 @@ def command(*, quick: bool, leaving: bool, as_json: bool) -> int:
 
 
 def _findings(settings: Settings, *, quick: bool) -> Iterator[Finding]:
-    from .checks import installed, kept, reachable  # noqa: PLC0415 - not for --help
+    from .checks import installed, reachable, storage  # noqa: PLC0415 - not for --help
 
     yield from installed.versions()
     yield from reachable.settings_findings(settings)
     yield from asyncio.run(reachable.platform_findings(settings))
-    yield from kept.storage_findings(settings)
-    yield from kept.outbox_findings(settings)
-    yield from kept.memory_findings(settings)
-    yield from kept.run_findings(settings)
+    yield from storage.storage_findings(settings)
+    yield from storage.outbox_findings(settings)
+    yield from storage.memory_findings(settings)
+    yield from storage.run_findings(settings)
     if not quick:
         yield from installed.turns()
 

@@ -41,7 +41,7 @@ def command(
     Exit code 1: nothing was found.
     """
     from synap_integrations.server.inspector.following import Following  # noqa: PLC0415 - not for --help
-    from synap_integrations.server.inspector.reading import Reading  # noqa: PLC0415 - see above
+    from synap_integrations.server.inspector.queries import Reading  # noqa: PLC0415 - see above
 
     wanted, count = wanted_by(user, customer, conversation), 0
     with opened(stored_in(db)) as database, _written_to(output):

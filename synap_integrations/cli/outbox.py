@@ -261,7 +261,7 @@ def _delivered(timeout_s: float, *, as_json: bool) -> int:
     from synap_integrations.runtime import Synap  # noqa: PLC0415 - not for --help
     from synap_integrations.runtime.beginnings import owner_of  # noqa: PLC0415 - see above
 
-    from .checks.kept import delivered_by  # noqa: PLC0415 - see above
+    from .checks.storage import delivered_by  # noqa: PLC0415 - see above
 
     synap = Synap()
     try:

@@ -14,7 +14,7 @@ import click
 from synap_integrations.errors import InvalidInputError
 from synap_integrations.testing.isolation import WORKERS, Ask, IsolationReport, prove_isolation
 
-from .made import made
+from .user_objects import made
 
 _MOST_SHOWN = 10
 _COULD_NOT = 2

@@ -20,7 +20,7 @@ from .stored import AS_JSON, opened
 from .terminal import Cell, Paper, counted, print_json
 
 if TYPE_CHECKING:
-    from synap_integrations.server.inspector.reading import Reading
+    from synap_integrations.server.inspector.queries import Reading
 
     from .replay import Replayed
 
@@ -47,7 +47,7 @@ def command(*, to: str | None, db: Path | None, dry_run: bool, as_json: bool) ->
     was interrupted goes on when it is started again; a second one sends only what is new. Exit code 1: the platform
     refused something for good, and the output says what.
     """
-    from synap_integrations.server.inspector.reading import Reading  # noqa: PLC0415 - not for --help
+    from synap_integrations.server.inspector.queries import Reading  # noqa: PLC0415 - not for --help
 
     settings = Settings.read(base_url=to)
     if settings.embedded:

@@ -23,7 +23,7 @@ from synap_integrations.client.retry import Backoff
 from synap_integrations.errors import ConflictError, InvalidInputError, NetworkTimeoutError, SynapError
 from synap_integrations.model import Ack, Inbound
 from synap_integrations.server.documents.pieces import DOCUMENT_ROLE
-from synap_integrations.server.inspector.reading import Reading
+from synap_integrations.server.inspector.queries import Reading
 from synap_integrations.server.inspector.views import Chat, Occurrence
 from synap_integrations.server.records import Owner, Turn
 

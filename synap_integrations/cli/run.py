@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 
 from synap_integrations.auto import launch
-from synap_integrations.auto.terms import Terms
+from synap_integrations.auto.run_options import Terms
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from .stored import AS_JSON, CUSTOMER, DB, USER, described, opened, stored_in
 from .terminal import Cell, Paper, counted, print_json
 
 if TYPE_CHECKING:
-    from synap_integrations.server.inspector.reading import Reading
+    from synap_integrations.server.inspector.queries import Reading
     from synap_integrations.server.inspector.timeline import Entry
     from synap_integrations.server.inspector.views import Chat
 
@@ -43,7 +43,7 @@ def command(  # noqa: PLR0913 - the options
     """
     from synap_integrations.server.inspector.export import as_json as json_of  # noqa: PLC0415 - not for --help
     from synap_integrations.server.inspector.export import as_markdown  # noqa: PLC0415 - see above
-    from synap_integrations.server.inspector.reading import Reading  # noqa: PLC0415 - see above
+    from synap_integrations.server.inspector.queries import Reading  # noqa: PLC0415 - see above
     from synap_integrations.server.inspector.transcript import line  # noqa: PLC0415 - see above
 
     with opened(stored_in(db)) as database:

@@ -24,7 +24,7 @@ from synap_integrations.server.embedded import FILE_NAME
 from synap_integrations.server.engine import Engine
 from synap_integrations.settings import Settings
 
-from .checks.kept import unwritable
+from .checks.storage import unwritable
 from .terminal import counted
 
 _EPILOG = """\b

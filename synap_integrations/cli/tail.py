@@ -55,7 +55,7 @@ def command(  # noqa: PLR0913 - the options
     object on each line. Ctrl-C ends it, with exit code 130.
     """
     from synap_integrations.server.inspector.following import Following  # noqa: PLC0415 - not for --help
-    from synap_integrations.server.inspector.reading import Reading  # noqa: PLC0415 - see above
+    from synap_integrations.server.inspector.queries import Reading  # noqa: PLC0415 - see above
 
     of_them = wanted_by(user, customer, conversation)
 

@@ -80,7 +80,7 @@ def _server(synap: LocalSynap, *, port: int, write: bool) -> PageServer:
         from synap_integrations.server.serving.access import new_key  # noqa: PLC0415 - not for --help
         from synap_integrations.server.serving.page_server import PageOptions, PageServer  # noqa: PLC0415 - may be missing
 
-    from .outside import outside  # noqa: PLC0415 - not for --help
+    from .surroundings import outside  # noqa: PLC0415 - not for --help
 
     hush_uvicorn()
     around = outside(Settings.read(), file=synap.name, writable=write)

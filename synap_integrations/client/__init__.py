@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from synap_integrations.named import lazily
+from synap_integrations.import_strings import lazily
 
 if TYPE_CHECKING:
     from .client import SynapClient

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from synap_integrations.named import lazily
+from synap_integrations.import_strings import lazily
 
 if TYPE_CHECKING:
     from .callbacks import SynapCallbackHandler

@@ -35,10 +35,10 @@ from langchain_core.callbacks import BaseCallbackHandler
 
 from synap_integrations.errors import InvalidInputError
 from synap_integrations.guard import contained
+from synap_integrations.import_strings import no_attribute
 from synap_integrations.langchain import graph
 from synap_integrations.langchain.options import NARRATIONS, Key, Narration, Options, Start
 from synap_integrations.model import Scope, new_id
-from synap_integrations.named import no_attribute
 from synap_integrations.ports import Memory, checked_memory
 from synap_integrations.scoping import NOWHERE, checked
 

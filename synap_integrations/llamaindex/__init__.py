@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from synap_integrations.named import lazily
+from synap_integrations.import_strings import lazily
 
 # Not lazy, so that the name stays with the function when its module of the same name is loaded; it loads nothing else.
 from .attach import attach

@@ -9,24 +9,24 @@ from llama_index.core.tools import AsyncBaseTool, ToolMetadata, ToolOutput
 from pydantic import BaseModel, ValidationError
 
 from synap_integrations.guard import contained
-from synap_integrations.llamaindex.asking import scope_here
+from synap_integrations.llamaindex.lookup_scope import scope_here
 from synap_integrations.llamaindex.recording import FRAMEWORK
-from synap_integrations.runtime.asking import Asker
-from synap_integrations.runtime.deeds import BROKEN, Deed, Told, adone, done, unusable
+from synap_integrations.runtime.lookup_scope import Asker
+from synap_integrations.runtime.tool_actions import BROKEN, Told, ToolAction, adone, done, unusable
 from synap_integrations.runtime.tools import ForgetTool, SearchTool, StoreTool
 
 _TOOL: Final = contained("tool")
 
 
 class _MemoryTool(AsyncBaseTool):
-    """A deed as a tool. What goes wrong is the tool's result, marked as an error, never an exception in the agent.
+    """A action as a tool. What goes wrong is the tool's result, marked as an error, never an exception in the agent.
 
     Source: llama_index.core 0.14.25, tools/types.py, AsyncBaseTool
     """
 
     def __init__(  # noqa: PLR0913 - each by name
         self,
-        deed: Deed,
+        action: ToolAction,
         synap: object | None,
         *,
         conversation_id: str | None = None,
@@ -36,9 +36,9 @@ class _MemoryTool(AsyncBaseTool):
         name: str | None = None,
         description: str | None = None,
     ) -> None:
-        self._deed = deed
+        self._deed = action
         self._metadata = ToolMetadata(
-            name=name or deed.name, description=description or deed.description, fn_schema=deed.schema
+            name=name or action.name, description=description or action.description, fn_schema=action.schema
         )
         self._asker = Asker(
             synap, conversation_id=conversation_id, user_id=user_id, customer_id=customer_id, session_id=session_id

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, Final
 from llama_index.core.callbacks.base_handler import BaseCallbackHandler
 
 from synap_integrations import runtime, scoping
+from synap_integrations.import_strings import no_attribute
 from synap_integrations.llamaindex import listener
 from synap_integrations.model import Scope
-from synap_integrations.named import no_attribute
 from synap_integrations.ports import Memory, checked_memory
 
 if TYPE_CHECKING:

@@ -9,12 +9,12 @@ from typing import Any, Final
 from llama_index.core.base.base_retriever import BaseRetriever
 from llama_index.core.schema import NodeWithScore, QueryBundle, TextNode
 
-from synap_integrations.llamaindex.asking import scope_here
+from synap_integrations.llamaindex.lookup_scope import scope_here
 from synap_integrations.llamaindex.recording import FRAMEWORK
 from synap_integrations.model import Scope
 from synap_integrations.ports import Answer
-from synap_integrations.runtime.asking import Asker
-from synap_integrations.runtime.searching import SearchTerms, metadata_of, text_of
+from synap_integrations.runtime.lookup_scope import Asker
+from synap_integrations.runtime.search_options import SearchTerms, metadata_of, text_of
 from synap_integrations.runtime.usage import record_used, used_of
 
 _FOR_MODELS: Final = {"said_at", "type"}

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from llama_index.core.base.llms.types import ChatMessage, MessageRole
 
-from synap_integrations.llamaindex.asking import scope_here
+from synap_integrations.llamaindex.lookup_scope import scope_here
 from synap_integrations.runtime.short_term import ShortTermMessage
 
 if TYPE_CHECKING:

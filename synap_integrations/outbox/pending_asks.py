@@ -46,8 +46,8 @@ class BackgroundTasks:
     def __init__(self) -> None:
         self.tasks: set[asyncio.Task[None]] = set()
 
-    def begin(self, deed: Coroutine[None, None, None]) -> None:
+    def begin(self, action: Coroutine[None, None, None]) -> None:
         """Start it. On the transport's loop."""
-        task = asyncio.ensure_future(deed)
+        task = asyncio.ensure_future(action)
         self.tasks.add(task)
         task.add_done_callback(self.tasks.discard)

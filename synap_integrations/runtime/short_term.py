@@ -10,8 +10,8 @@ from synap_integrations.errors import InvalidInputError
 from synap_integrations.model import RecentTurn, Scope
 from synap_integrations.ports import Answer, Beginnings, ReadConversation
 
-from .asking import Asker
-from .searching import conversation_block
+from .lookup_scope import Asker
+from .search_options import conversation_block
 
 Style = Literal["structured", "narrative", "bullet_points"]
 _ON_ERROR: Final = ("fallback", "raise")

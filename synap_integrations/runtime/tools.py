@@ -1,6 +1,6 @@
-"""How agents' tools are made, whatever the framework: a deed, whom it asks, and the framework's own keywords.
+"""How agents' tools are made, whatever the framework: an action, whom it asks, and the framework's own keywords.
 
-Each class stands before an island's own tool, which takes ``(deed, synap, **fields)``.
+Each class stands before an island's own tool, which takes ``(action, synap, **fields)``.
 """
 
 from __future__ import annotations
@@ -8,15 +8,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from .deeds import Deed, Forgetting, Searching, Storing
-from .searching import SearchTerms
+from .search_options import SearchTerms
+from .tool_actions import Forgetting, Searching, Storing, ToolAction
 
 if TYPE_CHECKING:
 
     class Tool:
         """An island's tool."""
 
-        def __init__(self, deed: Deed, synap: object | None, **fields: Any) -> None: ...  # noqa: ANN401 - the island's
+        def __init__(self, action: ToolAction, synap: object | None, **fields: Any) -> None: ...  # noqa: ANN401 - the island's
 
 else:
     Tool = object

@@ -11,7 +11,6 @@ from synap_integrations.model import new_id
 from synap_integrations.ports import Lent
 
 from .database import Database
-from .finding.retrieval import WEAK, coverage, interleaved, spread, terms, with_meaning, with_notes
 from .records import (
     Bundle,
     Found,
@@ -28,6 +27,7 @@ from .records import (
     Turn,
     microseconds,
 )
+from .retrieval.ranking import WEAK, coverage, interleaved, spread, terms, with_meaning, with_notes
 from .statements.profile import Profile, profile_of
 from .statements.store import StatementStore
 from .store.forgetting import Forgetting, Forgotten, Target
@@ -35,8 +35,8 @@ from .store.ledger import Ledger
 from .store.turns import Store
 
 if TYPE_CHECKING:
-    from .finding.meaning import Meaning
-    from .reading.reader import Reader
+    from .extraction.reader import Reader
+    from .retrieval.meaning import Meaning
 
 KINDS: Final[tuple[Kind, ...]] = get_args(Kind)
 MOST_FOUND: Final = 200
@@ -73,14 +73,14 @@ class Engine:
     def lend(self, lent: Lent) -> None:
         """Use these models from now on, where none was lent before. Raises: InvalidInputError, if they are none."""
         if lent.embeddings is not None and self.meaning is None:
-            from .finding.encoders import encoder_of  # noqa: PLC0415 - only for those who have one
-            from .finding.meaning import Meaning  # noqa: PLC0415 - only for those who have one
+            from .retrieval.encoders import encoder_of  # noqa: PLC0415 - only for those who have one
+            from .retrieval.meaning import Meaning  # noqa: PLC0415 - only for those who have one
 
             self.meaning = Meaning(self.database, encoder_of(lent.embeddings))
             self.meaning.wake()
         if lent.extractor is not None and self.reader is None:
-            from .reading.extraction import extractor_of  # noqa: PLC0415 - only for those who have one
-            from .reading.reader import Reader  # noqa: PLC0415 - only for those who have one
+            from .extraction.passages import extractor_of  # noqa: PLC0415 - only for those who have one
+            from .extraction.reader import Reader  # noqa: PLC0415 - only for those who have one
 
             extractor, budget = extractor_of(lent.extractor), lent.extraction_tokens
             self.reader = Reader(self.database, extractor, budget_tokens=budget, now=self.now, new_id=self.new_id)

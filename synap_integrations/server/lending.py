@@ -12,11 +12,11 @@ def checked(lent: Lent, *, embedded: bool) -> Lent:
         message = "embeddings and extractor are for the embedded Synap, and this one speaks to another: leave them out"
         raise InvalidInputError(message, details={"argument": "embeddings" if lent.embeddings else "extractor"})
     if lent.embeddings is not None:
-        from .finding.encoders import encoder_of  # noqa: PLC0415 - only for those who have one
+        from .retrieval.encoders import encoder_of  # noqa: PLC0415 - only for those who have one
 
         encoder_of(lent.embeddings)
     if lent.extractor is not None:
-        from .reading.extraction import extractor_of  # noqa: PLC0415 - only for those who have one
+        from .extraction.passages import extractor_of  # noqa: PLC0415 - only for those who have one
 
         extractor_of(lent.extractor)
     return lent

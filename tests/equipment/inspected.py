@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from local_synap import Caller, Clock, engine_of
 
-from synap_integrations.cli.outside import outside
+from synap_integrations.cli.surroundings import outside
 from synap_integrations.model import Assembly, ContextUsed, Scope
 from synap_integrations.secret import Secret
 from synap_integrations.server.database import Database

@@ -23,8 +23,8 @@ from synap_integrations.guard import incidents, quiet
 from synap_integrations.langchain import SynapCallbackHandler
 from synap_integrations.langchain.attach import attach
 from synap_integrations.langchain.capture import runs as bounds
-from synap_integrations.langchain.capture.apart import Turn
 from synap_integrations.langchain.capture.conversations import Conversations
+from synap_integrations.langchain.capture.nested_users import Turn
 from synap_integrations.langchain.capture.runs import Runs, Tombstones
 from synap_integrations.langchain.capture.tools import ToolCallIndex
 from synap_integrations.langchain.capture.tracker import TRACKER, RunTracker, captured_scope

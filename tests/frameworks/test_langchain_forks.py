@@ -91,19 +91,19 @@ HELD = """
 import json, os, select, signal, threading
 
 from synap_integrations.langchain import attach as langchain_attach
-from synap_integrations.langchain.prompts import unasked as langchain_unasked
-from synap_integrations.llamaindex import listener, unasked as llamaindex_unasked
+from synap_integrations.langchain.prompts import auto_inject as langchain_inject
+from synap_integrations.llamaindex import auto_inject as llamaindex_inject, listener
 from synap_integrations.llamaindex.attach import attach as attach_llamaindex
 from synap_integrations.testing import FakeMemory
 
 memory = FakeMemory()
-stops = [langchain_unasked.inject(memory), llamaindex_unasked.inject(memory)]
-overlays = langchain_unasked._Unasked.overlay, llamaindex_unasked._Unasked.overlay
+stops = [langchain_inject.inject(memory), llamaindex_inject.inject(memory)]
+overlays = langchain_inject._AutoInject.overlay, llamaindex_inject._AutoInject.overlay
 held, done = threading.Event(), threading.Event()
 
 
 def hold():
-    with langchain_attach._lock, langchain_unasked._lock, llamaindex_unasked._lock, listener._lock:
+    with langchain_attach._lock, langchain_inject._lock, llamaindex_inject._lock, listener._lock:
         with listener.attachments._lock, overlays[0]._lock, overlays[1]._lock:
             held.set()
             done.wait()
@@ -118,7 +118,7 @@ if child == 0:
         stop()
     for detach in (langchain_attach.attach(memory), attach_llamaindex(memory)):
         detach()
-    for inject in (langchain_unasked.inject, llamaindex_unasked.inject):
+    for inject in (langchain_inject.inject, llamaindex_inject.inject):
         inject(memory)()
     os.write(writes, b"went on")
     os._exit(0)

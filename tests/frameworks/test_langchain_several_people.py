@@ -17,8 +17,8 @@ import synap_integrations
 from synap_integrations import Scope, Synap
 from synap_integrations.langchain import SynapCallbackHandler
 from synap_integrations.langchain.attach import attach
-from synap_integrations.langchain.lookup.asking import scope_for
-from synap_integrations.langchain.prompts.unasked import inject
+from synap_integrations.langchain.lookup.lookup_scope import scope_for
+from synap_integrations.langchain.prompts.auto_inject import inject
 from synap_integrations.model import UserMessage
 from synap_integrations.testing import FakeMemory
 

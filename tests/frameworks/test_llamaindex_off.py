@@ -17,7 +17,7 @@ from llamaindex_models import Say, ScriptedLLM
 from llamaindex_world import ask, conversations, known, simple, transcript
 
 import synap_integrations
-from synap_integrations.llamaindex import SynapCallbackHandler, SynapMemory, listener, unasked
+from synap_integrations.llamaindex import SynapCallbackHandler, SynapMemory, auto_inject, listener
 from synap_integrations.testing import FakeMemory
 
 pytestmark = [pytest.mark.usefixtures("no_turn_left"), pytest.mark.filterwarnings("ignore::DeprecationWarning")]
@@ -87,7 +87,7 @@ async def test_an_agents_run_is_left_out(off, sink, memory):
 @BOTH
 async def test_a_handlers_run_is_left_out(off, sink, nobody_attached):
     """Where a handler listens, and context comes without code, as well; and by hand."""
-    handler, stop = SynapCallbackHandler(sink), unasked.inject(sink)
+    handler, stop = SynapCallbackHandler(sink), auto_inject.inject(sink)
     engine = simple(llm := ScriptedLLM("fine"), ChatMemoryBuffer.from_defaults())
     with left_out(off):
         await engine.achat("secret")

@@ -18,7 +18,7 @@ from llamaindex_models import Say, ScriptedLLM
 from llamaindex_world import known, line, simple, tool
 
 import synap_integrations
-from synap_integrations.llamaindex import SynapMemory, attach, unasked
+from synap_integrations.llamaindex import SynapMemory, attach, auto_inject
 from synap_integrations.model import Context, ContextUsed
 from synap_integrations.testing import FakeMemory
 
@@ -50,7 +50,7 @@ def sink():
 @pytest.fixture
 def capturing(sink):
     """Everything is recorded, and every model is shown what is known."""
-    detach, stop = attach(sink), unasked.inject(sink)
+    detach, stop = attach(sink), auto_inject.inject(sink)
     yield sink
     stop()
     detach()

@@ -14,7 +14,7 @@ from zero_code import APPS, BIN, delivered, environment, parroted, synap_run
 import synap_integrations
 from synap_integrations.auto import launch
 from synap_integrations.auto.islands import islands
-from synap_integrations.auto.terms import HEADERS, SERVERS, Terms
+from synap_integrations.auto.run_options import HEADERS, SERVERS, Terms
 
 PACKAGE = Path(synap_integrations.__file__).parent
 ASK = "import chat\nprint(chat.ask('c', 'hello'))\n"
@@ -304,6 +304,6 @@ def test_the_help_and_the_table_of_commands_know_it() -> None:
 
 def test_every_server_whose_headers_are_read_is_waited_for() -> None:
     """Start-up waits for the modules that the headers' doors stand at."""
-    from synap_integrations.auto.doors import DOORS  # noqa: PLC0415 - not at start-up
+    from synap_integrations.auto.server_hooks import HOOKS  # noqa: PLC0415 - not at start-up
 
-    assert tuple(DOORS) == SERVERS
+    assert tuple(HOOKS) == SERVERS

@@ -11,8 +11,8 @@ from synap_integrations.ports import Lent
 from synap_integrations.server.inspector.explain import reasons
 from synap_integrations.server.inspector.following import Cursor
 from synap_integrations.server.inspector.live import Transcript
-from synap_integrations.server.inspector.outside import Outside
 from synap_integrations.server.inspector.pages import Ask, Pages
+from synap_integrations.server.inspector.surroundings import Outside
 
 CSP = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self'; base-uri 'none'; "

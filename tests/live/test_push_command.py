@@ -17,7 +17,7 @@ from synap_integrations.server.database import Database
 from synap_integrations.server.documents.intake import Intakes, Offered
 from synap_integrations.server.documents.pieces import Piece
 from synap_integrations.server.engine import Engine
-from synap_integrations.server.inspector.reading import Reading
+from synap_integrations.server.inspector.queries import Reading
 from synap_integrations.server.records import Happening, NewTurn, Owner
 
 ANA, MATEO = Owner("acme", "ana"), Owner("", "mateo")

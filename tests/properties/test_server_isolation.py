@@ -7,8 +7,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from local_synap import Caller
 
-from synap_integrations.server.finding.retrieval import terms
 from synap_integrations.server.records import Owner
+from synap_integrations.server.retrieval.ranking import terms
 
 SYNTAX = [
     '"',

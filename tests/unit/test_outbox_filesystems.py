@@ -10,7 +10,7 @@ import pytest
 
 from synap_integrations import Scope, Synap
 from synap_integrations.cli import main
-from synap_integrations.cli.checks.kept import storage_findings
+from synap_integrations.cli.checks.storage import storage_findings
 from synap_integrations.model import Envelope, UserMessage
 from synap_integrations.outbox import EphemeralOutbox, SqliteOutbox, filesystems
 from synap_integrations.outbox.filesystems import UNKNOWN, FileSystem, filesystem_of, mounted_at

@@ -19,9 +19,9 @@ from synap_integrations.ports import Lent
 from synap_integrations.server import background
 from synap_integrations.server.database import Database
 from synap_integrations.server.embedded import LocalSynap
-from synap_integrations.server.inspector.outside import Outside
+from synap_integrations.server.extraction.passages import Extraction, Passage, extractor_of, reading_of
 from synap_integrations.server.inspector.pages import Ask, Pages
-from synap_integrations.server.reading.extraction import Extraction, Passage, extractor_of, reading_of
+from synap_integrations.server.inspector.surroundings import Outside
 from synap_integrations.server.records import Happening, NewTurn, Owner
 
 ANA = Owner("", "ana")

@@ -16,10 +16,10 @@ from synap_integrations.model import UserMessage
 from synap_integrations.ports import Lent
 from synap_integrations.server import background
 from synap_integrations.server.database import Database
-from synap_integrations.server.finding import meaning, vectors
-from synap_integrations.server.finding.encoders import encoder_of, unit
-from synap_integrations.server.finding.retrieval import CANDIDATES, with_meaning
 from synap_integrations.server.records import NewTurn, Owner, Place
+from synap_integrations.server.retrieval import meaning, vectors
+from synap_integrations.server.retrieval.encoders import encoder_of, unit
+from synap_integrations.server.retrieval.ranking import CANDIDATES, with_meaning
 
 ANA = Owner("", "ana")
 TOLD = ("We adopted a hound from the shelter", "The cabriolet is red", "Supper is at eight", "It rained in Porto")

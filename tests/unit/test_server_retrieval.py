@@ -2,7 +2,8 @@
 
 import pytest
 
-from synap_integrations.server.finding.retrieval import (
+from synap_integrations.server.records import Hit, Place
+from synap_integrations.server.retrieval.ranking import (
     HALF_LIFE_US,
     MAX_TERMS,
     RECENCY,
@@ -14,7 +15,6 @@ from synap_integrations.server.finding.retrieval import (
     telling,
     terms,
 )
-from synap_integrations.server.records import Hit, Place
 
 LONG_AGO = -1000 * HALF_LIFE_US
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from synap_integrations.auto import launch, start
-from synap_integrations.auto.terms import Terms
+from synap_integrations.auto.run_options import Terms
 
 from .findings import Finding
 

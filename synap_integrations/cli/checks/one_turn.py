@@ -20,7 +20,7 @@ from synap_integrations.model import Context, Event, Scope
 from synap_integrations.runtime import Synap
 from synap_integrations.settings import Settings
 
-from .leaving import NotingPlatform
+from .egress import NotingPlatform
 
 if TYPE_CHECKING:
     from synap_integrations.ports import Attach

@@ -26,12 +26,12 @@ from llama_index.core.tools import BaseTool
 from synap_integrations.llamaindex import SynapMemory
 from synap_integrations.runtime import Synap
 
-from .asking import asked
 from .choosing import known_questions
 from .dialogue import CUSTOMER, Dialogue, Question
 from .findings import Asked
 from .library import Passages
 from .measure import bare
+from .question import asked
 from .witness import Witness
 
 TURNS: Final = 6

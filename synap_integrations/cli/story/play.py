@@ -22,12 +22,12 @@ from synap_integrations.settings import Settings
 
 from . import llamaindex
 from .agent import StoryAgent
-from .asking import asked
 from .dialogue import Dialogue, Session
 from .findings import Accounting, Asked, Findings, InLlamaIndex, Person
 from .inside import transcript, turns_stored
 from .library import Passages, pages
 from .measure import Prompts, PromptTally, Recall, recall_of
+from .question import asked
 from .real_model import RealModel
 
 Advance = Callable[[str, int], None]

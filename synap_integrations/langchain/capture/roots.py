@@ -15,7 +15,7 @@ from synap_integrations.context.render import newly_said
 from synap_integrations.guard import contained
 from synap_integrations.langchain import messages
 from synap_integrations.langchain.capture import steps, translate
-from synap_integrations.langchain.capture.apart import Surroundings, Turn
+from synap_integrations.langchain.capture.nested_users import Surroundings, Turn
 from synap_integrations.langchain.capture.steps import ToolOutput
 from synap_integrations.langchain.options import RunId
 from synap_integrations.langchain.recording import record

@@ -15,7 +15,7 @@ from synap_integrations.langchain.capture.tools import Call, ToolCallIndex
 from synap_integrations.langchain.options import RunId
 
 if TYPE_CHECKING:
-    from synap_integrations.langchain.capture.apart import Turn
+    from synap_integrations.langchain.capture.nested_users import Turn
     from synap_integrations.langchain.options import Options
 
 Kind = Literal["chain", "model", "tool", "retriever"]

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Final
 from synap_integrations import runtime, scoping
 from synap_integrations.guard import is_quiet
 from synap_integrations.langchain import identity
-from synap_integrations.langchain.capture.apart import Surroundings
+from synap_integrations.langchain.capture.nested_users import Surroundings
 from synap_integrations.langchain.internal import is_excluded
 from synap_integrations.scoping import NOWHERE
 
 if TYPE_CHECKING:
-    from synap_integrations.langchain.capture.apart import Turn
+    from synap_integrations.langchain.capture.nested_users import Turn
     from synap_integrations.langchain.capture.roots import Root
     from synap_integrations.langchain.capture.runs import Kind, Run, Runs
     from synap_integrations.langchain.capture.scope_resolver import ScopeResolver

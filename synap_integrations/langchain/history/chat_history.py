@@ -6,7 +6,7 @@ from typing import Final
 
 from synap_integrations.langchain.history.memory import SynapMemory
 from synap_integrations.model import Context, Scope
-from synap_integrations.runtime.asking import Asker
+from synap_integrations.runtime.lookup_scope import Asker
 
 _NOTHING: Final = Context()
 

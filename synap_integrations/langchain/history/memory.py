@@ -10,13 +10,13 @@ from langchain_core.chat_history import BaseChatMessageHistory
 from langchain_core.messages import BaseMessage, HumanMessage
 
 from synap_integrations.guard import contained
+from synap_integrations.import_strings import no_attribute
 from synap_integrations.langchain.capture.tracker import captured_scope
 from synap_integrations.langchain.history.turns import SeenTurns
 from synap_integrations.langchain.messages import has_calls, role_of, text_of
 from synap_integrations.langchain.prompts.injection import OURS, Injector
 from synap_integrations.langchain.recording import record
 from synap_integrations.model import AssistantMessage, Context, Scope, UserMessage
-from synap_integrations.named import no_attribute
 from synap_integrations.ports import Answer, Beginnings, Lookup, Memory, ReadConversation
 from synap_integrations.runtime.earlier_turns import first_reads_of
 from synap_integrations.runtime.short_term import said_since

@@ -11,7 +11,7 @@ from synap_integrations.langchain.history.turns import answered_turns, messages_
 from synap_integrations.langchain.messages import role_of, text_of
 from synap_integrations.langchain.prompts.middleware import SynapMiddleware, with_messages
 from synap_integrations.ports import Answer, ReadConversation
-from synap_integrations.runtime.asking import Asker
+from synap_integrations.runtime.lookup_scope import Asker
 
 if TYPE_CHECKING:
     from langchain.agents.middleware.types import ModelRequest

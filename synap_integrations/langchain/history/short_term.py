@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 from langchain_core.messages import SystemMessage
 from langchain_core.runnables import RunnableConfig, RunnableLambda
 
-from synap_integrations.langchain.lookup.asking import scope_for
-from synap_integrations.runtime.asking import Asker
+from synap_integrations.langchain.lookup.lookup_scope import scope_for
+from synap_integrations.runtime.lookup_scope import Asker
 from synap_integrations.runtime.short_term import ON_ERROR, STYLE, ShortTerm, ShortTermMessage
 
 if TYPE_CHECKING:

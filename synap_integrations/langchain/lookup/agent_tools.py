@@ -10,10 +10,10 @@ from langchain_core.tools import BaseTool, ToolException
 from pydantic import BaseModel, PrivateAttr, ValidationError
 
 from synap_integrations.guard import contained
-from synap_integrations.langchain.lookup.asking import scope_for
+from synap_integrations.langchain.lookup.lookup_scope import scope_for
 from synap_integrations.langchain.recording import FRAMEWORK
-from synap_integrations.runtime.asking import Asker
-from synap_integrations.runtime.deeds import BROKEN, Deed, Told, adone, done, unusable
+from synap_integrations.runtime.lookup_scope import Asker
+from synap_integrations.runtime.tool_actions import BROKEN, Told, ToolAction, adone, done, unusable
 from synap_integrations.runtime.tools import ForgetTool, SearchTool, StoreTool
 
 _TOOL: Final = contained("tool")
@@ -24,7 +24,7 @@ def _unfit(error: object) -> str:
 
 
 class _MemoryTool(BaseTool):
-    """A deed as a tool. What goes wrong is the tool's result, never an exception in the agent.
+    """A action as a tool. What goes wrong is the tool's result, never an exception in the agent.
 
     Source: langchain_core 1.7.2, tools/base.py, BaseTool.run
     """
@@ -39,10 +39,10 @@ class _MemoryTool(BaseTool):
     handle_validation_error: Any = _unfit
 
     _asker: Asker = PrivateAttr()
-    _deed: Deed = PrivateAttr()
+    _deed: ToolAction = PrivateAttr()
 
-    def __init__(self, deed: Deed, synap: object | None, **fields: Any) -> None:
-        given = {"name": deed.name, "description": deed.description, "args_schema": deed.schema}
+    def __init__(self, action: ToolAction, synap: object | None, **fields: Any) -> None:
+        given = {"name": action.name, "description": action.description, "args_schema": action.schema}
         super().__init__(**(given | {name: value for name, value in fields.items() if value is not None}))
         self._asker = Asker(
             synap,
@@ -51,7 +51,7 @@ class _MemoryTool(BaseTool):
             customer_id=self.customer_id,
             session_id=self.session_id,
         )
-        self._deed = deed
+        self._deed = action
 
     def _run(self, *words: str, config: RunnableConfig, **passed: Any) -> str:
         told = BROKEN

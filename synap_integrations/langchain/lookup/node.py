@@ -10,11 +10,11 @@ from langchain_core.runnables import RunnableConfig, RunnableLambda
 from synap_integrations.context.render import as_block
 from synap_integrations.guard import contained
 from synap_integrations.langchain.capture import translate
-from synap_integrations.langchain.lookup.asking import scope_for
+from synap_integrations.langchain.lookup.lookup_scope import scope_for
 from synap_integrations.langchain.recording import FRAMEWORK
 from synap_integrations.model import Context, Scope
-from synap_integrations.runtime.asking import Asker
-from synap_integrations.runtime.searching import SearchTerms
+from synap_integrations.runtime.lookup_scope import Asker
+from synap_integrations.runtime.search_options import SearchTerms
 from synap_integrations.runtime.usage import record_used, used_of
 
 if TYPE_CHECKING:

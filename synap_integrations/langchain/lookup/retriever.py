@@ -11,11 +11,11 @@ from langchain_core.retrievers import BaseRetriever
 from langchain_core.runnables import RunnableConfig
 from pydantic import PrivateAttr
 
-from synap_integrations.langchain.lookup.asking import scope_for
+from synap_integrations.langchain.lookup.lookup_scope import scope_for
 from synap_integrations.langchain.recording import FRAMEWORK
 from synap_integrations.ports import Answer
-from synap_integrations.runtime.asking import Asker
-from synap_integrations.runtime.searching import SearchTerms, metadata_of, text_of
+from synap_integrations.runtime.lookup_scope import Asker
+from synap_integrations.runtime.search_options import SearchTerms, metadata_of, text_of
 from synap_integrations.runtime.usage import record_used, used_of
 
 if TYPE_CHECKING:

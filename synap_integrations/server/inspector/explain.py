@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from synap_integrations.server.engine import Engine
-from synap_integrations.server.finding.retrieval import spread, terms
 from synap_integrations.server.records import Hit, Owner, Turn, microseconds
+from synap_integrations.server.retrieval.ranking import spread, terms
 
 
 @dataclass(frozen=True, slots=True)

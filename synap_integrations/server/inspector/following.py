@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 
 from synap_integrations.server.records import Owner
 
-from .reading import Reading
+from .queries import Reading
 from .timeline import Entry, Other, Pushed, Said, at, entries, is_receipt, shown
 from .views import Occurrence, Push
 

@@ -16,9 +16,9 @@ from .event_stream import TO_CLIENT, TO_SERVER, EventStream, Passed, Wanted, beh
 from .explain import reasons
 from .figures import Figures
 from .following import Cursor
-from .outside import Outside
-from .reading import Reading
+from .queries import Reading
 from .rendering import page
+from .surroundings import Outside
 from .timeline import Entry, Shown, bundle_ids
 from .views import Chat, Occurrence, Person, Push
 

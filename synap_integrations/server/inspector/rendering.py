@@ -18,7 +18,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, pass_context
 from jinja2.runtime import Context
 from markupsafe import Markup, escape
 
-from synap_integrations.server.finding.retrieval import coverage, terms
+from synap_integrations.server.retrieval.ranking import coverage, terms
 
 from .timeline import Entry, at, key
 

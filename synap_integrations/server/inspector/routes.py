@@ -20,7 +20,7 @@ from synap_integrations.server.embedded import LocalSynap
 from synap_integrations.server.rest.answers import refusal
 
 from .assets import ASSETS
-from .outside import Outside
+from .surroundings import Outside
 
 if TYPE_CHECKING:
     from .live import News

@@ -6,7 +6,7 @@ from typing import Final
 
 from synap_integrations.server.records import microseconds
 
-from .reading import Reading
+from .queries import Reading
 from .timeline import Entry, Shown, bundle_ids, entries, receipt, shown, woven
 from .views import Chat, Occurrence
 

@@ -24,8 +24,8 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from synap_integrations.server.engine import KINDS, RECENT_TURNS, Engine
-from synap_integrations.server.finding.retrieval import NEAR, WEAK, coverage, interleaved, telling, terms
 from synap_integrations.server.records import Bundle, Item, Kind, Owner, Place, Statement, Turn
+from synap_integrations.server.retrieval.ranking import NEAR, WEAK, coverage, interleaved, telling, terms
 
 Pattern = Literal["session_start", "user_message", "context_request", "tool_call", "tool_result", "compaction"]
 MOST_ITEMS: Final = 5

@@ -14,8 +14,8 @@ from synap_integrations.errors import ConflictError, InvalidInputError
 from synap_integrations.server.documents.intake import Intake, Intakes, Offered
 from synap_integrations.server.documents.pieces import KINDS, pieces_of
 from synap_integrations.server.engine import Engine
-from synap_integrations.server.finding.retrieval import coverage, terms
 from synap_integrations.server.records import Owner, Statement, Turn
+from synap_integrations.server.retrieval.ranking import coverage, terms
 from synap_integrations.server.store.forgetting import Forgotten
 from synap_integrations.wire.items import moment
 

@@ -20,8 +20,8 @@ from starlette.types import ASGIApp
 from synap_integrations.errors import ServiceUnavailableError, SynapError
 from synap_integrations.secret import Secret
 from synap_integrations.server.embedded import LocalSynap
-from synap_integrations.server.inspector.outside import Outside
 from synap_integrations.server.inspector.routes import BASIC, PUBLIC
+from synap_integrations.server.inspector.surroundings import Outside
 
 from .access import Access
 from .gate import LOOPBACK_NAMES, Gate

@@ -18,8 +18,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from synap_integrations.guard import contained
 from synap_integrations.server.embedded import LocalSynap
-from synap_integrations.server.inspector.outside import Outside
 from synap_integrations.server.inspector.routes import door, routes
+from synap_integrations.server.inspector.surroundings import Outside
 from synap_integrations.server.rest.answers import refusal
 
 from .gate import Gate, Head, Refusal, below

@@ -9,8 +9,8 @@ from typing import Final, Self
 
 from synap_integrations.secret import Secret
 from synap_integrations.server.embedded import LocalSynap
-from synap_integrations.server.inspector.outside import Outside
 from synap_integrations.server.inspector.routes import BASIC, PUBLIC, routes
+from synap_integrations.server.inspector.surroundings import Outside
 
 from .access import Access
 from .gate import Gate

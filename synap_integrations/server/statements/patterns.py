@@ -15,8 +15,8 @@ from datetime import datetime
 from functools import cache
 from typing import Final, NamedTuple
 
-from synap_integrations.server.finding.retrieval import named
 from synap_integrations.server.records import Kind, NewStatement
+from synap_integrations.server.retrieval.ranking import named
 
 from .dates import named_times
 

@@ -10,7 +10,6 @@ from typing import Any, Final
 
 from synap_integrations.guard import contained
 from synap_integrations.server.database import Database
-from synap_integrations.server.finding.retrieval import expression, spaced
 from synap_integrations.server.records import (
     Extraction,
     Kind,
@@ -24,6 +23,7 @@ from synap_integrations.server.records import (
     microseconds,
     moment,
 )
+from synap_integrations.server.retrieval.ranking import expression, spaced
 
 from .patterns import MOST, replaces, stated
 

@@ -15,8 +15,8 @@ from hashlib import blake2b
 from typing import Any, Final
 
 from synap_integrations.server.database import LOCK_WAIT_S, Database
-from synap_integrations.server.finding.retrieval import indexed
 from synap_integrations.server.records import Owner, microseconds
+from synap_integrations.server.retrieval.ranking import indexed
 from synap_integrations.server.rows import IDS_ONLY, json_text
 
 KEPT_IN_LOG: Final = "write-ahead log"

@@ -9,9 +9,9 @@ from datetime import datetime
 from typing import Any, Final
 
 from synap_integrations.server.database import Database
-from synap_integrations.server.finding.commonness import Commonness, share
-from synap_integrations.server.finding.retrieval import CANDIDATES, counting, expression, holding, indexed
 from synap_integrations.server.records import Hit, NewTurn, Owner, Place, Recorded, Turn, microseconds, moment
+from synap_integrations.server.retrieval.common_words import CommonWords, share
+from synap_integrations.server.retrieval.ranking import CANDIDATES, counting, expression, holding, indexed
 from synap_integrations.server.rows import json_text, owner_number, place_of, turn_of
 from synap_integrations.server.statements.store import notice
 
@@ -61,7 +61,7 @@ class Store:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._commonness = Commonness()
+        self._commonness = CommonWords()
 
     # --- in --------------------------------------------------------------------------------------------------
 

@@ -5,10 +5,10 @@ import itertools
 import pytest
 from local_synap import engine_of
 
-from synap_integrations.server.finding import commonness
-from synap_integrations.server.finding.commonness import Commonness, share
-from synap_integrations.server.finding.retrieval import counting, expression
 from synap_integrations.server.records import NewTurn, Owner
+from synap_integrations.server.retrieval import common_words
+from synap_integrations.server.retrieval.common_words import CommonWords, share
+from synap_integrations.server.retrieval.ranking import counting, expression
 
 ANA = Owner("", "ana")
 PLACES = ("lisbon", "porto", "faro", "evora", "braga", "sintra", "nazare")
@@ -17,8 +17,8 @@ PLACES = ("lisbon", "porto", "faro", "evora", "braga", "sintra", "nazare")
 @pytest.fixture
 def engine(monkeypatch):
     """Somebody who said "weather" in all of 700 turns, each city in a hundred, and "umbrella" three times."""
-    monkeypatch.setattr(commonness, "LARGE", 100)
-    monkeypatch.setattr(commonness, "MOST_RANKED", 120)
+    monkeypatch.setattr(common_words, "LARGE", 100)
+    monkeypatch.setattr(common_words, "MOST_RANKED", 120)
     engine = engine_of()
     cities = itertools.cycle(PLACES)
     turns = [f"the weather in {next(cities)} number{n}{' umbrella' if n % 300 == 7 else ''}" for n in range(700)]
@@ -30,7 +30,7 @@ def engine(monkeypatch):
 def split(engine, *words):
     """The words to look for, and those that only count."""
     with engine.database.read() as db:
-        return Commonness().split(db, words, owner=1, turns=share(db, 1)[0])
+        return CommonWords().split(db, words, owner=1, turns=share(db, 1)[0])
 
 
 def test_common_words_only_count_in_the_score(engine) -> None:
@@ -45,7 +45,7 @@ def test_the_same_is_found_as_with_every_word(engine, monkeypatch) -> None:
     """Turns that hold a rare word come in the same order, with the scores of all their words."""
     words = ["weather", "lisbon", "umbrella"]
     fewer = engine.store.search(ANA, words, limit=20)
-    monkeypatch.setattr(commonness, "LARGE", 10_000)
+    monkeypatch.setattr(common_words, "LARGE", 10_000)
     every = engine.store.search(ANA, words, limit=20)
     assert [hit.place for hit in fewer] == [hit.place for hit in every]
     assert [hit.score for hit in fewer] == pytest.approx([hit.score for hit in every])
@@ -61,7 +61,7 @@ def test_somebody_who_said_little_is_searched_for_every_word(monkeypatch) -> Non
 
 def test_counts_grow_with_what_is_said(engine) -> None:
     """A word that has become common is looked for no more."""
-    counted = Commonness()
+    counted = CommonWords()
     with engine.database.read() as db:
         assert counted.split(db, ["umbrella", "lisbon"], owner=1, turns=share(db, 1)[0]) == (["umbrella", "lisbon"], [])
     engine.record_all([NewTurn(owner=ANA, conversation_id="d", role="user", content="umbrella") for _ in range(200)])

@@ -1,7 +1,7 @@
 """What an agent may do with memory: search it, have something remembered, have something forgotten.
 
-Framework-free: a deed turns arguments into a `Question` and its `Answer` into words for the model. Whose memory it is
-about is no argument: the scope comes from the run, whatever a model passes.
+Framework-free: an action turns arguments into a `Question` and its `Answer` into words for the model. Whose memory it
+is about is no argument: the scope comes from the run, whatever a model passes.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from synap_integrations.errors import SynapError
 from synap_integrations.model import Context, Scope
 from synap_integrations.ports import Answer, Forget, PreviewForget, Question, Remember
 
-from .asking import Asker
-from .searching import SearchTerms
+from .lookup_scope import Asker
+from .search_options import SearchTerms
 from .usage import record_used, used_of
 
 _MAX_PREVIEWS: Final = 1_000
@@ -68,7 +68,7 @@ class Told(NamedTuple):
 BROKEN: Final = Told("Memory did not do this, by a fault of its own. Go on without it.", failed=True)
 
 
-class Deed(Protocol):
+class ToolAction(Protocol):
     """One thing that an agent may do."""
 
     @property
@@ -95,24 +95,24 @@ class Deed(Protocol):
         ...
 
 
-def done(framework: str, deed: Deed, arguments: BaseModel, asker: Asker, scope: Scope) -> Told:
+def done(framework: str, action: ToolAction, arguments: BaseModel, asker: Asker, scope: Scope) -> Told:
     """Do it, and have the platform told what a model was shown of its bundles. Never raises."""
-    question = deed.question(arguments, scope)
+    question = action.question(arguments, scope)
     if isinstance(question, Told):
         return question
     answer = asker.lookup.ask(question, scope=scope)
-    told = _outcome(deed, question, answer, scope)
+    told = _outcome(action, question, answer, scope)
     record_used(framework, asker.recorder, used_of(answer, told.shown), scope)
     return told
 
 
-async def adone(framework: str, deed: Deed, arguments: BaseModel, asker: Asker, scope: Scope) -> Told:
+async def adone(framework: str, action: ToolAction, arguments: BaseModel, asker: Asker, scope: Scope) -> Told:
     """`done` that waits without blocking the event loop."""
-    question = deed.question(arguments, scope)
+    question = action.question(arguments, scope)
     if isinstance(question, Told):
         return question
     answer = await asker.lookup.aask(question, scope=scope)
-    told = _outcome(deed, question, answer, scope)
+    told = _outcome(action, question, answer, scope)
     record_used(framework, asker.recorder, used_of(answer, told.shown), scope)
     return told
 
@@ -123,8 +123,8 @@ def unusable(error: ValidationError) -> Told:
     return Told(f"Memory did not do this, because the arguments do not fit: {faults}.", failed=True)
 
 
-def _outcome(deed: Deed, question: Question, answer: Answer, scope: Scope) -> Told:
-    return _failure(answer.fault) if answer.fault is not None else deed.told(question, answer, scope)
+def _outcome(action: ToolAction, question: Question, answer: Answer, scope: Scope) -> Told:
+    return _failure(answer.fault) if answer.fault is not None else action.told(question, answer, scope)
 
 
 def _failure(fault: SynapError) -> Told:
@@ -132,7 +132,7 @@ def _failure(fault: SynapError) -> Told:
     return Told(f"Memory did not do this: {fault}. {advice}", failed=True)
 
 
-# --- the deeds -------------------------------------------------------------------------------------------------------
+# --- the actions ----------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,12 +147,12 @@ class Searching:
     )
     schema: type[BaseModel] = SearchArguments
 
-    def question(self, arguments: BaseModel, scope: Scope) -> Question | Told:  # noqa: ARG002 - `Deed`
+    def question(self, arguments: BaseModel, scope: Scope) -> Question | Told:  # noqa: ARG002 - `ToolAction`
         """Search for the query, for no more types than the tool was made for."""
         assert isinstance(arguments, SearchArguments)
         return self.terms.search(arguments.query, types=tuple(arguments.types or ()))
 
-    def told(self, question: Question, answer: Answer, scope: Scope) -> Told:  # noqa: ARG002 - `Deed`
+    def told(self, question: Question, answer: Answer, scope: Scope) -> Told:  # noqa: ARG002 - `ToolAction`
         """What was found, as data that cannot leave its block."""
         block = as_block(Context(answer.items))
         return Told(block.text or "Nothing is remembered about that.", shown=block.item_ids)
@@ -170,12 +170,12 @@ class Storing:
     )
     schema: type[BaseModel] = StoreArguments
 
-    def question(self, arguments: BaseModel, scope: Scope) -> Question | Told:  # noqa: ARG002 - `Deed`
+    def question(self, arguments: BaseModel, scope: Scope) -> Question | Told:  # noqa: ARG002 - `ToolAction`
         """Remember the content, and that an agent wanted it."""
         assert isinstance(arguments, StoreArguments)
         return Remember(arguments.content, source=f"{self.source}: {self.name}")
 
-    def told(self, question: Question, answer: Answer, scope: Scope) -> Told:  # noqa: ARG002 - `Deed`
+    def told(self, question: Question, answer: Answer, scope: Scope) -> Told:  # noqa: ARG002 - `ToolAction`
         """That it is kept."""
         return Told("Remembered.")
 

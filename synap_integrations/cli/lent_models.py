@@ -5,7 +5,7 @@ from __future__ import annotations
 from synap_integrations.ports import Lent
 from synap_integrations.settings import Settings
 
-from .made import made
+from .user_objects import made
 
 
 def lent_by(*, embeddings: str | None, extractor: str | None) -> Lent:

@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from synap_integrations.server.database import Database
-from synap_integrations.server.finding.retrieval import holding, terms
 from synap_integrations.server.records import Owner, moment
+from synap_integrations.server.retrieval.ranking import holding, terms
 from synap_integrations.server.rows import bundle_of, turn_of
 
 from .views import Chat, Numbered, Occurrence, Person, Push

@@ -43,7 +43,7 @@ _CALLED: Final = (
 _lock: Final = after_fork.Lock()
 
 
-class _Unasked:
+class _AutoInject:
     """The one overlay of this process, and whom it asks."""
 
     overlay: Overlay | None = None
@@ -68,20 +68,20 @@ def inject(memory: Memory) -> Detach:
             _lay(overlay)
             _try()
             undo.pop_all()
-        _Unasked.overlay, _Unasked.injector = overlay, Injector(memory, Scope())
+        _AutoInject.overlay, _AutoInject.injector = overlay, Injector(memory, Scope())
     return lambda: _remove(overlay)
 
 
 def _remove(overlay: Overlay | None = None) -> None:
     with _lock:
-        if _Unasked.overlay is not None and overlay in (None, _Unasked.overlay):
-            _Unasked.overlay.remove()
-            _Unasked.overlay = _Unasked.injector = None
+        if _AutoInject.overlay is not None and overlay in (None, _AutoInject.overlay):
+            _AutoInject.overlay.remove()
+            _AutoInject.overlay = _AutoInject.injector = None
 
 
 def _whose(model: BaseChatModel) -> Injector | None:
     """Nobody's, for a model that was given memory by hand."""
-    return None if own_injector(model) is not None else _ON_TRIAL.get() or _Unasked.injector
+    return None if own_injector(model) is not None else _ON_TRIAL.get() or _AutoInject.injector
 
 
 def _lay(overlay: Overlay) -> None:

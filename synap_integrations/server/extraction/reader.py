@@ -20,8 +20,8 @@ from synap_integrations.server.records import microseconds
 from synap_integrations.server.statements.store import StatementStore
 from synap_integrations.server.store.turns import Store
 
-from .extraction import Extractor, Passage, Reading, reading_of
-from .readings import ReadingStore, Unread
+from .passages import Extractor, Passage, Reading, reading_of
+from .progress import ReadingStore, Unread
 
 _log = logging.getLogger(__name__)
 

@@ -24,7 +24,7 @@ from synap_integrations.runtime.runs import last_runs
 from synap_integrations.scoping import ANONYMOUS
 from synap_integrations.server.embedded import FILE_NAME, IN_MEMORY
 from synap_integrations.server.inspector.file import ReadOnlyDatabase
-from synap_integrations.server.inspector.reading import Reading
+from synap_integrations.server.inspector.queries import Reading
 from synap_integrations.settings import Settings
 
 from .findings import Finding, Level

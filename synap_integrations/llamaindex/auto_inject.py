@@ -34,7 +34,7 @@ _AWAITED: Final = ("achat", "astream_chat")
 _lock: Final = after_fork.Lock()
 
 
-class _Unasked:
+class _AutoInject:
     """The one overlay of this process, and whom it asks."""
 
     overlay: Overlay | None = None
@@ -54,15 +54,15 @@ def inject(memory: Memory) -> Detach:
         _remove()
         overlay = Overlay()
         overlay.over_family(BaseLLM, lambda cls: _cover(overlay, cls))
-        _Unasked.overlay, _Unasked.memory = overlay, memory
+        _AutoInject.overlay, _AutoInject.memory = overlay, memory
     return lambda: _remove(overlay)
 
 
 def _remove(overlay: Overlay | None = None) -> None:
     with _lock:
-        if _Unasked.overlay is not None and overlay in (None, _Unasked.overlay):
-            _Unasked.overlay.remove()
-            _Unasked.overlay = _Unasked.memory = None
+        if _AutoInject.overlay is not None and overlay in (None, _AutoInject.overlay):
+            _AutoInject.overlay.remove()
+            _AutoInject.overlay = _AutoInject.memory = None
 
 
 def _cover(overlay: Overlay, cls: type) -> None:
@@ -123,7 +123,7 @@ def _asking_turn() -> Turn | None:
 def _asked(turn: Turn) -> tuple[Memory, str | None, Scope] | None:
     """Whom to ask for what, and on whose behalf: once for each turn, so that all its calls are shown the same."""
     turn.settle(turn.unclaimed)  # nobody has claimed it before the model is asked
-    if turn.destination is None or _Unasked.memory is None:
+    if turn.destination is None or _AutoInject.memory is None:
         return None
     turn.frozen = True
-    return _Unasked.memory, turn.user.content if turn.user else None, turn.destination.scope
+    return _AutoInject.memory, turn.user.content if turn.user else None, turn.destination.scope

@@ -33,7 +33,7 @@ def test_a_framework_that_is_missing_is_named_with_what_installs_it(package, isl
 
 def test_a_module_of_the_applications_own_that_is_missing_is_not_explained_away() -> None:
     """What is missing inside, and is no framework, is said as Python says it."""
-    from synap_integrations.named import lazily  # noqa: PLC0415 - what is tested
+    from synap_integrations.import_strings import lazily  # noqa: PLC0415 - what is tested
 
     with pytest.raises(ModuleNotFoundError, match="No module named 'no_such_module'"):
         lazily("synap_integrations", {"x": "no_such_module"}, {"langgraph": "langgraph"})("x")

@@ -18,8 +18,8 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any, Final
 
 from synap_integrations.auto.headers import AsgiHeaders, WsgiHeaders
-from synap_integrations.auto.terms import SERVERS
-from synap_integrations.auto.untouched import untouched
+from synap_integrations.auto.run_options import SERVERS
+from synap_integrations.auto.startup_guard import untouched
 from synap_integrations.overlay import Overlay
 
 if TYPE_CHECKING:
@@ -110,5 +110,5 @@ _OPENED: Final[tuple[Callable[[], Detach], ...]] = (
     partial(_of_granian, "granian.wsgi", WsgiHeaders),
 )
 
-DOORS: Final = dict(zip(SERVERS, _OPENED, strict=True))
-"""The module whose import opens a door, and how; each returns how to close it."""
+HOOKS: Final = dict(zip(SERVERS, _OPENED, strict=True))
+"""By module, what is done when it has been imported; each returns how to undo it."""

@@ -24,7 +24,7 @@ SERVERS: Final = (
     "granian.asgi",
     "granian.wsgi",
 )
-"""The modules whose import must not be missed for it; `doors` says what happens there."""
+"""The modules whose import must not be missed for it; `server_hooks` says what happens there."""
 
 
 class Terms:

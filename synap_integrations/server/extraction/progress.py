@@ -12,7 +12,7 @@ from synap_integrations.server.records import Owner, microseconds
 from synap_integrations.server.rows import owner_number
 from synap_integrations.server.statements.store import add_statement
 
-from .extraction import Reading
+from .passages import Reading
 
 CLAIM: Final = timedelta(minutes=5)
 """How long a passage that a process is reading is left to it."""

@@ -15,7 +15,7 @@ from typing import Final
 
 from synap_integrations import after_fork
 
-from .retrieval import expression
+from .ranking import expression
 
 LARGE: Final = 2_000
 """Turns of a user up to which every word is looked for."""
@@ -24,7 +24,7 @@ MOST_RANKED: Final = 1_000
 _MOST_KNOWN: Final = 20_000
 
 
-class Commonness:
+class CommonWords:
     """In how many turns of a user each word is, as far as it was asked for. Thread-safe."""
 
     def __init__(self) -> None:

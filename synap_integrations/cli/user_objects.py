@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 from synap_integrations.errors import InvalidInputError
-from synap_integrations.named import is_name, named
+from synap_integrations.import_strings import is_name, named
 
 
 def made(name: str, *, of: str) -> object:

@@ -12,7 +12,7 @@ from synap_integrations.outbox.sealing import Sealing
 from synap_integrations.settings import Settings
 
 if TYPE_CHECKING:
-    from synap_integrations.server.inspector.outside import Outside
+    from synap_integrations.server.inspector.surroundings import Outside
     from synap_integrations.server.records import Item
 
 MARK: Final = "0" * 16
@@ -20,7 +20,7 @@ MARK: Final = "0" * 16
 
 def outside(settings: Settings, *, file: str, writable: bool = True) -> Outside:
     """Everything around the Synap over this file."""
-    from synap_integrations.server.inspector.outside import OutboxFigures, Outside  # noqa: PLC0415 - not for --help
+    from synap_integrations.server.inspector.surroundings import OutboxFigures, Outside  # noqa: PLC0415 - not for --help
 
     def waiting() -> list[OutboxFigures]:
         found = outboxes(settings.root, Sealing.of(settings))
