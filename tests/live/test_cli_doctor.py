@@ -146,12 +146,14 @@ def test_what_waits_in_a_fallback_folder_is_found_and_labelled(tmp_path: Path, m
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     monkeypatch.setenv("SYNAP_BASE_URL", "http://127.0.0.1:9")
     monkeypatch.setenv("SYNAP_API_KEY", "key")
+    leave("in its place", storage=place)
+    put_aside = place.rename(tmp_path / "put aside")  # or the next process would take over what it finds there
     for text, path in (("mine", place), ("somebody's", other)):
         path.write_text("a shopping list", encoding="utf-8")
         monkeypatch.setenv("SYNAP_STORAGE_PATH", str(path))
         leave(text)
     place.unlink()
-    leave("in its place", storage=place)
+    put_aside.rename(place)
     monkeypatch.setenv("SYNAP_STORAGE_PATH", str(place))
     said = synap("outbox", "ls").stdout
     assert said.count("(fallback: the storage path could not be written)") == 1, said
