@@ -179,9 +179,14 @@ class _Worker:
     def done(self, work: Callable[[Mask], T]) -> T | None:
         """What the work with the mask returns; None if it fails."""
         if not self._stuck:
-            self._start()
             job = _Job(work)
-            self._jobs.put(job)
+            try:
+                self._start()
+            except RuntimeError:  # the process is ending and no thread can be had: nobody else is kept waiting
+                with quiet():
+                    self._do(job)
+            else:
+                self._jobs.put(job)
             if not job.done.wait(LIMIT_S):
                 self._stuck = True
                 with _MASK:
@@ -204,11 +209,13 @@ class _Worker:
     def _run(self, jobs: queue.SimpleQueue[_Job]) -> None:
         with quiet():
             while True:
-                job = jobs.get()
-                with _MASK:
-                    job.result = job.work(self._checked)
-                job.done.set()
+                self._do(jobs.get())
                 self._stuck = False
+
+    def _do(self, job: _Job) -> None:
+        with _MASK:
+            job.result = job.work(self._checked)
+        job.done.set()
 
     def _checked(self, text: str) -> str:
         if isinstance(self._mask, str):

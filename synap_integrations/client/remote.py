@@ -10,6 +10,7 @@ from typing import Any, Final, cast
 import grpc
 import httpx
 
+from synap_integrations import thread_starts
 from synap_integrations.errors import AuthenticationError, NetworkError, NetworkTimeoutError, SynapError
 from synap_integrations.settings import Settings
 from synap_integrations.wire.faults import stream_fault
@@ -64,6 +65,11 @@ class RemotePlatform:
 
     async def listen(self, metadata: Mapping[str, str]) -> Duplex:
         """Open the stream, and wait until its channel is up."""
+        # gRPC polls on a thread of its own, and ends the process if it cannot start it.
+        # Source: grpcio 1.85.1, _cython/_cygrpc/aio/completion_queue.pyx.pxi, PollerCompletionQueue
+        if not thread_starts.possible():
+            message = "the stream cannot be opened any more: the process is ending, and no thread can be started"
+            raise NetworkError(message)
         duplex = _GrpcDuplex(self._channel(), self._target, tls=self._tls)
         fault: SynapError | None = None
         try:

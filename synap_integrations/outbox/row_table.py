@@ -71,10 +71,9 @@ class RowTable:
     def insert(self, entries: Sequence[Entry]) -> int:
         """Keep all of them, or none if it fails; returns how many were not there already."""
         if len(entries) == 1:
-            (entry,) = entries
-            return self._db.execute(schema.INSERT, (*entry.row, *entry[1:])).rowcount
+            return self._db.execute(schema.INSERT, _inserted(entries[0])).rowcount
         with Transaction(self._db):
-            return self._db.executemany(schema.INSERT, ((*entry.row, *entry[1:]) for entry in entries)).rowcount
+            return self._db.executemany(schema.INSERT, map(_inserted, entries)).rowcount
 
     def admit(self, expected: int, confirmed: Mapping[int, int]) -> dict[int, tuple[int, int]] | None:
         """All incoming rows become part of the order at once; returns rows and bytes by state.
@@ -259,6 +258,10 @@ def is_full(error: Exception) -> bool:
 
 def _entry(columns: Sequence[object]) -> Entry:
     return Entry(Row(*columns[:8]), *columns[8:])  # type: ignore[arg-type] # the checksum says whether the types are right
+
+
+def _inserted(entry: Entry) -> tuple[object, ...]:
+    return (*entry.row, *entry[1:], entry.row.event_id)
 
 
 def _json(values: Iterable[object]) -> str:

@@ -27,7 +27,7 @@ PRAGMA user_version = 2;
 INSERT: Final = """
 INSERT INTO turn(event_id, conv, scope, kind, framework, captured_at, body, sealed_by,
                            seq, crc, state, first_write_at, attempts, not_before, reason)
-SELECT ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ? WHERE NOT EXISTS (SELECT 1 FROM seen WHERE event_id = ?1)
+SELECT ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ? WHERE NOT EXISTS (SELECT 1 FROM seen WHERE event_id = ?)
 ON CONFLICT(event_id) DO NOTHING
 """
 TAKE: Final = """
@@ -74,10 +74,12 @@ FORGET_OLD: Final = """
 DELETE FROM seen WHERE rowid IN (SELECT rowid FROM seen ORDER BY rowid LIMIT 1000) AND until < ?
 """
 NAMED: Final = """
-SELECT event_id, seq, state, size FROM turn JOIN measure USING (seq, event_id, state)
+SELECT event_id, seq, state, size FROM turn JOIN measure USING (seq, event_id, state),
+    (SELECT ? AS first, ? AS second, ? AS third, ? AS fourth) AS named
 WHERE CASE WHEN json_valid(scope) THEN
-    coalesce(json_extract(scope, '$[0]') = ?1, ?1 IS NULL) AND coalesce(json_extract(scope, '$[1]') = ?2, ?2 IS NULL)
-    AND coalesce(json_extract(scope, '$[2]') = ?3, ?3 IS NULL)
-    AND coalesce(json_extract(scope, '$[3]') = ?4, ?4 IS NULL)
+    coalesce(json_extract(scope, '$[0]') = first, first IS NULL)
+    AND coalesce(json_extract(scope, '$[1]') = second, second IS NULL)
+    AND coalesce(json_extract(scope, '$[2]') = third, third IS NULL)
+    AND coalesce(json_extract(scope, '$[3]') = fourth, fourth IS NULL)
 END
 """

@@ -219,6 +219,7 @@ class DeliveryWorker:
             import asyncio  # noqa: PLC0415 - so that a program that records nothing does not load it
 
             from .delivery import Delivery  # noqa: PLC0415 - see above
+            from .event_loop import DeliveryLoop  # noqa: PLC0415 - see above
 
         async def deliver() -> None:
             self._loop = asyncio.get_running_loop()
@@ -240,7 +241,7 @@ class DeliveryWorker:
                 delivery.stop()
             await delivery.run(goodbye_s=GOODBYE_SHARE * self.shutdown_timeout_s)
 
-        with asyncio.Runner(loop_factory=self._loop_factory) as runner:
+        with asyncio.Runner(loop_factory=self._loop_factory or DeliveryLoop) as runner:
             runner.run(deliver())
 
     def _call(self, function: Callable[..., None], *arguments: object) -> bool:

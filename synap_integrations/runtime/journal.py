@@ -32,6 +32,7 @@ T = TypeVar("T")
 _PAGE: Final = 500
 _MOST_FOUND: Final = 200
 _CLOSE_S: Final = 5.0
+_ENDING: Final = "the interpreter is ending, and starts no thread any more: nothing was done"
 _CLOSED: Final = "the store was closed while it worked: whether it was done is not known"
 
 
@@ -101,7 +102,11 @@ class Journals:
             self._reset()
         with self._lock:
             if self._running is None:
-                self._running = self._start()
+                try:
+                    self._running = self._start()
+                except ServiceUnavailableError:
+                    work.close()
+                    raise
             return asyncio.run_coroutine_threadsafe(work, self._running.loop)
 
     def _start(self) -> _Running:
@@ -112,7 +117,11 @@ class Journals:
                 runner.run(self._until(stop))
 
         thread = threading.Thread(target=run, name="synap-store", daemon=True)
-        thread.start()
+        try:
+            thread.start()
+        except RuntimeError:
+            loop.close()
+            raise ServiceUnavailableError(_ENDING) from None
         return _Running(loop, stop, thread)
 
     async def _until(self, stop: asyncio.Event) -> None:

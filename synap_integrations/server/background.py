@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Final
 
 from synap_integrations import after_fork
@@ -50,8 +51,10 @@ class Background:
                 return
             self._woken = True
             if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name=self._name, daemon=True)
-                self._thread.start()
+                thread = threading.Thread(target=self._run, name=self._name, daemon=True)
+                with suppress(RuntimeError):  # the interpreter is ending: another wake, or the next start
+                    thread.start()
+                    self._thread = thread
             self._changed.notify_all()
 
     def drain(self, timeout_s: float) -> bool:

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import sys
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from importlib.resources import files
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from synap_integrations import after_fork
 
@@ -24,6 +25,21 @@ VERSION: Final = len(SCHEMA)
 LOCK_WAIT_S: Final = 10.0
 """Longest wait for another process's transaction."""
 _NEWER: Final = "the file was written by a newer version of this package"
+
+
+class _Numbered(sqlite3.Connection):
+    """Python 3.12.0 to 3.12.3 take numbered parameters for named ones, and warn if they are not given by name.
+
+    Source: CPython issue 117995
+    """
+
+    def execute(self, sql: str, parameters: Any = (), /) -> sqlite3.Cursor:  # noqa: ANN401 - as sqlite3 has it
+        if "?1" in sql:
+            parameters = {str(number): value for number, value in enumerate(parameters, 1)}
+        return super().execute(sql, parameters)
+
+
+CONNECTION: Final = _Numbered if (3, 12) <= sys.version_info < (3, 12, 4) else sqlite3.Connection
 
 
 class Database:
@@ -101,7 +117,11 @@ class Database:
             message = "the store is closed"
             raise sqlite3.ProgrammingError(message)
         connection = sqlite3.connect(
-            self.path or ":memory:", timeout=LOCK_WAIT_S, isolation_level=None, check_same_thread=False
+            self.path or ":memory:",
+            timeout=LOCK_WAIT_S,
+            isolation_level=None,
+            check_same_thread=False,
+            factory=CONNECTION,
         )
         connection.execute(f"PRAGMA synchronous={self._synchronous}")
         # What is forgotten is overwritten and not merely unlinked.

@@ -768,3 +768,18 @@ def test_the_example_runs_as_printed(tmp_path) -> None:
     assert "ana: I fire clay at 1,240 degrees. | I live in Porto.\n" in done.stdout
     assert "best: I fire clay at 1,240 degrees.\n" in done.stdout
     assert "left: [('users', 'ben', 'notes')]\n" in done.stdout
+
+
+def test_a_call_that_gets_no_thread_is_refused_and_leaves_nothing_open(here, monkeypatch) -> None:
+    """As Python 3.12.0 to 3.12.2 refuse one at the end of the process; where there are threads again, it works."""
+
+    def refuse(_) -> None:
+        raise RuntimeError("can't create new thread at interpreter shutdown")
+
+    with SynapStore(here) as store:
+        with monkeypatch.context() as patch:
+            patch.setattr(threading.Thread, "start", refuse)
+            with pytest.raises(ServiceUnavailableError, match="nothing was done"):
+                store.put(ANA, "city", {"text": "Lisbon"})
+        store.put(ANA, "city", {"text": "Porto"})
+        assert store.get(ANA, "city").value == {"text": "Porto"}

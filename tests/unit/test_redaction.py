@@ -121,6 +121,23 @@ def test_a_mask_runs_where_nothing_is_captured() -> None:
     assert quiet == [True]
 
 
+def test_a_mask_is_applied_where_no_thread_can_be_had(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As Python 3.12.0 to 3.12.2 refuse one at the end of the process: the text is masked, nothing else is captured."""
+    quiet: list[bool] = []
+
+    def refuse(_: threading.Thread) -> None:
+        raise RuntimeError("can't create new thread at interpreter shutdown")
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    incidents.clear()
+    seen = masking(lambda text: quiet.append(is_quiet()) or digits(text))(EVENTS["user"])
+    assert SECRET not in repr(seen)
+    assert FAILED not in repr(seen)
+    assert set(quiet) == {True}
+    assert not is_quiet()
+    assert incidents.counts() == {}
+
+
 def test_a_mask_works_in_a_forked_child() -> None:
     """The child has a thread of its own for it."""
     redaction = masking(digits)

@@ -94,6 +94,24 @@ def test_closing_ends_the_thread(made) -> None:
     assert not alive()
 
 
+def test_one_that_gets_no_thread_works_at_the_next_wake(made, monkeypatch) -> None:
+    """As Python 3.12.0 to 3.12.2 refuse one at the end of the process: waking and closing raise nothing."""
+    done = threading.Event()
+    chore, other = made(done.set), made(lambda: None)
+
+    def refuse(_) -> None:
+        raise RuntimeError("can't create new thread at interpreter shutdown")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", refuse)
+        chore.wake()
+        other.wake()
+        other.close()
+    assert not done.is_set()
+    chore.wake()
+    assert done.wait(20)
+
+
 def test_a_forked_child_works_on_its_own(made) -> None:
     """The parent's thread stays behind; the child has one of its own when it is woken."""
     done = threading.Event()

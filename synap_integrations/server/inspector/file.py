@@ -9,7 +9,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from synap_integrations.errors import InvalidInputError
-from synap_integrations.server.database import LOCK_WAIT_S, VERSION, Database
+from synap_integrations.server.database import CONNECTION, LOCK_WAIT_S, VERSION, Database
 
 
 class ReadOnlyDatabase(Database):
@@ -54,4 +54,11 @@ class ReadOnlyDatabase(Database):
             message = "the store is closed"
             raise sqlite3.ProgrammingError(message)
         address = f"file:{quote(str(self._file))}?mode=ro"
-        return sqlite3.connect(address, uri=True, timeout=LOCK_WAIT_S, isolation_level=None, check_same_thread=False)
+        return sqlite3.connect(
+            address,
+            uri=True,
+            timeout=LOCK_WAIT_S,
+            isolation_level=None,
+            check_same_thread=False,
+            factory=CONNECTION,
+        )

@@ -12,6 +12,7 @@ import threading
 import time
 import weakref
 from collections import OrderedDict
+from contextlib import suppress
 from typing import Final, Protocol
 
 from synap_integrations import after_fork
@@ -102,8 +103,10 @@ class Pusher:
                 if len(self._waiting) > MOST_WAITING:
                     self._waiting.popitem(last=False)
             if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="synap-push", daemon=True)
-                self._thread.start()
+                thread = threading.Thread(target=self._run, name="synap-push", daemon=True)
+                with suppress(RuntimeError):  # the interpreter is ending, and nobody would read it
+                    thread.start()
+                    self._thread = thread
             self._changed.notify_all()
 
     def drain(self, timeout_s: float = 5.0) -> bool:

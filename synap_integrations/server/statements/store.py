@@ -31,7 +31,7 @@ CANDIDATES: Final = 50
 _NOTICE: Final = contained("patterns")
 _KNOWN: Final = """
     SELECT * FROM owned_statement
-    WHERE customer_id = ? AND user_id = ? AND superseded_at IS NULL AND kind IN (SELECT value FROM json_each(?))
+    WHERE customer_id = ?1 AND user_id = ?2 AND superseded_at IS NULL AND kind IN (SELECT value FROM json_each(?3))
     AND (?4 IS NULL OR conversation_id = ?4)
     ORDER BY id DESC LIMIT ?5
 """
