@@ -13,6 +13,7 @@ import threading
 import time
 import weakref
 from collections.abc import Sequence
+from functools import partial
 from typing import Final, Protocol
 
 from synap_integrations.guard import contained
@@ -101,10 +102,7 @@ def _join_the_application() -> None:
     Not for those that end only when somebody tells them to, after us: the threads of executors, and, where others
     want to be called at this moment too, any.
     """
-    callers = {
-        getattr(getattr(call, "func", call), "__module__", None)
-        for call in getattr(threading, "_threading_atexits", ())
-    }
+    callers = {getattr(_called(call), "__module__", None) for call in getattr(threading, "_threading_atexits", ())}
     if not callers <= {__name__, executors.__name__}:
         return
     left_out = {threading.main_thread(), threading.current_thread()}
@@ -115,6 +113,18 @@ def _join_the_application() -> None:
     ]:
         for thread in alive:
             thread.join()
+
+
+def _called(call: object) -> object:
+    """The function that somebody has registered, None if that cannot be told.
+
+    Source: Lib/threading.py, _register_atexit: a partial in CPython 3.11 and 3.12, a closure over ``func`` in 3.13
+    """
+    if isinstance(call, partial):
+        return call.func
+    code, cells = getattr(call, "__code__", None), getattr(call, "__closure__", None) or ()
+    held = dict(zip(getattr(code, "co_freevars", ()), cells, strict=False))
+    return held["func"].cell_contents if "func" in held else None
 
 
 def close_all(workers: Sequence[Leaving], timeout_s: float) -> bool:

@@ -7,7 +7,7 @@ import logging
 import sqlite3
 import time
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
@@ -104,12 +104,12 @@ class Storage:
 
     def _new(self, folder: Path) -> tuple[RowTable, OutboxFile]:
         file = OutboxFile.new(folder)
-        try:
+        with ExitStack() as failing:
+            failing.callback(file.discard)
             table = RowTable(file.path, durability=self._durability)
+            failing.callback(table.close)
             table.create()
-        except sqlite3.Error:
-            file.discard()
-            raise
+            failing.pop_all()
         return table, file
 
     def move(self, *, quarantine: bool) -> None:

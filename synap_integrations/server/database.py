@@ -123,9 +123,12 @@ class Database:
             check_same_thread=False,
             factory=CONNECTION,
         )
-        connection.execute(f"PRAGMA synchronous={self._synchronous}")
-        # What is forgotten is overwritten and not merely unlinked.
-        connection.execute("PRAGMA secure_delete=ON")
+        with ExitStack() as failing:
+            failing.callback(connection.close)
+            connection.execute(f"PRAGMA synchronous={self._synchronous}")
+            # What is forgotten is overwritten and not merely unlinked.
+            connection.execute("PRAGMA secure_delete=ON")
+            failing.pop_all()
         return connection
 
     def after_fork_in_child(self) -> None:

@@ -14,6 +14,19 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+# Python 3.13 and later look for what RFC 5280 asks of authorities and of what they issue (ssl.VERIFY_X509_STRICT).
+_SIGNS = x509.KeyUsage(
+    key_cert_sign=True,
+    crl_sign=True,
+    digital_signature=False,
+    content_commitment=False,
+    key_encipherment=False,
+    data_encipherment=False,
+    key_agreement=False,
+    encipher_only=False,
+    decipher_only=False,
+)
+
 
 def _key_text(key: ec.EllipticCurvePrivateKey) -> bytes:
     return key.private_bytes(
@@ -44,6 +57,8 @@ class Authority:
             _unsigned(name, self._key, days_left=9)
             .issuer_name(self._issuer)
             .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+            .add_extension(_SIGNS, critical=True)
+            .add_extension(x509.SubjectKeyIdentifier.from_public_key(self._key.public_key()), critical=False)
             .sign(self._key, hashes.SHA256())
         )
         self.file = folder / f"{name}.pem"
@@ -57,6 +72,7 @@ class Authority:
             _unsigned("platform", key, days_left=days_left)
             .issuer_name(self._issuer)
             .add_extension(names, critical=False)
+            .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key()), critical=False)
             .sign(self._key, hashes.SHA256())
         )
         path = self._folder / f"server-{certificate.serial_number}.pem"

@@ -5,6 +5,7 @@ import resource
 import sqlite3
 import threading
 import time
+from contextlib import closing
 from dataclasses import fields
 from pathlib import Path
 
@@ -273,8 +274,11 @@ def test_nobody_else_can_open_a_file_in_use(folder) -> None:
     done = python("-c", code, outbox.where)
     assert done.returncode == 1
     assert "database is locked" in done.stderr
-    with pytest.raises(sqlite3.OperationalError, match="locked"):
-        sqlite3.connect(outbox.where, timeout=0).execute("SELECT * FROM turn")
+    with (
+        closing(sqlite3.connect(outbox.where, timeout=0)) as second,
+        pytest.raises(sqlite3.OperationalError, match="locked"),
+    ):
+        second.execute("SELECT * FROM turn")
     outbox.close()
 
 

@@ -135,7 +135,8 @@ def test_a_child_that_only_executes_a_program_starts_nothing(tmp_path) -> None:
     assert len(list((folder / "outbox").glob("ob-*.db"))) <= 1
     assert worker.close(10)
     """
-    done = python("-c", script(code), str(tmp_path))
+    # From Python 3.12 on, a fork of a process with threads is a warning.
+    done = python("-W", "ignore:This process:DeprecationWarning", "-c", script(code), str(tmp_path))
     assert (done.returncode, done.stderr) == (0, "")
     assert_each_turn_once(tmp_path, turns("parent"))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sqlite3
+import weakref
 from collections.abc import Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, metadata
 from pathlib import Path
@@ -57,6 +58,7 @@ class Passages(BaseRetriever):
             node.excluded_llm_metadata_keys = ["header_path"]
         # Agents call their tools on threads of their own, one at a time.
         self._words = sqlite3.connect(":memory:", check_same_thread=False)
+        weakref.finalize(self, self._words.close)
         self._words.execute("CREATE VIRTUAL TABLE section USING fts5(words, tokenize='porter unicode61')")
         rows = [(number, node.get_content(MetadataMode.NONE)) for number, node in enumerate(self._nodes)]
         self._words.executemany("INSERT INTO section(rowid, words) VALUES (?, ?)", rows)
