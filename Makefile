@@ -92,15 +92,14 @@ prove: $(VENV)/.test ## Measure what is promised, and print one table (half an h
 # Other Pythons than the one of $(VENV): those that start by these names, or PYTHONS='/path/to/python3.13 …'.
 PYTHONS ?= python3.12 python3.13
 
-pythons: ## Run unit, property, crash, contract and live tests on Python 3.12 and 3.13, those of them that are found
+pythons: ## Run every test on Python 3.12 and 3.13, those of them that are found
 	@set -e; for python in $(PYTHONS); do \
 		if ! version=$$($$python -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null); then \
 			echo "$$python was not found; name it with PYTHONS='/path/to/$${python##*/} …'"; continue; fi; \
 		where=.venv-python-$$version; echo "Python $$version"; \
 		test -x $$where/bin/python || $$python -m venv $$where; \
-		$$where/bin/python -m pip install --quiet --disable-pip-version-check -e '.[pythons]'; \
-		$$where/bin/python -m pytest -q -m "not soak" -n 2 --dist worksteal \
-			tests/unit tests/properties tests/crash tests/contracts tests/live --ignore=tests/unit/test_benchmarks.py; \
+		$$where/bin/python -m pip install --quiet --disable-pip-version-check -e '.[test]'; \
+		$$where/bin/python -m pytest -q -m "not soak" -n 2 --dist worksteal; \
 	done
 
 soak: $(VENV)/.test ## Run the slow proofs

@@ -1,6 +1,7 @@
 """The delivery thread: lazy, woken, bounded, forgiving."""
 
 import asyncio
+import functools
 import threading
 import time
 
@@ -12,7 +13,7 @@ from synap_integrations.errors import AuthenticationError, NetworkError
 from synap_integrations.guard import is_quiet
 from synap_integrations.model import ContextRequest, Envelope, Inbound, Scope, UserMessage
 from synap_integrations.outbox import DeliveryWorker, SqliteOutbox, outcomes, worker
-from synap_integrations.outbox.exits import Exits
+from synap_integrations.outbox.exits import Exits, _called
 from synap_integrations.ports import Handover
 
 DOWN = NetworkError("connection refused")
@@ -301,6 +302,20 @@ def test_what_the_platform_says_is_passed_on(desk_at) -> None:
     while len(desk.heard) == heard_before and time.monotonic() < deadline:
         time.sleep(0.01)
     assert len(desk.heard) == heard_before + 1
+
+
+def test_who_else_is_called_at_the_end_of_the_main_thread_is_known() -> None:
+    """Python 3.11 and 3.12 keep a partial, 3.13 a closure; anything else is nobody that is known."""
+
+    def farewell() -> None: ...
+
+    def kept(func, *arg, **kwargs):
+        return lambda: func(*arg, **kwargs)
+
+    assert _called(functools.partial(farewell)) is farewell
+    assert _called(kept(farewell)) is farewell
+    assert _called(farewell) is None
+    assert _called(len) is None
 
 
 def test_two_workers_share_one_exit(desk_at) -> None:
