@@ -228,6 +228,8 @@ LINES: dict[str, Line] = {
                     "live/test_dev_safety.py",
                     "live/test_dev_bad_input.py",
                     "live/test_inspector_pages.py",
+                    "live/test_inspector_door.py",
+                    "live/test_inspector_events.py",
                     "properties/test_server_bodies.py",
                     "properties/test_server_isolation.py",
                 ]
