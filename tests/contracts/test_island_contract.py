@@ -140,10 +140,13 @@ def test_the_surrounding_block_says_who_is_talking(island, attached) -> None:
 
 
 def test_attaching_twice_captures_once(island, attached) -> None:
-    """The second attachment of the same memory changes nothing."""
-    island.attach(attached)
+    """The second attachment of the same memory changes nothing, nor does letting go of it."""
+    detach = island.attach(attached)
     island.turn()
     assert shape(attached) == ONE_TURN
+    detach()
+    island.turn()
+    assert shape(attached) == ONE_TURN * 2
 
 
 def test_detached_is_detached(island, memory) -> None:
