@@ -24,6 +24,8 @@ from synap_integrations.settings import state_home
 _MARK: Final = struct.Struct("<qq")
 _OPEN: Final = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW
 _RESERVE_BYTES: Final = 1_000_000
+_BESIDE: Final = ("-journal", "-wal", "-shm")
+"""What SQLite keeps beside a file. A journal is there only until the file is one with a log."""
 PRIVATE: Final = 0o700
 OURS_ALONE: Final = 0o600
 
@@ -234,7 +236,7 @@ class OutboxFile:
     def discard(self) -> None:
         """Delete the file: everything in it was delivered or moved."""
         self.use_reserve()
-        for path in (self.path, Path(f"{self.path}-wal"), Path(f"{self.path}-shm"), self.path.with_suffix(".lock")):
+        for path in (*(Path(f"{self.path}{suffix}") for suffix in ("", *_BESIDE)), self.path.with_suffix(".lock")):
             with suppress(OSError):
                 path.unlink()
         os.close(self._lock)
@@ -261,7 +263,7 @@ class OutboxFile:
         """Put a file that cannot be relied on aside, under a name that nobody adopts; never deletes it."""
         self.use_reserve()
         aside = self.path.with_suffix(".corrupt")
-        for suffix in ("-wal", ""):
+        for suffix in (*_BESIDE, ""):
             with suppress(OSError):
                 Path(f"{self.path}{suffix}").rename(f"{aside}{suffix}")
         with suppress(OSError):

@@ -34,7 +34,7 @@ def settled(folder: Path, told: set[str]) -> Arrivals:
     worker.flush(LONGEST_S)
     worker.close(10)
     # What a process left that was killed while it made its file is put aside; a turn in it would be lost, and seen so.
-    left = sum(path.suffix != ".corrupt" for path in (folder / "outbox").glob("ob-*"))
+    left = sum(".corrupt" not in path.name for path in (folder / "outbox").glob("ob-*"))
     return judged(folder, told, unaccounted=left + (not outbox.counts().add_up))
 
 

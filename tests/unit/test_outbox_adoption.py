@@ -237,6 +237,17 @@ def test_garbage_is_put_aside(outbox_in, folder, content) -> None:
     assert texts(own.claim(10)) == ["own"]
 
 
+@pytest.mark.parametrize("beside", ["-journal", "-wal"])
+def test_what_lies_beside_garbage_is_put_aside_with_it(outbox_in, folder, beside) -> None:
+    """A process that is killed while it makes its file leaves a journal too; nothing stays that nobody takes over."""
+    folder.mkdir(mode=0o700)
+    for suffix in ("", beside):
+        (folder / f"ob-x-1-aa.db{suffix}").write_bytes(b"")
+    own = outbox_in(turn("own"))
+    adopt_all(own)
+    assert names(folder, "ob-x-*") == ["ob-x-1-aa.corrupt", f"ob-x-1-aa.corrupt{beside}"]
+
+
 def test_the_database_of_another_program_is_put_aside_unchanged(outbox_in, folder) -> None:
     """What is not ours is not deleted, whatever it is called."""
     folder.mkdir(mode=0o700)
