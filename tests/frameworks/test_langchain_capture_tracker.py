@@ -191,16 +191,20 @@ def test_code_inside_a_run_knows_the_turn_it_is_part_of(memory):
 
 
 def test_attaching_again_changes_nothing_and_another_memory_takes_over(memory):
-    """One attachment at a time, and each letting-go is for its own."""
+    """One attachment at a time, until all have let go of it; each letting-go is for its own."""
     other = FakeMemory()
-    first = attach(memory)
-    assert attach(memory) == first
+    first, again = attach(memory), attach(memory)
+    again()
+    again()
+    run_one_turn()
+    recorded = len(memory.turns)
+    assert [type(event).__name__ for event in memory.turns] == ["UserMessage", "AssistantMessage"]
     second = attach(other)
     first()
     run_one_turn()
     second()
     run_one_turn()
-    assert memory.recorded == []
+    assert len(memory.turns) == recorded
     assert [type(event).__name__ for event in other.turns] == ["UserMessage", "AssistantMessage"]
 
 
