@@ -280,8 +280,8 @@ def test_a_script_that_ends_at_once_has_delivered(tmp_path: Path) -> None:
     assert "Lisbon" in second.stdout, second.stderr
 
 
-def test_an_exit_with_the_platform_down_is_short_and_silent(tmp_path: Path) -> None:
-    """At most the two seconds of the shutdown, nothing on stderr, and the turn is kept."""
+def test_an_exit_with_the_platform_down_is_short_and_keeps_the_turn(tmp_path: Path) -> None:
+    """At most the two seconds of the shutdown; no more is said than that delivery is held, if it was tried so often."""
     code = """
     from synap_integrations import Synap, Scope
     from synap_integrations.model import UserMessage
@@ -290,7 +290,8 @@ def test_an_exit_with_the_platform_down_is_short_and_silent(tmp_path: Path) -> N
     started = time.monotonic()
     done = run(code, tmp_path)
     assert time.monotonic() - started < 6
-    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert (done.returncode, done.stdout) == (0, "")
+    assert done.stderr in {"", "synap: delivery is held by: network; nothing is lost, it goes on by itself\n"}
     assert list(tmp_path.rglob("ob-*.db"))
 
 
