@@ -3,6 +3,7 @@
 import shutil
 
 import pytest
+from inspected import served
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 QUIET = (
@@ -14,6 +15,13 @@ QUIET = (
     "--disable-component-update",
     "--disable-sync",
 )
+
+
+@pytest.fixture(scope="module")
+def site(world):
+    """A server over the `world` of the module."""
+    with served(world) as served_world:
+        yield served_world
 
 
 @pytest.fixture

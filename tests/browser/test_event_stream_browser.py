@@ -14,12 +14,6 @@ def world():
     made.close()
 
 
-@pytest.fixture(scope="module")
-def site(world):
-    with served(world) as served_world:
-        yield served_world
-
-
 def rows(tab):
     """What the rows of the event stream are called, in order."""
     return tab.eval_on_selector_all("table.stream tbody > tr", "rows => rows.map(row => row.id)")

@@ -33,12 +33,6 @@ def world():
     made.close()
 
 
-@pytest.fixture(scope="module")
-def site(world):
-    with served(world) as served_world:
-        yield served_world
-
-
 def test_the_key_is_taken_from_the_address_and_out_of_it(tab, site):
     """The key behind the # opens the pages, leaves the address, survives a reload, and is gone with the tab."""
     tab.goto(site.url)

@@ -16,24 +16,13 @@ from typing import Any, Final, Literal
 
 from synap_integrations.server.database import Database
 from synap_integrations.server.records import Owner, moment
+from synap_integrations.wire.report import EVENT_TYPES
 
 from .following import Cursor
 
 Source = Literal["turn", "event", "bundle"]
 Direction = Literal["in", "out"]
-TO_SERVER: Final = (
-    "user_message",
-    "assistant_message",
-    "tool_call",
-    "tool_result",
-    "agent_thinking",
-    "context_request",
-    "context_fetch",
-    "context_used",
-    "context_assembled",
-    "session_start",
-    "session_end",
-)
+TO_SERVER: Final = (*EVENT_TYPES, "context_used", "context_assembled")
 _TURNS: Final = TO_SERVER[:2]
 TO_CLIENT: Final = ("context_bundle",)
 _SOURCES: Final[tuple[Source, ...]] = ("turn", "event", "bundle")
